@@ -1,0 +1,73 @@
+"""The class a helpdesk plugin subclasses: where agents work."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from gateway_schemas.capabilities import HelpdeskCapabilities
+from gateway_schemas.interaction import Ignored, Revoked, Wanted
+from gateway_schemas.plugin import C, Health, InstallReport, Plugin
+from gateway_schemas.ticket import (
+    AgentNote,
+    AgentReply,
+    FoundTicket,
+    Pending,
+    PushIntent,
+    PushResult,
+    TicketChange,
+    TicketChanged,
+)
+from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest, WebhookResponse
+
+HelpdeskNews = AgentReply | AgentNote | TicketChanged | Wanted | Revoked | Ignored
+
+
+class Helpdesk(Plugin[C], ABC):
+    """One connection to a helpdesk. `verify` and `normalise` are pure, as in `Source`."""
+
+    capabilities: ClassVar[HelpdeskCapabilities]
+
+    @abstractmethod
+    def verify(self, request: WebhookRequest) -> WebhookResponse | None:
+        """Called at the door, as in `Source`."""
+
+    @abstractmethod
+    def normalise(self, delivery: RawDelivery) -> Sequence[HelpdeskNews]:
+        """Called for every stored delivery: what agents did. Thin webhooks yield Wanted tickets.
+
+        Comments that the gateway wrote itself, or that customers wrote, give `Ignored`.
+        """
+
+    @abstractmethod
+    async def fetch(self, wanted: Sequence[Wanted]) -> Sequence[RawPage]:
+        """Called with tickets that a thin webhook or a poll named: each with its comments and who wrote them how."""
+
+    @abstractmethod
+    async def poll(self, stream: str, cursor: dict[str, Any] | None) -> Page:
+        """Called on the schedule: what changed at the helpdesk, as repair for webhooks that did not come."""
+
+    @abstractmethod
+    async def push(self, changes: Sequence[TicketChange]) -> Sequence[PushResult]:
+        """Called with at most `capabilities.bulk` changes of different tickets: apply them, one result for each.
+
+        Order within a ticket is the host's business. An exception means the same for every change of the call.
+        Raises Unknown when the request was sent and no answer came.
+        """
+
+    async def resume(self, pending: Sequence[Pending]) -> Sequence[PushResult]:
+        """Called for changes that were taken as jobs: how did they end?"""
+        return list(pending)
+
+    @abstractmethod
+    async def find(self, intent: PushIntent) -> FoundTicket:
+        """Called after an unknown outcome: does the ticket exist, and which of the change's comments are on it?"""
+
+    async def install(self, *, dry_run: bool) -> InstallReport:
+        """Called to set up webhook, triggers and fields at the helpdesk; safe to repeat. `dry_run` changes nothing."""
+        return InstallReport()
+
+    @abstractmethod
+    async def check(self) -> Health:
+        """Called on demand and by probes: credentials, rights, and settings of the helpdesk that would work against us."""

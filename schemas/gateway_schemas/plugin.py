@@ -1,0 +1,151 @@
+"""What sources and helpdesks share: how the host sets one up, and what an install or a check answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import httpx2
+from pydantic import BaseModel
+
+from gateway_schemas.base import Model
+from gateway_schemas.limits import Allowance, Budget, LimitReading
+from gateway_schemas.time import TimeSource
+
+CONTRACT = 1
+"""The version of this contract. A plugin that names another one is listed as broken."""
+
+C = TypeVar("C", bound=BaseModel)
+
+
+class NoAppConfig(BaseModel):
+    """The App configuration of plugins whose provider registers no applications."""
+
+
+class StateStore(Protocol):
+    """A small JSON document per connection that outlives restarts: cached ids, rotated tokens. At most 64 KiB."""
+
+    async def load(self) -> dict[str, Any]:
+        """The document as last saved; empty at first."""
+
+    async def save(self, document: Mapping[str, Any]) -> None:
+        """Replace the document."""
+
+
+@dataclass(frozen=True)
+class Setup(Generic[C]):
+    """What the host hands a plugin for one connection, or for one App's shared webhook.
+
+    In an App's instance `config` and `account` are None: `verify` and `normalise` of a shared callback have the App's
+    configuration only. In the process where pure methods run, `http` and `state` are None.
+    """
+
+    time: TimeSource
+    connection_id: str | None = None
+    account: str | None = None
+    config: C | None = None
+    app: BaseModel | None = None
+    http: httpx2.AsyncClient | None = None
+    state: StateStore | None = None
+    door: str | None = None
+    """The public URL of this connection's (or its App's) door, for `install`."""
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    """The provider's key sets (JWKS documents) by name, fetched and kept fresh by the host."""
+
+
+class Plugin(Generic[C]):
+    """Base of sources and helpdesks: one instance per connection, no state shared between instances."""
+
+    name: ClassVar[str]
+    contract: ClassVar[int] = CONTRACT
+    title: ClassVar[str] = ""
+    Config: ClassVar[type[BaseModel]]
+    AppConfig: ClassVar[type[BaseModel]] = NoAppConfig
+    budgets: ClassVar[tuple[Budget, ...]] = ()
+    key_sets: ClassVar[Mapping[str, str]] = {}
+    """Name and URL of each JWKS document that `verify` needs."""
+
+    def __init__(self, setup: Setup[C]) -> None:
+        self.setup = setup
+
+    @property
+    def config(self) -> C:
+        """The connection's configuration. Raises RuntimeError in an App's instance, which has none."""
+        if self.setup.config is None:
+            raise RuntimeError(f"{self.name}: an App's shared webhook has no connection's config; use self.setup.app")
+        return self.setup.config
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """The host's client: budgets, time-outs, size cap and SSRF guard are its business, not the plugin's."""
+        if self.setup.http is None:
+            raise RuntimeError(f"{self.name}: pure methods (verify, normalise, render) may not talk to the network")
+        return self.setup.http
+
+    @property
+    def state(self) -> StateStore:
+        """The connection's state document."""
+        if self.setup.state is None:
+            raise RuntimeError(f"{self.name}: pure methods (verify, normalise, render) may not keep state")
+        return self.setup.state
+
+    def limits_of(self, response: httpx2.Response, bucket: str) -> list[LimitReading]:
+        """Called after every answer: what it says of rate limits. The default reads nothing."""
+        return []
+
+    @classmethod
+    def account_of(cls, config: C) -> str | None:
+        """Called when a connection is made or changed: the provider's id of the account it is, from its config."""
+        return None
+
+    @classmethod
+    def hosts_of(cls, config: C, app: BaseModel | None = None) -> tuple[str, ...]:
+        """Called with the config: base URLs this connection talks to. The host lets requests go nowhere else."""
+        return ()
+
+    @classmethod
+    def allowance_of(cls, config: C, app: BaseModel | None = None) -> Allowance:
+        """Called with the config: how much of the provider's limits, and of the budget of money, we may use."""
+        return Allowance()
+
+
+class Step(Model):
+    """One thing that an install does, or would do."""
+
+    action: Literal["create", "update", "keep", "delete", "ask"]
+    what: str
+    detail: str = ""
+
+
+class InstallReport(Model):
+    """What `install` did. `config` holds values to merge into the connection's config (webhook ids, signing secrets)."""
+
+    steps: tuple[Step, ...] = ()
+    config: dict[str, Any] = {}
+    app_config: dict[str, Any] = {}
+
+
+class HealthFinding(Model):
+    """One thing that is wrong or will be, and the mend."""
+
+    severity: Literal["info", "warning", "error"]
+    code: str
+    message: str
+    mend: str
+
+
+class Health(Model):
+    """The answer of `check`."""
+
+    ok: bool
+    findings: tuple[HealthFinding, ...] = ()
+
+
+class AccountRef(Model):
+    """An account that the credentials can act for, offered by `discover`."""
+
+    external_id: str
+    name: str
+    handle: str | None = None
+    config: dict[str, Any] = {}

@@ -1,0 +1,260 @@
+"""The base of a twin: a local simulator of a provider's API that ships with its plugin.
+
+A twin is an ASGI application with state, fault knobs and a ledger of effects. It is faithful to the provider's
+documented API, not to the plugin: it refuses what the provider refuses, with the provider's own status and body.
+`async with twin.serve() as url:` runs it on loopback; its webhooks go out over real HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import httpx2
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway_schemas.time import SystemTime, TimeSource
+
+FaultKind = Literal["status_before", "status_after", "timeout_after", "drop_after", "latency"]
+
+
+@dataclass
+class Fault:
+    """One way a request goes wrong.
+
+    `status_before` answers at once without effect; `status_after` does the work and then answers `status`;
+    `timeout_after` does the work and answers only after `seconds`; `drop_after` does the work and breaks the connection
+    off in the middle of the answer; `latency` waits `seconds` and goes on.
+    """
+
+    kind: FaultKind
+    path: str = ".*"
+    method: str = ".*"
+    status: int = 500
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    seconds: float = 30.0
+    times: int | None = 1
+    """How many requests it strikes; None strikes until removed."""
+
+    def strikes(self, method: str, path: str) -> bool:
+        """Whether this request is struck; counts down."""
+        if self.times == 0 or not re.fullmatch(self.method, method) or not re.search(self.path, path):
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One thing that changed at the provider, in order: what tests compare with what should have happened."""
+
+    at: datetime
+    kind: str
+    id: str
+    data: dict[str, Any]
+
+
+@dataclass
+class WebhookFaults:
+    """How the twin's webhooks misbehave. Shares are probabilities per delivery."""
+
+    duplicate: float = 0.0
+    drop: float = 0.0
+    delay: float = 0.0
+    """Up to this many seconds, at random, so that deliveries overtake each other."""
+    paused: bool = False
+
+
+WebhookBuilder = Callable[[], tuple[str, dict[str, str], bytes]]
+
+
+class Twin:
+    """State, faults and a ledger. Subclasses give `routes` and keep their own objects."""
+
+    name = "twin"
+    retry_webhooks = True
+    """Whether the provider repeats a webhook that was not answered 2xx."""
+
+    def __init__(self, *, time: TimeSource | None = None, seed: int = 0) -> None:
+        self.time: TimeSource = time or SystemTime()
+        self.random = random.Random(seed)
+        self.faults: list[Fault] = []
+        self.webhooks = WebhookFaults()
+        self.ledger: list[Effect] = []
+        self.requests: list[tuple[str, str, int]] = []
+        """Method, path and status of every request answered."""
+        self.url = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._client: httpx2.AsyncClient | None = None
+        self.webhook_failures: list[tuple[str, int]] = []
+        self.app: ASGIApp = _Faulty(self, Starlette(routes=[*self.routes(), *self._inspection()]))
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """The provider's endpoints."""
+        return ()
+
+    def snapshot(self) -> dict[str, Any]:
+        """The twin's state as JSON, for its page and for tests."""
+        return {}
+
+    def effect(self, kind: str, id: str, **data: Any) -> None:
+        """Write one effect to the ledger."""
+        self.ledger.append(Effect(self.time.now(), kind, id, data))
+
+    def _inspection(self) -> Sequence[BaseRoute]:
+        from starlette.routing import Route
+
+        async def state(_: Request) -> Response:
+            return JSONResponse(self.snapshot())
+
+        async def ledger(_: Request) -> Response:
+            return JSONResponse(
+                [{"at": e.at.isoformat(), "kind": e.kind, "id": e.id, "data": e.data} for e in self.ledger]
+            )
+
+        return [Route("/_twin/state", state), Route("/_twin/ledger", ledger)]
+
+    def emit(self, build: WebhookBuilder) -> None:
+        """Send a webhook soon. `build` gives URL, headers and body anew for each try, so that signatures are fresh."""
+        if self.webhooks.drop and self.random.random() < self.webhooks.drop:
+            return
+        copies = 2 if self.webhooks.duplicate and self.random.random() < self.webhooks.duplicate else 1
+        for _ in range(copies):
+            delay = self.random.random() * self.webhooks.delay
+            task = asyncio.get_running_loop().create_task(self._deliver(build, delay))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, build: WebhookBuilder, delay: float) -> None:
+        await asyncio.sleep(delay)
+        wait = 0.05
+        while True:
+            while self.webhooks.paused:
+                await asyncio.sleep(0.02)
+            url, headers, body = build()
+            status = 0
+            try:
+                status = (await self.client.post(url, content=body, headers=headers)).status_code
+            except httpx2.TransportError:
+                status = 0
+            if 200 <= status < 300:
+                return
+            self.webhook_failures.append((url, status))
+            if not self.retry_webhooks or status in (401, 404, 410, 413):
+                return
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, 1.0)
+
+    @property
+    def client(self) -> httpx2.AsyncClient:
+        """The twin's own outgoing HTTP, for webhooks and challenges."""
+        if self._client is None:
+            self._client = httpx2.AsyncClient(timeout=15.0, trust_env=False)
+        return self._client
+
+    async def settle(self) -> None:
+        """Wait until every webhook under way is delivered or given up."""
+        while self._tasks:
+            await asyncio.gather(*list(self._tasks), return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def serve(self, *, port: int = 0) -> AsyncIterator[str]:
+        """Run on loopback; yields the base URL."""
+        listener = socket.create_server(("127.0.0.1", port))
+        config = uvicorn.Config(self.app, log_level="critical", lifespan="off", timeout_keep_alive=60)
+        server = uvicorn.Server(config)
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        task = asyncio.get_running_loop().create_task(_serve_quietly(server, listener))
+        try:
+            while not server.started:
+                await asyncio.sleep(0.005)
+            yield self.url
+        finally:
+            for pending in list(self._tasks):
+                pending.cancel()
+            await asyncio.gather(*list(self._tasks), return_exceptions=True)
+            if self._client is not None:
+                await self._client.aclose()
+                self._client = None
+            server.should_exit = True
+            server.force_exit = True
+            await task
+            listener.close()
+
+
+async def _serve_quietly(server: uvicorn.Server, listener: socket.socket) -> None:
+    # capture_signals would take SIGINT and SIGTERM from the process that runs the twin
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    await server.serve(sockets=[listener])
+
+
+class _Faulty:
+    """The middleware that strikes."""
+
+    def __init__(self, twin: Twin, app: ASGIApp) -> None:
+        self.twin = twin
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        method, path = scope["method"], scope["path"]
+        if path.startswith("/_twin/"):
+            await self.app(scope, receive, send)
+            return
+        fault = next((fault for fault in self.twin.faults if fault.strikes(method, path)), None)
+        status = 0
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        async def swallow(message: Message) -> None:
+            return None
+
+        if fault is None:
+            await self.app(scope, receive, note)
+        elif fault.kind == "latency":
+            await asyncio.sleep(fault.seconds)
+            await self.app(scope, receive, note)
+        elif fault.kind == "status_before":
+            await self._answer(fault, scope, receive, note)
+        else:
+            await self.app(scope, receive, swallow)
+            if fault.kind == "status_after":
+                await self._answer(fault, scope, receive, note)
+            elif fault.kind == "timeout_after":
+                await asyncio.sleep(fault.seconds)
+                await self._answer(fault, scope, receive, note)
+            else:
+                # an answer that breaks off: the server closes the connection with bytes still promised
+                await note({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
+                await send({"type": "http.response.body", "body": b"{", "more_body": True})
+                raise _Dropped
+        self.twin.requests.append((method, path, status))
+
+    async def _answer(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        response = Response(fault.body, status_code=fault.status, headers=fault.headers)
+        await response(scope, receive, send)
+
+
+class _Dropped(Exception):
+    """Breaks the connection off."""

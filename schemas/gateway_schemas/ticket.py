@@ -1,0 +1,179 @@
+"""What goes to a helpdesk, and what a helpdesk's agents do there."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, Field
+
+from gateway_schemas.base import Model
+from gateway_schemas.interaction import Attachment, Visibility
+
+Priority = Literal["low", "normal", "high", "urgent"]
+TicketStatus = Literal["new", "open", "waiting", "solved", "closed"]
+AnswerOrigin = Literal["composer", "app", "email", "rule", "merge", "bulk", "api"]
+GatewayState = Literal["held", "blocked", "failed", "unknown", "published", "none"]
+
+
+class Requester(Model):
+    """The customer's account as the helpdesk knows it: an external id and a name, never an invented e-mail address."""
+
+    external_id: str
+    name: str
+    handle: str | None = None
+    provider: str
+    """The source's plugin name (`x`), for identities a helpdesk has a type for."""
+    url: str | None = None
+    avatar_url: str | None = None
+
+
+class OutgoingComment(Model):
+    """One comment to write on a ticket. `author` None writes as the gateway.
+
+    `key` is the findable mark: it is stored with the comment in whatever the helpdesk has for that, so that `find`
+    can prove after a crash that the comment is there.
+    """
+
+    key: str
+    text: str
+    author: Requester | None = None
+    public: bool = True
+    at: AwareDatetime
+    url: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+
+class GatewayFields(Model):
+    """State the gateway keeps on the ticket, in custom fields where the connection's config maps them."""
+
+    state: GatewayState | None = None
+    last_url: str | None = None
+    next_due: AwareDatetime | None = None
+    sla: str | None = None
+
+
+class TicketChange(Model):
+    """All that shall change on one ticket in one call: the host coalesces pending pushes into this.
+
+    Without `external_id` the ticket is created, with the first of `comments` as its description. `key` is the
+    idempotency key of this change; `ticket_key` is stable for the ticket and is written to it as its external id.
+    """
+
+    key: str
+    ticket_key: str
+    external_id: str | None = None
+    followup_of: str | None = None
+    """The helpdesk's id of the closed ticket that this new one follows."""
+    subject: str | None = None
+    requester: Requester
+    comments: tuple[OutgoingComment, ...] = ()
+    status: TicketStatus | None = None
+    priority: Priority | None = None
+    add_tags: tuple[str, ...] = ()
+    remove_tags: tuple[str, ...] = ()
+    fields: GatewayFields | None = None
+    custom: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    """Values by our own field names (`source`, `rating`, `language`, …); the plugin's config maps them to the helpdesk's."""
+    make_private: tuple[str, ...] = ()
+    """Helpdesk ids of public comments that were not published and must not look as if they were."""
+
+
+class Done(Model):
+    """The change is in the helpdesk. `comments` maps each comment's key to the helpdesk's id for it."""
+
+    key: str
+    external_id: str
+    url: str | None = None
+    comments: dict[str, str] = Field(default_factory=dict)
+    at: AwareDatetime | None = None
+
+
+class Pending(Model):
+    """The helpdesk took it as a job: the host asks `resume` after `after`. `job` is the plugin's own note of it."""
+
+    key: str
+    job: str
+    after: timedelta = timedelta(seconds=2)
+
+
+class Failed(Model):
+    """This change of a batch failed; `error` names the recovery as the exceptions of `errors` do."""
+
+    key: str
+    error: Literal["retry", "reauthorise", "unknown", "rejected", "closed", "moved", "gone"]
+    code: str = ""
+    reason: str
+    after: timedelta | None = None
+    moved_to: str | None = None
+
+
+PushResult = Done | Pending | Failed
+
+
+class PushIntent(Model):
+    """A change whose outcome is not known, for `find`."""
+
+    change: TicketChange
+    started_at: AwareDatetime
+
+
+class FoundTicket(Model):
+    """What `find` saw of a change: the ticket if it exists, and those of the change's comments that are on it."""
+
+    external_id: str | None = None
+    url: str | None = None
+    comments: dict[str, str] = Field(default_factory=dict)
+
+
+class Agent(Model):
+    """A person of the company at the helpdesk."""
+
+    external_id: str
+    name: str | None = None
+    email: str | None = None
+
+
+class AgentReply(Model):
+    """A comment on a ticket that looks like an answer to the customer; whether it is one, the host decides by `origin`."""
+
+    ticket: str
+    """The helpdesk's ticket id."""
+    external_id: str
+    """The helpdesk's comment id."""
+    revision: str = "1"
+    author: Agent
+    text: str
+    html: str | None = None
+    public: bool = True
+    origin: AnswerOrigin
+    leg: Visibility | None = None
+    """The agent's explicit choice, by tag or field; None leaves it to the default rule."""
+    attachments: tuple[Attachment, ...] = ()
+    at: AwareDatetime
+
+
+class AgentNote(Model):
+    """A private note by a person. Never published; recorded on the timeline."""
+
+    ticket: str
+    external_id: str
+    author: Agent
+    text: str
+    at: AwareDatetime
+
+
+class TicketChanged(Model):
+    """The ticket's state at the helpdesk, as last seen. None means that this delivery does not tell."""
+
+    ticket: str
+    ticket_key: str | None = None
+    """Our key, where the helpdesk echoes the external id."""
+    status: TicketStatus | None = None
+    priority: Priority | None = None
+    tags: tuple[str, ...] | None = None
+    assignee: Agent | None = None
+    merged_into: str | None = None
+    deleted: bool = False
+    updated_at: AwareDatetime | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
