@@ -1,0 +1,1 @@
+"""The helpdesk integration gateway."""

@@ -1,0 +1,174 @@
+"""The command `gateway`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The helpdesk integration gateway.", pretty_exceptions_enable=False
+)
+plugin_app = typer.Typer(no_args_is_help=True, help="Plugins of this installation.")
+key_app = typer.Typer(no_args_is_help=True, help="API keys.")
+app.add_typer(plugin_app, name="plugin")
+app.add_typer(key_app, name="key")
+
+
+def _settings(**given: Any) -> Settings:
+    """Settings from the environment, with what the command line says on top."""
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for chatty in ("procrastinate", "alembic", "httpx2", "httpcore2"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
+    return settings
+
+
+def _run(main: Any) -> None:
+    """Run on uvloop where it exists."""
+    if sys.platform == "win32":
+        asyncio.run(main)
+        return
+    import uvloop
+
+    uvloop.run(main)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Only the door and the REST API; run `gateway worker` apart.")
+    ] = False,
+) -> None:
+    """Serve the providers' door and the REST API, and supervise worker processes."""
+    from gateway.app import serve as run
+
+    settings = _settings(host=host, port=port)
+    _run(run(settings, workers=0 if no_worker else settings.workers))
+
+
+@app.command()
+def worker(
+    supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
+) -> None:
+    """Run one worker process against the same database."""
+    from gateway.engine.worker import run_worker
+
+    _run(run_worker(_settings(), supervised=supervised))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema up to date, then exit."""
+    from gateway.db.embedded import EmbeddedPostgres
+    from gateway.db.migrate import migrate as upgrade
+
+    settings = _settings()
+    if settings.database_url is not None:
+        upgrade(settings.database_url.get_secret_value())
+    else:
+        with EmbeddedPostgres(settings.data_dir) as postgres:
+            upgrade(postgres.url)
+    typer.echo("The schema is up to date.")
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End when the evening is over.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object on standard output.")
+    ] = False,
+    speed: Annotated[float | None, typer.Option(help="Virtual seconds per real second.")] = None,
+) -> None:
+    """Play an evening of a fictional company through the gateway, on this machine alone."""
+    from gateway.demo.main import run_demo
+
+    raise typer.Exit(asyncio.run(run_demo(once=once, as_json=as_json, speed=speed)))
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="Conversations as JSON Lines.", exists=True, dir_okay=False)],
+    speed: Annotated[
+        float | None, typer.Option(help="Virtual seconds per real second; without it, as fast as it can.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object on standard output.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(help="Play only the first so many conversations.")] = None,
+    duplicate: Annotated[float, typer.Option(help="Share of webhooks delivered twice.")] = 0.0,
+    shuffle: Annotated[float, typer.Option(help="Delay webhooks by up to so many seconds, at random.")] = 0.0,
+    kill: Annotated[int, typer.Option(help="Kill the gateway's processes so many times at random moments.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
+) -> None:
+    """Play recorded conversations, customers and agents, through the X twin and the Zendesk twin."""
+    from gateway.demo.replay import run_replay
+
+    raise typer.Exit(
+        asyncio.run(
+            run_replay(
+                file,
+                speed=speed,
+                as_json=as_json,
+                limit=limit,
+                duplicate=duplicate,
+                shuffle=shuffle,
+                kills=kill,
+                seed=seed,
+            )
+        )
+    )
+
+
+@plugin_app.command("list")
+def plugin_list(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """Show the installed plugins, and what is wrong with broken ones."""
+    from gateway.registry import Registry
+
+    listed = Registry.load().listed
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in listed], indent=2))
+    else:
+        for one in listed:
+            typer.echo(
+                f"{one.role:9} {one.name:20} {one.distribution} {one.version}  {'ok' if one.ok else 'BROKEN: ' + one.error}"
+            )
+    if any(not one.ok for one in listed):
+        raise typer.Exit(1)
+
+
+@key_app.command("create")
+def key_create(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scope: Annotated[list[str] | None, typer.Option(help="A scope; repeat for several. Without it: all.")] = None,
+    days: Annotated[int | None, typer.Option(help="Days until it expires.")] = None,
+) -> None:
+    """Make an API key and print it once."""
+    from gateway.security.keys import create_from_command_line
+
+    typer.echo(asyncio.run(create_from_command_line(_settings(), name, scope, days)))
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    app()
+
+
+if __name__ == "__main__":
+    main()

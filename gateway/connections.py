@@ -1,0 +1,288 @@
+"""Connections and Apps as the host uses them: configuration with its secrets, and plugin instances made from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+
+from gateway.db.database import Database, as_json, execute, fetch_all, fetch_one
+from gateway.registry import Registry
+from gateway.security.vault import Vault
+from gateway_schemas.helpdesk import Helpdesk
+from gateway_schemas.limits import Allowance
+from gateway_schemas.plugin import Setup
+from gateway_schemas.source import Source
+from gateway_schemas.time import TimeSource
+
+if TYPE_CHECKING:
+    from gateway.net.client import Outgoing
+
+STALE_AFTER = 1.0
+"""Seconds that a process may go on with a configuration that another process has changed."""
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One connection, or one App, with everything needed to make its plugin. Immutable; a change makes a new one."""
+
+    id: UUID
+    role: str
+    plugin: str
+    name: str
+    is_app: bool
+    version: int
+    app_id: UUID | None
+    brand_id: UUID | None
+    account: str | None
+    config: Mapping[str, Any] | None
+    app_config: Mapping[str, Any] | None
+    allow_private: tuple[str, ...] = ()
+    helpdesk_id: UUID | None = None
+    history: str = "record"
+    status: str = "active"
+    paused_in: bool = False
+    paused_out: bool = False
+    blocked_until: datetime | None = None
+    created_at: datetime = EPOCH
+
+    @property
+    def scope(self) -> str:
+        """Where this connection's external ids are unique, for plugins that declare them unique per account."""
+        return f"{self.plugin}:{self.id}"
+
+
+class Connections:
+    """Reads endpoints from the database, keeps them for a moment, and builds plugin instances for them."""
+
+    def __init__(self, database: Database, registry: Registry, vault: Vault, now: TimeSource) -> None:
+        self._database = database
+        self._registry = registry
+        self._vault = vault
+        self._time = now
+        self._cache: dict[UUID, tuple[float, Endpoint | None]] = {}
+        self._routes: dict[tuple[UUID, str], tuple[float, UUID | None]] = {}
+        self._instances: dict[tuple[UUID, int], Source[Any] | Helpdesk[Any]] = {}
+
+    async def get(self, id: UUID) -> Endpoint | None:
+        """The endpoint, at most a second old; None when there is none of that id."""
+        kept = self._cache.get(id)
+        if kept and time.monotonic() - kept[0] < STALE_AFTER:
+            return kept[1]
+        found = (await self.load([id])).get(id)
+        self._cache[id] = (time.monotonic(), found)
+        return found
+
+    async def routed(self, app_id: UUID, account: str) -> UUID | None:
+        """The connection of an App that is this account at the provider."""
+        kept = self._routes.get((app_id, account))
+        if kept and time.monotonic() - kept[0] < STALE_AFTER:
+            return kept[1]
+        async with self._database.read() as connection:
+            row = await fetch_one(
+                connection,
+                "SELECT id FROM connection WHERE app_id = :app AND account = :account",
+                app=app_id,
+                account=account,
+            )
+        found = row["id"] if row else None
+        self._routes[(app_id, account)] = (time.monotonic(), found)
+        return found
+
+    async def load(self, ids: list[UUID]) -> dict[UUID, Endpoint]:
+        """Read connections and Apps fresh."""
+        async with self._database.read() as connection:
+            rows = await fetch_all(
+                connection,
+                """
+                SELECT c.id, c.role, c.plugin, c.name, false AS is_app, c.version + COALESCE(a.version, 0) AS version,
+                       c.app_id, c.brand_id, c.account, c.config, c.secrets, a.config AS app_config,
+                       a.secrets AS app_secrets, c.allow_private || COALESCE(a.allow_private, '{}') AS allow_private,
+                       c.helpdesk_id, c.history, c.status, c.paused_in, c.paused_out, c.blocked_until, c.created_at
+                FROM connection c LEFT JOIN app a ON a.id = c.app_id WHERE c.id = ANY(:ids)
+                UNION ALL
+                SELECT a.id, 'source', a.plugin, a.name, true, a.version, a.id, a.brand_id, NULL, NULL, NULL, a.config,
+                       a.secrets, a.allow_private, NULL, 'none', 'active', false, false, NULL, a.created_at
+                FROM app a WHERE a.id = ANY(:ids)
+                """,
+                ids=ids,
+            )
+        return {row["id"]: self._endpoint(row) for row in rows}
+
+    def _endpoint(self, row: Mapping[str, Any]) -> Endpoint:
+        app_config = None
+        if row["app_config"] is not None:
+            app_config = {**row["app_config"], **self._vault.unseal(row["app_secrets"], f"app:{row['app_id']}")}
+        config = None
+        if row["config"] is not None:
+            config = {**row["config"], **self._vault.unseal(row["secrets"], f"connection:{row['id']}")}
+        return Endpoint(
+            **{name: row[name] for name in ("id", "role", "plugin", "name", "is_app", "version", "app_id", "brand_id")},
+            account=row["account"],
+            config=config,
+            app_config=app_config,
+            allow_private=tuple(row["allow_private"] or ()),
+            helpdesk_id=row["helpdesk_id"],
+            history=row["history"],
+            status=row["status"],
+            paused_in=row["paused_in"],
+            paused_out=row["paused_out"],
+            blocked_until=row["blocked_until"],
+            created_at=row["created_at"],
+        )
+
+    def forget(self, id: UUID) -> None:
+        """Drop what is kept of an endpoint after it was changed in this process."""
+        self._cache.pop(id, None)
+
+    def instance(self, endpoint: Endpoint, *, outgoing: Outgoing | None = None) -> Source[Any] | Helpdesk[Any]:
+        """The plugin for an endpoint, made once per version.
+
+        Raises PluginMissing when the plugin is not installed, and ConfigInvalid when it no longer takes the config.
+        """
+        key = (endpoint.id, endpoint.version)
+        if key in self._instances:
+            return self._instances[key]
+        instance = build(
+            self._registry,
+            endpoint,
+            self._time,
+            http=self._client(endpoint, outgoing) if outgoing else None,
+            state=DatabaseState(self._database, endpoint.id) if outgoing and not endpoint.is_app else None,
+        )
+        for stale in [old for old in self._instances if old[0] == endpoint.id]:
+            del self._instances[stale]
+        self._instances[key] = instance
+        return instance
+
+    def _client(self, endpoint: Endpoint, outgoing: Outgoing) -> Any:
+        """The HTTP client of an endpoint: its App's budget, its own hosts, and nothing else."""
+        from gateway.net.client import Target
+
+        plugin = self._registry.plugin(endpoint.role, endpoint.plugin)
+        if plugin is None:
+            return None
+        reader = build(self._registry, endpoint, self._time)
+        app_config = reader.setup.app
+        config = reader.setup.config
+        origins = plugin.hosts_of(config, app_config) if config is not None else ()
+        allowance = plugin.allowance_of(config, app_config) if config is not None else Allowance()
+        return outgoing.client(
+            Target(
+                budget_key=f"app:{endpoint.app_id}" if endpoint.app_id else f"connection:{endpoint.id}",
+                budgets=plugin.budgets,
+                share=allowance.share,
+                allowed_origins=origins,
+                allow_private=endpoint.allow_private,
+                read_limits=reader.limits_of,
+                daily_cost_limit=allowance.daily_usd,
+            )
+        )
+
+
+class PluginMissing(Exception):
+    """The connection's plugin is not installed, or is listed as broken (`gateway plugin list`)."""
+
+
+class ConfigInvalid(Exception):
+    """The stored configuration does not fit the plugin's model any more; change the connection."""
+
+
+def build(
+    registry: Registry,
+    endpoint: Endpoint,
+    now: TimeSource,
+    *,
+    http: Any = None,
+    state: Any = None,
+    door: str | None = None,
+) -> Source[Any] | Helpdesk[Any]:
+    """Make a plugin instance from stored configuration."""
+    plugin = registry.plugin(endpoint.role, endpoint.plugin)
+    if plugin is None:
+        raise PluginMissing(f"{endpoint.role} plugin {endpoint.plugin!r} is not installed or is broken")
+    try:
+        config = None if endpoint.config is None else plugin.Config.model_validate(endpoint.config)
+        app = None if endpoint.app_config is None else plugin.AppConfig.model_validate(endpoint.app_config)
+    except ValidationError as error:
+        fields = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigInvalid(f"{endpoint.plugin}: {fields}") from error
+    return plugin(
+        Setup(
+            time=now,
+            connection_id=None if endpoint.is_app else str(endpoint.id),
+            account=endpoint.account,
+            config=config,
+            app=app,
+            http=http,
+            state=state,
+            door=door,
+        )
+    )
+
+
+class DatabaseState:
+    """A connection's state document, kept on its row."""
+
+    def __init__(self, database: Database, connection_id: UUID) -> None:
+        self._database = database
+        self._id = connection_id
+
+    async def load(self) -> dict[str, Any]:
+        """The document as last saved."""
+        async with self._database.read() as connection:
+            row = await fetch_one(connection, "SELECT state FROM connection WHERE id = :id", id=self._id)
+        return dict(row["state"]) if row else {}
+
+    async def save(self, document: Mapping[str, Any]) -> None:
+        """Replace the document. Raises ValueError above 64 KiB."""
+        text = as_json(dict(document))
+        if len(text) > 64 * 1024:
+            raise ValueError("the state document of a connection may have 64 KiB")
+        async with self._database.write() as connection:
+            await execute(
+                connection,
+                "UPDATE connection SET state = CAST(:state AS jsonb) WHERE id = :id",
+                id=self._id,
+                state=text,
+            )
+
+
+def split_secrets(model: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A configuration as two documents: what may be shown, and the secret fields, to be sealed."""
+    shown: dict[str, Any] = {}
+    secret: dict[str, Any] = {}
+    plain = model.model_dump(mode="json")
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if _holds_secret(value):
+            secret[name] = _reveal(value)
+        else:
+            shown[name] = plain[name]
+    return shown, secret
+
+
+def _holds_secret(value: Any) -> bool:
+    if isinstance(value, SecretStr):
+        return True
+    if isinstance(value, list | tuple):
+        return any(_holds_secret(item) for item in value)
+    return isinstance(value, Mapping) and any(_holds_secret(item) for item in value.values())
+
+
+def _reveal(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, list | tuple):
+        return [_reveal(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _reveal(item) for key, item in value.items()}
+    return TypeAdapter(Any).dump_python(value, mode="json")

@@ -1,0 +1,54 @@
+"""All tables, one aggregate a file."""
+
+from gateway.db.tables.access import ApiKey, Fact, IdempotentAnswer
+from gateway.db.tables.budget import Budget, BudgetCost
+from gateway.db.tables.connection import App, Brand, Connection, Cursor
+from gateway.db.tables.decision import Decision, Policy, PolicyRevision, PolicySet
+from gateway.db.tables.delivery import Delivery, Refusal, Wanted
+from gateway.db.tables.engine import Lease
+from gateway.db.tables.interaction import (
+    Account,
+    Customer,
+    Interaction,
+    InteractionAlias,
+    Revision,
+    Thread,
+    Tombstone,
+)
+from gateway.db.tables.push import Attempt, Push
+from gateway.db.tables.reply import OutboundPause, Reply
+from gateway.db.tables.ticket import Leg, Note, Ticket
+
+__all__ = [
+    "Account",
+    "ApiKey",
+    "App",
+    "Attempt",
+    "Brand",
+    "Budget",
+    "BudgetCost",
+    "Connection",
+    "Cursor",
+    "Customer",
+    "Decision",
+    "Delivery",
+    "Fact",
+    "IdempotentAnswer",
+    "Interaction",
+    "InteractionAlias",
+    "Lease",
+    "Leg",
+    "Note",
+    "OutboundPause",
+    "Policy",
+    "PolicyRevision",
+    "PolicySet",
+    "Push",
+    "Refusal",
+    "Reply",
+    "Revision",
+    "Thread",
+    "Ticket",
+    "Tombstone",
+    "Wanted",
+]

@@ -1,0 +1,100 @@
+"""Who the company is at the providers: brands, Apps, connections and what a connection remembers."""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import text as sql
+from sqlmodel import Field, SQLModel
+
+from gateway.db.tables.columns import (
+    UUID,
+    Json,
+    datetime,
+    document,
+    identifier,
+    maybe_document,
+    maybe_string,
+    maybe_timestamp,
+    raw,
+    string,
+    strings,
+    timestamp,
+)
+
+
+class Brand(SQLModel, table=True):
+    """A name the company goes by."""
+
+    id: UUID = identifier()
+    name: str = string(unique=True)
+    created_at: datetime = timestamp()
+
+
+class App(SQLModel, table=True):
+    """One registration at a provider: client id and secret, webhook secret, rate limits, cost."""
+
+    id: UUID = identifier()
+    plugin: str = string()
+    name: str = string(unique=True)
+    brand_id: UUID | None = Field(default=None, foreign_key="brand.id")
+    config: Json = document()
+    secrets: bytes | None = raw(nullable=True)
+    allow_private: list[str] = strings()
+    version: int = Field(default=1)
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+class Connection(SQLModel, table=True):
+    """One account at a provider, source or helpdesk."""
+
+    __table_args__ = (
+        UniqueConstraint("role", "name"),
+        # a shared callback is routed by the App and the account it names
+        Index("connection_route", "app_id", "account", unique=True, postgresql_where=sql("app_id IS NOT NULL")),
+    )
+
+    id: UUID = identifier()
+    role: str = string()
+    """`source` or `helpdesk`."""
+    plugin: str = string()
+    name: str = string()
+    brand_id: UUID | None = Field(default=None, foreign_key="brand.id")
+    app_id: UUID | None = Field(default=None, foreign_key="app.id")
+    account: str | None = maybe_string()
+    config: Json = document()
+    secrets: bytes | None = raw(nullable=True)
+    allow_private: list[str] = strings()
+    """Private address ranges or host:port pairs that requests of this connection may go to."""
+    helpdesk_id: UUID | None = Field(default=None, foreign_key="connection.id")
+    """For a source: the helpdesk that owns tickets from here."""
+    history: str = string("record")
+    history_days: int = 90
+    sla_owner: str = string("gateway")
+    status: str = string("active")
+    """`active`, `needs_authorisation` or `broken`; pausing is apart, because a person does it."""
+    status_reason: str | None = maybe_string()
+    paused_in: bool = False
+    paused_out: bool = False
+    blocked_until: datetime | None = maybe_timestamp()
+    """No call before this: the provider asked for a pause, or it has been failing."""
+    blocked_reason: str | None = maybe_string()
+    failures: int = 0
+    last_ok_at: datetime | None = maybe_timestamp()
+    state: Json = document()
+    """The plugin's own small document."""
+    version: int = Field(default=1)
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+class Cursor(SQLModel, table=True):
+    """How far one stream of a connection has been polled. Moved in the transaction that stores what was polled."""
+
+    connection_id: UUID = Field(foreign_key="connection.id", primary_key=True, ondelete="CASCADE")
+    stream: str = string(primary_key=True)
+    cursor: Json | None = maybe_document()
+    polled_at: datetime | None = maybe_timestamp()
+    next_at: datetime = timestamp(index=True)
+    failures: int = 0
+    reason: str | None = maybe_string()

@@ -1,0 +1,89 @@
+"""Tickets: one matter with one customer, its legs, and what agents note on it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy import text as sql
+from sqlmodel import Field, SQLModel
+
+from gateway.db.tables.columns import (
+    UUID,
+    datetime,
+    identifier,
+    maybe_string,
+    maybe_timestamp,
+    string,
+    strings,
+    timestamp,
+)
+
+
+class Ticket(SQLModel, table=True):
+    """One matter with one customer. Its key is in `leg`: thread and account, never the thread alone."""
+
+    __table_args__ = (
+        Index(
+            "ticket_at_helpdesk",
+            "helpdesk_id",
+            "external_id",
+            unique=True,
+            postgresql_where=sql("external_id IS NOT NULL AND merged_into IS NULL"),
+        ),
+        Index("ticket_of_account", "account_id", "opened_at"),
+    )
+
+    id: UUID = identifier()
+    brand_id: UUID | None = Field(default=None, foreign_key="brand.id")
+    connection_id: UUID = Field(foreign_key="connection.id", index=True)
+    """The source connection it came through."""
+    helpdesk_id: UUID | None = Field(default=None, foreign_key="connection.id", index=True)
+    account_id: UUID = Field(foreign_key="account.id")
+    customer_id: UUID = Field(foreign_key="customer.id", index=True)
+    subject: str = string("")
+    status: str = string("new")
+    priority: str = string("normal")
+    tags: list[str] = strings()
+    external_id: str | None = maybe_string()
+    external_url: str | None = maybe_string()
+    followup_of: UUID | None = Field(default=None, foreign_key="ticket.id")
+    linked_to: UUID | None = Field(default=None, foreign_key="ticket.id")
+    """The ticket in whose thread this customer joined in."""
+    merged_into: UUID | None = Field(default=None, foreign_key="ticket.id")
+    ended: str | None = maybe_string()
+    """`closed`, `deleted` or `merged` at the helpdesk: nothing more is written to it."""
+    assignee: str | None = maybe_string()
+    problem: str | None = maybe_string()
+    """Why the helpdesk does not have the newest state, in words for an admin; empty when it has."""
+    helpdesk_updated_at: datetime | None = maybe_timestamp()
+    opened_at: datetime = timestamp()
+    last_inbound_at: datetime = timestamp()
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+class Leg(SQLModel, table=True):
+    """Which ticket a customer's messages in a thread belong to. The unique key that keeps one matter one ticket."""
+
+    __table_args__ = (PrimaryKeyConstraint("thread_id", "account_id"),)
+
+    thread_id: UUID = Field(foreign_key="thread.id")
+    account_id: UUID = Field(foreign_key="account.id")
+    ticket_id: UUID = Field(foreign_key="ticket.id", index=True)
+    visibility: str = string()
+    created_at: datetime = timestamp()
+
+
+class Note(SQLModel, table=True):
+    """A private note that an agent wrote at the helpdesk."""
+
+    __table_args__ = (UniqueConstraint("helpdesk_id", "comment_id"),)
+
+    id: UUID = identifier()
+    ticket_id: UUID = Field(foreign_key="ticket.id", index=True)
+    helpdesk_id: UUID = Field(foreign_key="connection.id")
+    comment_id: str = string()
+    author_id: str = string()
+    author_name: str | None = maybe_string()
+    text: str = string("")
+    at: datetime = timestamp()
+    edited_at: datetime | None = maybe_timestamp()

@@ -1,0 +1,1 @@
+"""Wake-ups, leases and upkeep: who works on what, when."""

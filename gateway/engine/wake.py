@@ -1,0 +1,69 @@
+"""Wake-ups: how a process that has committed work tells whoever is free to do it.
+
+procrastinate carries the word and spreads it over all workers. It is a word and nothing more: the work itself is in our
+own tables, and a wake-up lost is made good by the next tick, which looks for due rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+import procrastinate
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+
+log = logging.getLogger(__name__)
+
+QUEUE = "drains"
+COALESCE = 0.010
+"""At most one wake-up per drain and process in this many seconds."""
+
+PRIORITY = {"send": 30, "reply": 20, "thread": 10, "inbox": 10, "fetch": 10, "push": 5, "poll": 0, "listen": 0}
+
+
+def make_jobs(libpq_url: str) -> procrastinate.App:
+    """The job engine. Tasks are added by the worker; a process that only defers names them."""
+    connector = procrastinate.PsycopgConnector(
+        conninfo=libpq_url, min_size=1, max_size=4, kwargs={"application_name": "helpdesk-gateway-jobs"}
+    )
+    return procrastinate.App(connector=connector)
+
+
+class Wake:
+    """Defers one job per drain name, after the commit, on the job engine's own connection."""
+
+    def __init__(self, jobs: procrastinate.App) -> None:
+        self._jobs = jobs
+        self._last: dict[str, float] = {}
+        self._later: dict[str, asyncio.Task[None]] = {}
+
+    async def __call__(self, names: Iterable[str]) -> None:
+        """Wake these drains. Never raises: the rows are committed, and the tick finds what a lost word leaves."""
+        for name in sorted(set(names)):
+            wait = self._last.get(name, 0.0) + COALESCE - time.monotonic()
+            if wait <= 0:
+                await self._defer(name)
+            elif name not in self._later:
+                self._later[name] = asyncio.create_task(self._defer_later(name, wait))
+
+    async def _defer_later(self, name: str, wait: float) -> None:
+        await asyncio.sleep(wait)
+        self._later.pop(name, None)
+        await self._defer(name)
+
+    async def _defer(self, name: str) -> None:
+        self._last[name] = time.monotonic()
+        try:
+            await self._jobs.configure_task(
+                "drain", queue=QUEUE, queueing_lock=name, priority=PRIORITY.get(name.partition(":")[0], 0)
+            ).defer_async(name=name)
+        except AlreadyEnqueued:
+            pass  # somebody was faster: the same word
+        except ConnectorException as error:
+            log.warning("wake-up of %s was not sent (%s); the tick will find the rows", name, error)
+
+    async def settle(self) -> None:
+        """Wait until every delayed wake-up has gone out."""
+        await asyncio.gather(*self._later.values(), return_exceptions=True)

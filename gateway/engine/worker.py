@@ -1,0 +1,101 @@
+"""One worker process: fetches wake-ups and runs drains; ticks once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+
+from gateway.engine.sandbox import Sandbox
+from gateway.engine.upkeep import drop_stalled_jobs, make_partitions
+from gateway.engine.wake import QUEUE
+from gateway.pipeline.drains import Drains, tick
+from gateway.runtime import Runtime, open_runtime
+from gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0
+UPKEEP = 3600.0
+GRACE = 15.0
+
+
+async def run_worker(settings: Settings, *, supervised: bool = False) -> None:
+    """Work until SIGTERM, SIGINT, or the end of the process that supervises this one; then hand back what is held."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, stop.set)
+    async with open_runtime(settings) as runtime:
+        if supervised:
+            # the owner's name lets the supervisor give back this process's leases should it die
+            print(runtime.owner, flush=True)
+            asyncio.get_running_loop().create_task(_watch_parent(stop))
+        await work(runtime, stop)
+
+
+async def work(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Run drains until `stop` is set."""
+    settings = runtime.settings
+    sandbox = Sandbox(settings.pure_deadline, str(settings.time_file) if settings.time_file else None)
+    drains = Drains(runtime, sandbox)
+
+    @runtime.jobs.task(name="drain", queue=QUEUE)
+    async def drain(name: str) -> None:
+        try:
+            await drains.run(name)
+        except Exception:  # a drain's rows are as it found them; the tick wakes it again, and the log says why
+            log.exception("drain %s failed", name)
+
+    worker = asyncio.create_task(
+        runtime.jobs.run_worker_async(
+            queues=[QUEUE],
+            concurrency=settings.concurrency,
+            wait=True,
+            delete_jobs="always",
+            fetch_job_polling_interval=1.0,
+            install_signal_handlers=False,
+            shutdown_graceful_timeout=GRACE,
+        )
+    )
+    ticking = asyncio.create_task(_tick_on(runtime))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await sandbox.warm()
+        await asyncio.wait({worker, stopping, ticking}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        drains.stopping = True
+        for task in (stopping, ticking, worker):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await worker
+        await asyncio.gather(ticking, stopping, return_exceptions=True)
+        sandbox.close()
+
+
+async def _tick_on(runtime: Runtime) -> None:
+    upkeep = 0.0
+    while True:
+        began = time.monotonic()
+        try:
+            if runtime.postgres is not None:
+                await asyncio.to_thread(runtime.postgres.ensure)
+            if began - upkeep > UPKEEP or upkeep == 0.0:
+                await make_partitions(runtime.database, runtime.now())
+                await drop_stalled_jobs(runtime.jobs)
+                upkeep = began
+            await tick(runtime)
+        except Exception:  # the database may be away for a moment; the next tick tries again, and the log says why
+            log.exception("tick failed")
+        await asyncio.sleep(max(0.05, TICK - (time.monotonic() - began)))
+
+
+async def _watch_parent(stop: asyncio.Event) -> None:
+    """The supervisor holds the other end of standard input: its end is ours."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()
+    stop.set()

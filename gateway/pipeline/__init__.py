@@ -1,0 +1,8 @@
+"""The product, one station a file.
+
+In:    accept → normalise → fetch → record → thread → decide → push
+Back:  accept → normalise → reply → render → decide → send
+Beside them: poll (what webhooks did not bring) and drains (which station runs when, under which lease).
+
+Every station reads, calls, and writes in one transaction; it takes a batch, and a batch of one is the ordinary case.
+"""

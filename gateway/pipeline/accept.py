@@ -1,0 +1,162 @@
+"""Station 1, the door: a verified request is on disk before it is answered.
+
+Many requests arrive together in a crisis. Each waits for the same commit: one INSERT, one commit, then all are
+answered. Nothing is read from the body here but its signature.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+
+from gateway.connections import Endpoint
+from gateway.db.database import Database, execute, fetch_all, is_data_error
+from gateway.engine.shards import SHARDS
+from gateway.engine.wake import Wake
+from gateway_schemas.errors import Unverified
+from gateway_schemas.helpdesk import Helpdesk
+from gateway_schemas.source import Source
+from gateway_schemas.webhook import WebhookRequest, WebhookResponse
+
+log = logging.getLogger(__name__)
+
+NOT_KEPT = {b"authorization", b"proxy-authorization", b"cookie"}
+"""Headers that prove who is calling. They were checked at the door and are no news."""
+
+INSERT = """
+INSERT INTO delivery
+    (received_at, app_id, connection_id, role, origin, stream, method, query, headers, body, note, shard, state, attempts)
+SELECT at, app, connection, role, 'webhook', '', method, query, headers, body, '{}', :shard, 'pending', 0
+FROM unnest(CAST(:at AS timestamptz[]), CAST(:app AS uuid[]), CAST(:connection AS uuid[]), CAST(:role AS text[]),
+            CAST(:method AS text[]), CAST(:query AS bytea[]), CAST(:headers AS bytea[]), CAST(:body AS bytea[]))
+     AS d (at, app, connection, role, method, query, headers, body)
+RETURNING id
+"""
+
+
+@dataclass
+class _Waiting:
+    request: WebhookRequest
+    endpoint: Endpoint
+    committed: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Inbox:
+    """Commits what arrives in groups: while one commit is under way, the next group gathers."""
+
+    def __init__(self, database: Database, wake: Wake, *, limit: int) -> None:
+        self._database = database
+        self._wake = wake
+        self._limit = limit
+        self._gathering: list[_Waiting] = []
+        self._news = asyncio.Event()
+        self._shard = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def store(self, endpoint: Endpoint, request: WebhookRequest) -> int:
+        """Return the delivery's id once it is committed. Raises when it is not: the provider will try again."""
+        waiting = _Waiting(request, endpoint)
+        self._gathering.append(waiting)
+        self._news.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._commit_groups())
+        return await waiting.committed
+
+    async def close(self) -> None:
+        """Commit what has gathered, then stop."""
+        while self._gathering:
+            await asyncio.sleep(0.005)
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _commit_groups(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._gathering:
+                group, self._gathering = self._gathering[: self._limit], self._gathering[self._limit :]
+                await self._commit(group)
+
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
+        self._shard = (self._shard + 1) % SHARDS
+        try:
+            ids = await self._insert(group, self._shard)
+        except DBAPIError as error:
+            if is_data_error(error) and len(group) > 1:
+                # one hostile request must not refuse the others of its group
+                for one in group:
+                    await self._commit([one])
+                return
+            log.error("a group of %d deliveries was not stored: %s", len(group), type(error.orig).__name__)
+            for one in group:
+                if not one.committed.done():
+                    one.committed.set_exception(error)
+            return
+        for one, id in zip(group, ids, strict=True):
+            if not one.committed.done():
+                one.committed.set_result(id)
+        await self._wake([f"inbox:{self._shard}"])
+
+    async def _insert(self, group: Sequence[_Waiting], shard: int) -> list[int]:
+        async with self._database.write() as connection:
+            rows = await fetch_all(
+                connection,
+                INSERT,
+                shard=shard,
+                at=[one.request.received_at for one in group],
+                app=[one.endpoint.id if one.endpoint.is_app else one.endpoint.app_id for one in group],
+                connection=[None if one.endpoint.is_app else one.endpoint.id for one in group],
+                role=[one.endpoint.role for one in group],
+                method=[one.request.method for one in group],
+                query=[one.request.query for one in group],
+                headers=[pack_headers(one.request.headers) for one in group],
+                body=[one.request.body for one in group],
+            )
+        return [row["id"] for row in rows]
+
+
+def pack_headers(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Headers as the bytes of a header block; neither names nor values can hold a line break."""
+    return b"\r\n".join(name + b": " + value for name, value in headers if name.lower() not in NOT_KEPT)
+
+
+def unpack_headers(block: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """What `pack_headers` packed."""
+    pairs = (line.partition(b": ") for line in block.split(b"\r\n") if line)
+    return tuple((name, value) for name, _, value in pairs)
+
+
+def verify(plugin: Source[Any] | Helpdesk[Any], request: WebhookRequest) -> WebhookResponse | None:
+    """Ask the plugin whether the request is genuine. Raises Unverified, also for whatever a hostile request breaks."""
+    try:
+        return plugin.verify(request)
+    except Unverified:
+        raise
+    except Exception as error:  # answered 401 and counted: a request that breaks the check has not passed it
+        log.warning("%s: verify raised %s; the request is refused", plugin.name, type(error).__name__)
+        raise Unverified("the request could not be checked", code="verify_failed") from error
+
+
+async def count_refusal(
+    database: Database, endpoint_id: UUID, code: str, now: datetime, log_it: Callable[[str], None] = log.warning
+) -> None:
+    """Count a request that was turned away; its body is not stored."""
+    log_it(f"{endpoint_id}: a request was refused ({code})")
+    async with database.write() as connection:
+        await execute(
+            connection,
+            """INSERT INTO refusal (endpoint_id, day, code, count, last_at)
+               VALUES (:endpoint, :day, :code, 1, :now)
+               ON CONFLICT (endpoint_id, day, code) DO UPDATE SET count = refusal.count + 1, last_at = EXCLUDED.last_at""",
+            endpoint=endpoint_id,
+            day=now.date(),
+            code=code,
+            now=now,
+        )

@@ -1,0 +1,147 @@
+"""Which station runs when: a wake-up names a drain, the drain takes its lease and works until nothing is left.
+
+Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
+`poll:<connection>:<stream>`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from uuid import UUID
+
+from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
+from gateway.db.database import execute, fetch_all
+from gateway.engine.leases import Held, LeaseLost
+from gateway.engine.sandbox import Sandbox
+from gateway.engine.shards import SHARDS
+from gateway.pipeline.fetch import fetch_due
+from gateway.pipeline.inbox import drain_inbox, drain_threads
+from gateway.pipeline.poll import poll_stream
+from gateway.pipeline.push import push_due
+from gateway.pipeline.render import render_due
+from gateway.pipeline.send import send_due
+from gateway.policy.sets import PolicySets
+from gateway.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+YIELD_AFTER = 2.0
+"""Seconds after which a drain with more to do gives its place to others and asks to be woken again."""
+
+
+class Drains:
+    """The stations of one worker process."""
+
+    def __init__(self, runtime: Runtime, sandbox: Sandbox) -> None:
+        self._runtime = runtime
+        self._sandbox = sandbox
+        self._policies = PolicySets(runtime.database)
+        self.stopping = False
+
+    async def run(self, name: str) -> None:
+        """Run one drain until nothing is left, somebody else holds its lease, or others should have their turn."""
+        again = True
+        while again and not self.stopping:
+            held = await self._runtime.leases.take(name)
+            if held is None:
+                return
+            more = False
+            try:
+                more = await self._work(name, held)
+            except LeaseLost:
+                log.warning("%s: the lease was lost; its new holder goes on", name)
+                return
+            except (PluginMissing, ConfigInvalid) as error:
+                log.warning("%s: %s", name, error)
+            finally:
+                again = await self._runtime.leases.give_back(held)
+            if more:
+                await self._runtime.wake([name])
+                return
+
+    async def _work(self, name: str, held: Held) -> bool:
+        """Work for a while. Returns whether there is more."""
+        began = time.monotonic()
+        while True:
+            more = await self._step(name, held)
+            if not more or self.stopping:
+                return False
+            if time.monotonic() - began > YIELD_AFTER:
+                return True
+            if not held.fresh(self._runtime.settings.lease_seconds / 2):
+                await self._runtime.leases.prolong(held)
+
+    async def _step(self, name: str, held: Held) -> bool:
+        kind, _, rest = name.partition(":")
+        if kind == "inbox":
+            return await drain_inbox(self._runtime, self._sandbox, int(rest), held)
+        if kind == "thread":
+            return await drain_threads(self._runtime, self._sandbox, self._policies, int(rest), held)
+        id, _, stream = rest.partition(":")
+        endpoint = await self._runtime.connections.get(UUID(id))
+        if endpoint is None or not self._may_work(kind, endpoint):
+            return False
+        if kind == "fetch":
+            return await fetch_due(self._runtime, endpoint, held)
+        if kind == "push":
+            return await push_due(self._runtime, endpoint, held)
+        if kind == "reply":
+            return await render_due(self._runtime, self._sandbox, self._policies, endpoint, held)
+        if kind == "send":
+            return await send_due(self._runtime, self._policies, endpoint, held)
+        return await poll_stream(self._runtime, endpoint, stream, held)
+
+    def _may_work(self, kind: str, endpoint: Endpoint) -> bool:
+        """A connection that is paused, blocked or without consent keeps its backlog."""
+        if kind == "reply":
+            return True  # deciding calls nobody
+        if endpoint.status != "active":
+            return False
+        if endpoint.blocked_until is not None and endpoint.blocked_until > self._runtime.now():
+            return False
+        return not (endpoint.paused_in if kind in ("fetch", "poll") else endpoint.paused_out)
+
+
+DUE = f"""
+WITH open AS (
+    SELECT id, role FROM connection WHERE status = 'active' AND (blocked_until IS NULL OR blocked_until <= :now)
+)
+SELECT 'inbox:' || shard AS name FROM generate_series(0, {SHARDS - 1}) AS shard
+    WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.shard = shard AND d.state = 'pending')
+UNION ALL
+SELECT 'thread:' || shard FROM generate_series(0, {SHARDS - 1}) AS shard
+    WHERE EXISTS (SELECT 1 FROM revision r WHERE r.shard = shard AND r.state = 'pending')
+UNION ALL
+SELECT 'fetch:' || id FROM open WHERE EXISTS (
+    SELECT 1 FROM wanted w WHERE w.connection_id = open.id AND w.state = 'pending' AND w.due_at <= :now)
+UNION ALL
+SELECT 'push:' || id FROM open WHERE role = 'helpdesk' AND EXISTS (
+    SELECT 1 FROM push p WHERE p.helpdesk_id = open.id AND p.state IN ('pending', 'in_flight', 'job') AND p.due_at <= :now
+        AND (p.state <> 'in_flight' OR p.deadline_at < clock_timestamp()))
+UNION ALL
+SELECT 'reply:' || id FROM open WHERE role = 'source' AND EXISTS (
+    SELECT 1 FROM reply r WHERE r.connection_id = open.id AND r.state = 'received' AND r.due_at <= :now)
+UNION ALL
+SELECT 'send:' || id FROM open WHERE role = 'source' AND EXISTS (
+    SELECT 1 FROM reply r WHERE r.connection_id = open.id AND (
+        (r.state IN ('queued', 'unknown') AND r.due_at <= :now AND r.code IS DISTINCT FROM 'needs_person')
+        OR (r.state = 'sending' AND r.deadline_at < clock_timestamp())))
+UNION ALL
+SELECT 'poll:' || c.connection_id || ':' || c.stream FROM cursor c JOIN open ON open.id = c.connection_id
+    WHERE c.next_at <= :now
+"""
+
+
+async def tick(runtime: Runtime) -> None:
+    """Find due rows and wake their drains: what time brings, and what a lost wake-up left behind."""
+    now = runtime.now()
+    async with runtime.database.read() as connection:
+        await execute(
+            connection,
+            """UPDATE revision SET state = 'pending', waits_for = NULL, wait_until = NULL
+               WHERE state = 'waiting' AND wait_until <= :now""",
+            now=now,
+        )
+        names = [row["name"] for row in await fetch_all(connection, DUE, now=now)]
+    await runtime.wake(names)

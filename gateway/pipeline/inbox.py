@@ -1,0 +1,224 @@
+"""Ties the inbound stations together: normalise → record or reply, and thread → decide → outbox rows.
+
+A batch that fails on its data is split to single items, so that one poisoned item ends failed with a reason and all
+others go through.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.db.database import as_json, execute, fetch_all, insert_rows, is_data_error
+from gateway.engine.leases import Held
+from gateway.engine.sandbox import Sandbox
+from gateway.pipeline import matters as loading
+from gateway.pipeline import reply
+from gateway.pipeline.decide import decide_inbound
+from gateway.pipeline.normalise import Read, read_pending
+from gateway.pipeline.record import record
+from gateway.pipeline.send import after_sent
+from gateway.pipeline.thread import Plan, fold
+from gateway.policy.sets import PolicySets
+from gateway.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+async def drain_inbox(runtime: Runtime, sandbox: Sandbox, shard: int, held: Held) -> bool:
+    """Normalise and record the oldest pending deliveries of a shard. Returns whether there may be more."""
+    reads = await read_pending(runtime, sandbox, shard)
+    if not reads:
+        return False
+    await _write_reads(runtime, held, reads)
+    return len(reads) == runtime.settings.batch
+
+
+async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> None:
+    now = runtime.now()
+    try:
+        async with runtime.database.write() as connection:
+            await held.check(connection)
+            wakes = await record(
+                connection,
+                runtime.registry,
+                [read for read in reads if read.role == "source"],
+                now,
+                runtime.settings.ancestor_wait,
+            )
+            wakes |= await reply.take(
+                connection,
+                [read for read in reads if read.role == "helpdesk"],
+                now,
+                timedelta(hours=runtime.settings.reply_ttl_hours),
+            )
+            await _end(connection, reads, now)
+    except DBAPIError as error:
+        if not is_data_error(error):
+            raise
+        if len(reads) > 1:
+            for read in reads:
+                await _write_reads(runtime, held, [read])
+            return
+        log.warning("delivery %s failed on its data: %s", reads[0].id, type(error.orig).__name__)
+        reads[0].fail(f"the database refused its data: {type(error.orig).__name__}")
+        async with runtime.database.write() as connection:
+            await held.check(connection)
+            await _end(connection, reads, now)
+        return
+    await runtime.wake(wakes)
+
+
+async def _end(connection: AsyncConnection, reads: Sequence[Read], now: Any) -> None:
+    """Every delivery ends processed, ignored with a reason, or failed with a reason."""
+    await execute(
+        connection,
+        """UPDATE delivery d SET state = g.state, reason = g.reason, processed_at = :now, attempts = attempts + 1
+           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, received_at timestamptz, state text, reason text)
+           WHERE d.id = g.id AND d.received_at = g.received_at""",
+        rows=as_json(
+            [
+                {"id": read.id, "received_at": read.received_at, "state": read.state, "reason": read.reason}
+                for read in reads
+            ]
+        ),
+        now=now,
+    )
+
+
+async def drain_threads(runtime: Runtime, sandbox: Sandbox, policies: PolicySets, shard: int, held: Held) -> bool:
+    """Thread and decide the oldest pending changes of a shard. Returns whether there may be more."""
+    async with runtime.database.read() as connection:
+        rows = await fetch_all(connection, loading.PENDING, shard=shard, limit=runtime.settings.batch)
+    if not rows:
+        return False
+    await _write_threads(runtime, sandbox, policies, held, rows)
+    return len(rows) == runtime.settings.batch
+
+
+async def _write_threads(
+    runtime: Runtime, sandbox: Sandbox, policies: PolicySets, held: Held, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    now = runtime.now()
+    in_force = await policies.in_force(now)
+    try:
+        async with runtime.database.write() as connection:
+            matters = await loading.load(connection, rows, now)
+        effects, decisions = await decide_inbound(runtime.registry, sandbox, in_force, matters, now)
+        plan = fold(matters, effects, now)
+        async with runtime.database.write() as connection:
+            await held.check(connection)
+            wakes = await _write_plan(connection, runtime, matters, plan)
+            await insert_rows(
+                connection,
+                "decision",
+                [{**row, "ticket_id": (plan.placed.get(row["thing_id"]) or {}).get("ticket_id")} for row in decisions],
+            )
+    except DBAPIError as error:
+        if not is_data_error(error):
+            raise
+        if len(rows) > 1:
+            for row in rows:
+                await _write_threads(runtime, sandbox, policies, held, [row])
+            return
+        log.warning("revision %s failed on its data: %s", rows[0]["revision_id"], type(error.orig).__name__)
+        async with runtime.database.write() as connection:
+            await held.check(connection)
+            await execute(
+                connection,
+                "UPDATE revision SET state = 'failed', reason = :reason WHERE id = :id",
+                id=rows[0]["revision_id"],
+                reason=f"the database refused its data: {type(error.orig).__name__}",
+            )
+        return
+    await runtime.wake(wakes)
+
+
+async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: loading.Matters, plan: Plan) -> set[str]:
+    """One transaction for all that a batch changes, set-based, rows in order of their keys."""
+    await insert_rows(connection, "ticket", list(plan.tickets.values()))
+    await insert_rows(
+        connection,
+        "leg",
+        [plan.legs[key] for key in sorted(plan.legs)],
+        tail="ON CONFLICT (thread_id, account_id) DO UPDATE SET ticket_id = EXCLUDED.ticket_id",
+    )
+    threads = {one.interaction_id: one.thread_id for one in matters.items}
+    await execute(
+        connection,
+        """UPDATE interaction i SET thread_id = g.thread_id, ticket_id = COALESCE(g.ticket_id, i.ticket_id),
+               reply_id = COALESCE(g.reply_id, i.reply_id)
+           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id uuid, thread_id uuid, ticket_id uuid, reply_id uuid)
+           WHERE i.id = g.id""",
+        rows=as_json(
+            [
+                {"id": id, "thread_id": threads.get(id), "ticket_id": None, "reply_id": None, **plan.placed.get(id, {})}
+                for id in sorted({*threads, *plan.placed})
+            ]
+        ),
+    )
+    await execute(
+        connection,
+        """UPDATE ticket t SET status = g.status, priority = g.priority, last_inbound_at = g.last_inbound_at, updated_at = :now
+           FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+               AS g (id uuid, status text, priority text, last_inbound_at timestamptz) WHERE t.id = g.id""",
+        rows=as_json(
+            [
+                {"id": row.id, "status": row.status, "priority": row.priority, "last_inbound_at": row.last_inbound_at}
+                for _, row in sorted(plan.changed_tickets.items())
+            ]
+        ),
+        now=plan.now,
+    )
+    await insert_rows(connection, "push", list(plan.pushes.values()), tail="ON CONFLICT (key) DO NOTHING")
+    for key, payload in sorted(plan.rewritten.items()):
+        await execute(
+            connection,
+            "UPDATE push SET payload = payload || CAST(:payload AS jsonb) WHERE key = :key AND state = 'pending' AND tries = 0",
+            key=key,
+            payload=as_json(payload),
+        )
+    wakes: set[str] = set()
+    for reply_id, echo in sorted(plan.proven.items()):
+        wakes |= await _proven(connection, runtime, reply_id, echo, plan)
+    for revision_id, waits_for in sorted(plan.parked.items()):
+        await execute(
+            connection,
+            "UPDATE revision SET state = 'waiting', waits_for = :waits_for, wait_until = :until WHERE id = :id",
+            id=revision_id,
+            waits_for=waits_for,
+            until=plan.now + timedelta(seconds=30),
+        )
+    await execute(
+        connection,
+        """UPDATE revision r SET state = 'done', reason = g.reason
+           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, reason text) WHERE r.id = g.id""",
+        rows=as_json([{"id": id, "reason": reason} for id, reason in sorted(plan.done.items())]),
+    )
+    return wakes | {f"push:{row['helpdesk_id']}" for row in plan.pushes.values()}
+
+
+async def _proven(
+    connection: AsyncConnection, runtime: Runtime, reply_id: Any, echo: loading.ThreadedItem, plan: Plan
+) -> set[str]:
+    endpoint = await runtime.connections.get(echo.connection_id)
+    touched = await execute(
+        connection,
+        """UPDATE reply SET state = 'sent', external_id = :external, url = :url, sent_at = :at, code = NULL, reason = NULL,
+               updated_at = :now WHERE id = :id AND state IN ('sending', 'unknown') AND external_id IS NULL""",
+        id=reply_id,
+        external=echo.external_id,
+        url=echo.news.url,
+        at=echo.news.published_at,
+        now=plan.now,
+    )
+    if not touched or endpoint is None:
+        return set()
+    return await after_sent(
+        connection, runtime.registry, endpoint, reply_id, echo.external_id, echo.news.url, plan.now, was_marked=False
+    )

@@ -1,0 +1,119 @@
+"""Telling the agent, in the helpdesk, what became of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.db.database import fetch_one, insert_rows
+from gateway.pipeline import wording
+
+STATES = ("held", "blocked", "failed", "unknown")
+COMPANY = timedelta(seconds=60)
+"""How long the news of a publication waits for another change of its ticket to travel with."""
+
+
+async def mark_push(
+    connection: AsyncConnection,
+    reply_id: UUID,
+    state: str,
+    *,
+    reason: str,
+    now: datetime,
+    findings: Sequence[Mapping[str, Any]] = (),
+    suffix: str = "",
+    reopen: bool = True,
+) -> str | None:
+    """One private note with text, reason and evidence; the comment made private, a tag, the status back to open.
+
+    Returns the drain to wake; None for a reply that did not come from a helpdesk.
+    """
+    reply = await fetch_one(
+        connection,
+        """SELECT r.ticket_id, r.comment_id, r.text, r.rendered, t.helpdesk_id, t.status FROM reply r
+           JOIN ticket t ON t.id = r.ticket_id WHERE r.id = :id""",
+        id=reply_id,
+    )
+    if reply is None or reply["helpdesk_id"] is None:
+        return None
+    rendered = reply["rendered"] or {}
+    payload: dict[str, Any] = {
+        "text": wording.mark(
+            state,
+            text=rendered.get("text") or reply["text"],
+            reason=reason,
+            findings=findings,
+            length=rendered.get("length"),
+            limit=rendered.get("limit"),
+        ),
+        "author": None,
+        "public": False,
+        "at": now,
+        "add_tags": [f"gw_{state}"],
+        "remove_tags": [f"gw_{other}" for other in STATES if other != state],
+        "fields": {"state": state},
+    }
+    if reopen:
+        payload["status"] = "open"
+        if reply["comment_id"] is not None:
+            payload["make_private"] = [reply["comment_id"]]
+    await _insert(connection, f"m:{reply_id}:{state}:{suffix}", reply, "mark", 0, payload, reply_id, now, now)
+    return f"push:{reply['helpdesk_id']}"
+
+
+async def published_push(
+    connection: AsyncConnection, reply_id: UUID, url: str | None, now: datetime, *, was_marked: bool
+) -> str | None:
+    """State and link of a published answer, in fields: no note, and no call of its own where one is coming anyway."""
+    reply = await fetch_one(
+        connection,
+        "SELECT r.ticket_id, t.helpdesk_id FROM reply r JOIN ticket t ON t.id = r.ticket_id WHERE r.id = :id",
+        id=reply_id,
+    )
+    if reply is None or reply["helpdesk_id"] is None:
+        return None
+    payload: dict[str, Any] = {"fields": {"state": "published", "last_url": url}}
+    if was_marked:
+        payload["remove_tags"] = [f"gw_{state}" for state in STATES]
+    due = now if was_marked else now + COMPANY
+    await _insert(connection, f"p:{reply_id}", reply, "update", 2, payload, reply_id, due, now)
+    return f"push:{reply['helpdesk_id']}" if was_marked else None
+
+
+async def _insert(
+    connection: AsyncConnection,
+    key: str,
+    reply: Mapping[str, Any],
+    kind: str,
+    lane: int,
+    payload: dict[str, Any],
+    reply_id: UUID,
+    due: datetime,
+    now: datetime,
+) -> None:
+    await insert_rows(
+        connection,
+        "push",
+        [
+            {
+                "key": key,
+                "ticket_id": reply["ticket_id"],
+                "helpdesk_id": reply["helpdesk_id"],
+                "kind": kind,
+                "lane": lane,
+                "payload": payload,
+                "reply_id": reply_id,
+                "state": "pending",
+                "epoch": 0,
+                "tries": 0,
+                "due_at": due,
+                "at": now,
+                "created_at": now,
+            }
+        ],
+        tail="ON CONFLICT (key) DO NOTHING",
+    )

@@ -1,0 +1,387 @@
+"""What threading a batch needs to know, loaded set-based: threads, legs, tickets, parents and waiting context."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.db.database import fetch_all, insert_rows
+from gateway.db.tables.columns import new_id
+from gateway_schemas.interaction import Interaction
+
+JOIN_WITHIN = timedelta(days=14)
+"""A direct message joins a matter of the same customer in which something happened within this span."""
+DEPTH = 25
+"""How far up a conversation its beginning is looked for."""
+
+ITEM = """
+    i.id AS interaction_id, i.scope, i.external_id, i.connection_id, i.account_id, i.thread_id, i.ticket_id, i.reply_id,
+    i.in_reply_to, i.origin, i.deleted_by, i.created_at, a.customer_id, a.provider, a.external_id AS author, a.handle,
+    a.name, a.url AS author_url, a.avatar_url, c.brand_id, c.account AS brand_account,
+    COALESCE(c.helpdesk_id, (SELECT h.id FROM connection h WHERE h.role = 'helpdesk'
+        AND (h.brand_id IS NULL OR h.brand_id = c.brand_id) ORDER BY h.created_at LIMIT 1)) AS helpdesk_id
+"""
+
+PENDING = f"""
+SELECT r.id AS revision_id, r.change, r.at, r.seen_at, CASE WHEN r.change = 'deleted' THEN i.data ELSE r.data END AS data, {ITEM}
+FROM revision r JOIN interaction i ON i.id = r.interaction_id JOIN account a ON a.id = i.account_id
+     JOIN connection c ON c.id = i.connection_id
+WHERE r.shard = :shard AND r.state = 'pending' AND NOT c.paused_in
+ORDER BY r.id LIMIT :limit
+"""
+
+ANCESTORS = f"""
+WITH RECURSIVE up AS (
+    SELECT i.id AS origin, i.id, i.scope, i.in_reply_to, 0 AS depth FROM interaction i WHERE i.id = ANY(:ids)
+    UNION ALL
+    SELECT up.origin, p.id, p.scope, p.in_reply_to, up.depth + 1 FROM up JOIN interaction p
+        ON p.scope = up.scope AND p.id = COALESCE(
+            (SELECT x.id FROM interaction x WHERE x.scope = up.scope AND x.external_id = up.in_reply_to),
+            (SELECT x.interaction_id FROM interaction_alias x WHERE x.scope = up.scope AND x.alias = up.in_reply_to))
+    WHERE up.depth < {DEPTH} AND up.in_reply_to IS NOT NULL
+)
+SELECT up.origin, up.depth, i.data, i.published_at AS at, i.created_at AS seen_at, {ITEM}
+FROM up JOIN interaction i ON i.id = up.id JOIN account a ON a.id = i.account_id JOIN connection c ON c.id = i.connection_id
+WHERE up.depth > 0 ORDER BY up.origin, up.depth
+"""
+
+
+@dataclass
+class ThreadedItem:
+    """One change of one interaction with what is stored around it."""
+
+    revision_id: int
+    change: str
+    at: datetime
+    seen_at: datetime
+    news: Interaction
+    interaction_id: UUID
+    scope: str
+    external_id: str
+    connection_id: UUID
+    account_id: UUID
+    customer_id: UUID
+    thread_id: UUID
+    ticket_id: UUID | None
+    reply_id: UUID | None
+    origin: str
+    deleted_by: str
+    provider: str
+    brand_id: UUID | None
+    helpdesk_id: UUID | None
+    requester: dict[str, Any]
+
+
+@dataclass
+class TicketRow:
+    """What threading needs of a ticket."""
+
+    id: UUID
+    helpdesk_id: UUID | None
+    account_id: UUID
+    status: str
+    priority: str
+    ended: str | None
+    opened_at: datetime
+    last_inbound_at: datetime
+    brand_id: UUID | None
+    reopen: bool = False
+
+
+@dataclass
+class Matters:
+    """The state a batch is folded over."""
+
+    items: list[ThreadedItem] = field(default_factory=list)
+    tickets: dict[UUID, TicketRow] = field(default_factory=dict)
+    legs: dict[tuple[UUID, UUID], UUID] = field(default_factory=dict)
+    firsts: dict[UUID, UUID] = field(default_factory=dict)
+    """The first ticket of each thread."""
+    parents: dict[UUID, list[ThreadedItem]] = field(default_factory=dict)
+    """Ancestors of each interaction, nearest first."""
+    loose: dict[UUID, dict[UUID, ThreadedItem]] = field(default_factory=lambda: defaultdict(dict))
+    """Interactions of a thread that belong to no ticket yet."""
+    of_account: dict[UUID, TicketRow] = field(default_factory=dict)
+    sent: dict[tuple[UUID, str], Mapping[str, Any]] = field(default_factory=dict)
+    flying: dict[tuple[UUID, str], list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    unpushed: dict[UUID, str] = field(default_factory=dict)
+    """Keys of comments not pushed yet, by interaction."""
+
+    def ticket_of(self, thread_id: UUID, account_id: UUID) -> TicketRow | None:
+        """The ticket of a customer in a thread."""
+        id = self.legs.get((thread_id, account_id))
+        return self.tickets.get(id) if id else None
+
+    def first_ticket(self, thread_id: UUID) -> TicketRow | None:
+        """The ticket that the thread began with."""
+        id = self.firsts.get(thread_id)
+        return self.tickets.get(id) if id else None
+
+    def open_matter(self, item: ThreadedItem) -> TicketRow | None:
+        """The customer's newest open matter, for a direct message to join."""
+        ticket = self.of_account.get(item.account_id)
+        if ticket is None or ticket.ended or item.at - ticket.last_inbound_at > JOIN_WITHIN:
+            return None
+        return ticket if ticket.brand_id == item.brand_id else None
+
+    def add_ticket(self, ticket: TicketRow) -> None:
+        """Let later items of the batch see a new ticket."""
+        self.tickets[ticket.id] = ticket
+        self.of_account[ticket.account_id] = ticket
+
+    def parent(self, item: ThreadedItem) -> ThreadedItem | None:
+        """What the item answers, when it is stored."""
+        above = self.parents.get(item.interaction_id)
+        return above[0] if above else None
+
+    def unclaimed(self, item: ThreadedItem) -> None:
+        """Remember an item that belongs to no ticket, for one that is opened later."""
+        self.loose[item.thread_id][item.interaction_id] = item
+
+    def claim(self, item: ThreadedItem) -> list[ThreadedItem]:
+        """What the same customer wrote in this thread before there was a ticket, and the brand's own in a private one."""
+        mine = [
+            one
+            for one in self.loose.get(item.thread_id, {}).values()
+            if one.interaction_id != item.interaction_id
+            and (
+                (one.account_id == item.account_id and one.news.direction == "inbound")
+                or (one.news.direction == "outbound" and item.news.visibility == "private")
+            )
+        ]
+        for one in mine:
+            del self.loose[item.thread_id][one.interaction_id]
+        return mine
+
+    def context_above(self, item: ThreadedItem) -> list[ThreadedItem]:
+        """Other people's posts that the item answers to, oldest first."""
+        above = self.parents.get(item.interaction_id, [])
+        return [one for one in reversed(above) if one.account_id != item.account_id and one.reply_id is None][-5:]
+
+    def reply_sent_as(self, item: ThreadedItem) -> Mapping[str, Any] | None:
+        """The reply of ours that was published under this id."""
+        return self.sent.get((item.connection_id, item.external_id))
+
+    def replies_in_flight(self, item: ThreadedItem) -> list[Mapping[str, Any]]:
+        """Replies to the same target whose outcome is not recorded yet."""
+        target = item.news.root if item.news.visibility == "private" else item.news.in_reply_to
+        return self.flying.get((item.connection_id, target), []) if target else []
+
+
+async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], now: datetime) -> Matters:
+    """Load what a batch of pending revisions needs; makes the threads that do not exist yet."""
+    matters = Matters()
+    ids = list({row["interaction_id"] for row in rows})
+    above: dict[UUID, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in await fetch_all(
+        connection, ANCESTORS, ids=[row["interaction_id"] for row in rows if row["in_reply_to"]]
+    ):
+        above[row["origin"]].append(row)
+    threads = await _threads(connection, rows, above, now)
+    matters.items = sorted(
+        (_item(row, threads[row["interaction_id"]]) for row in rows), key=lambda one: (one.at, one.revision_id)
+    )
+    for id, ancestors in above.items():
+        matters.parents[id] = [_item(row, row["thread_id"] or threads[id]) for row in ancestors]
+    thread_ids = list(set(threads.values()))
+    account_ids = list(
+        {one.account_id for one in matters.items}
+        | {one.account_id for many in matters.parents.values() for one in many}
+    )
+    legs = await fetch_all(
+        connection,
+        """SELECT thread_id, account_id, ticket_id FROM leg WHERE thread_id = ANY(:threads) AND account_id = ANY(:accounts)""",
+        threads=thread_ids,
+        accounts=account_ids,
+    )
+    firsts = await fetch_all(
+        connection,
+        """SELECT DISTINCT ON (thread_id) thread_id, ticket_id FROM leg WHERE thread_id = ANY(:threads)
+           ORDER BY thread_id, created_at, ticket_id""",
+        threads=thread_ids,
+    )
+    private = list({one.account_id for one in matters.items if one.news.visibility == "private"})
+    tickets = await fetch_all(
+        connection,
+        """
+        SELECT t.id, COALESCE(m.id, t.id) AS effective, COALESCE(m.helpdesk_id, t.helpdesk_id) AS helpdesk_id, t.account_id,
+               COALESCE(m.status, t.status) AS status, COALESCE(m.priority, t.priority) AS priority,
+               CASE WHEN m.id IS NULL THEN t.ended ELSE m.ended END AS ended, t.opened_at,
+               GREATEST(t.last_inbound_at, m.last_inbound_at) AS last_inbound_at, t.brand_id
+        FROM ticket t LEFT JOIN ticket m ON m.id = t.merged_into
+        WHERE t.id = ANY(:ids) OR t.id IN (
+            SELECT DISTINCT ON (o.account_id) o.id FROM ticket o
+            WHERE o.account_id = ANY(:private) AND o.ended IS NULL ORDER BY o.account_id, o.last_inbound_at DESC)
+        ORDER BY t.last_inbound_at
+        """,
+        ids=list(
+            {row["ticket_id"] for row in (*legs, *firsts)}
+            | {one.ticket_id for one in matters.items if one.ticket_id is not None}
+        ),
+        private=private,
+    )
+    for row in tickets:
+        ticket = TicketRow(
+            id=row["effective"],
+            **{
+                name: row[name]
+                for name in (
+                    "helpdesk_id",
+                    "account_id",
+                    "status",
+                    "priority",
+                    "ended",
+                    "opened_at",
+                    "last_inbound_at",
+                    "brand_id",
+                )
+            },
+        )
+        matters.tickets[row["id"]] = matters.tickets.setdefault(row["effective"], ticket)
+        if ticket.ended is None:
+            matters.of_account[ticket.account_id] = matters.tickets[row["id"]]
+    matters.legs = {(row["thread_id"], row["account_id"]): row["ticket_id"] for row in legs}
+    matters.firsts = {row["thread_id"]: row["ticket_id"] for row in firsts}
+    await _loose(connection, matters, thread_ids)
+    await _replies(connection, matters)
+    for row in await fetch_all(
+        connection,
+        """SELECT interaction_id, key FROM push WHERE interaction_id = ANY(:ids) AND kind = 'comment' AND state = 'pending'
+           AND tries = 0""",
+        ids=ids,
+    ):
+        matters.unpushed[row["interaction_id"]] = row["key"]
+    return matters
+
+
+async def _threads(
+    connection: AsyncConnection,
+    rows: Sequence[Mapping[str, Any]],
+    above: Mapping[UUID, Sequence[Mapping[str, Any]]],
+    now: datetime,
+) -> dict[UUID, UUID]:
+    """The thread of each interaction: its root as the source tells it, else the top of what is stored above it."""
+    found: dict[UUID, UUID] = {}
+    roots: dict[UUID, tuple[str, str, str | None]] = {}
+    for row in rows:
+        if row["thread_id"] is not None:
+            found[row["interaction_id"]] = row["thread_id"]
+            continue
+        top = (above.get(row["interaction_id"]) or [row])[-1]
+        root = (
+            row["data"].get("root") or top["data"].get("root") or top["data"].get("in_reply_to") or top["external_id"]
+        )
+        roots[row["interaction_id"]] = (row["scope"], root, row["data"].get("root_owner"))
+    wanted = {(scope, root): owner for scope, root, owner in roots.values()}
+    if wanted:
+        await insert_rows(
+            connection,
+            "thread",
+            [
+                {"id": new_id(), "scope": scope, "root": root, "root_owner": owner, "created_at": now}
+                for (scope, root), owner in sorted(wanted.items(), key=lambda pair: pair[0])
+            ],
+            tail="ON CONFLICT (scope, root) DO NOTHING",
+        )
+        stored = await fetch_all(
+            connection,
+            """SELECT id, scope, root FROM thread
+               WHERE (scope, root) IN (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:roots AS text[])))""",
+            scopes=[scope for scope, _ in wanted],
+            roots=[root for _, root in wanted],
+        )
+        ids = {(row["scope"], row["root"]): row["id"] for row in stored}
+        found |= {id: ids[(scope, root)] for id, (scope, root, _) in roots.items()}
+    return found
+
+
+async def _loose(connection: AsyncConnection, matters: Matters, thread_ids: Sequence[UUID]) -> None:
+    """Context that earlier batches left without a ticket, in the threads at hand."""
+    in_batch = {one.interaction_id for one in matters.items}
+    rows = await fetch_all(
+        connection,
+        f"""SELECT i.data, i.published_at AS at, i.created_at AS seen_at, {ITEM}
+            FROM interaction i JOIN account a ON a.id = i.account_id JOIN connection c ON c.id = i.connection_id
+            WHERE i.thread_id = ANY(:threads) AND i.ticket_id IS NULL AND i.deleted_at IS NULL
+              AND (i.account_id = ANY(:accounts) OR (i.direction = 'outbound' AND i.visibility = 'private'))""",
+        threads=list(thread_ids),
+        accounts=list(
+            {one.account_id for one in matters.items}
+            | {one.account_id for many in matters.parents.values() for one in many}
+        ),
+    )
+    for row in rows:
+        if row["interaction_id"] not in in_batch:
+            matters.loose[row["thread_id"]][row["interaction_id"]] = _item(row, row["thread_id"])
+
+
+async def _replies(connection: AsyncConnection, matters: Matters) -> None:
+    """Our own replies that own posts of the batch may be the echoes of."""
+    own = [one for one in matters.items if one.news.direction == "outbound"]
+    if not own:
+        return
+    rows = await fetch_all(
+        connection,
+        """
+        SELECT r.id, r.ticket_id, r.connection_id, r.state, r.external_id, r.rendered, i.external_id AS target, t.root
+        FROM reply r LEFT JOIN interaction i ON i.id = r.interaction_id LEFT JOIN thread t ON t.id = i.thread_id
+        WHERE r.connection_id = ANY(:connections)
+          AND (r.external_id = ANY(:ids) OR (r.state IN ('sending', 'unknown') AND r.external_id IS NULL))
+        """,
+        connections=list({one.connection_id for one in own}),
+        ids=[one.external_id for one in own],
+    )
+    for row in rows:
+        if row["external_id"] is not None:
+            matters.sent[(row["connection_id"], row["external_id"])] = row
+            continue
+        # a private answer names no parent: it is known by its conversation
+        rendered = row["rendered"] or {}
+        named = row["root"] if rendered.get("visibility") == "private" else row["target"]
+        for target in {named, (rendered.get("target") or {}).get("ref")} - {None}:
+            matters.flying[(row["connection_id"], target)].append(row)
+
+
+def _item(row: Mapping[str, Any], thread_id: UUID) -> ThreadedItem:
+    news = Interaction.model_validate(row["data"])
+    return ThreadedItem(
+        revision_id=row.get("revision_id", 0),
+        change=row.get("change", "created"),
+        at=row["at"],
+        seen_at=row["seen_at"],
+        news=news,
+        thread_id=thread_id,
+        requester={
+            "external_id": f"{row['provider']}:{row['author']}",
+            "name": row["name"]
+            or (f"@{row['handle']}" if row["handle"] else f"{row['provider']} user {row['author']}"),
+            "handle": row["handle"],
+            "provider": row["provider"],
+            "url": row["author_url"],
+            "avatar_url": row["avatar_url"],
+        },
+        deleted_by=row["deleted_by"] or "unknown",
+        **{
+            name: row[name]
+            for name in (
+                "interaction_id",
+                "scope",
+                "external_id",
+                "connection_id",
+                "account_id",
+                "customer_id",
+                "ticket_id",
+                "reply_id",
+                "origin",
+                "provider",
+                "brand_id",
+                "helpdesk_id",
+            )
+        },
+    )

@@ -1,0 +1,283 @@
+"""How a push ended, written down: done, taken as a job, failed in one of the ways one can recover from, or found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.db.database import as_json, execute, fetch_all, fetch_one
+from gateway.db.tables.columns import new_id
+from gateway.pipeline.changes import Change
+from gateway.pipeline.trouble import Trouble
+from gateway_schemas.ticket import Done, FoundTicket, Pending
+
+MINE = "id = ANY(:ids) AND change_key = :key AND epoch = :epoch"
+
+
+async def still_ours(connection: AsyncConnection, change: Change) -> bool:
+    """Lock the change's rows and make sure nobody has settled or claimed them since."""
+    rows = await fetch_all(
+        connection,
+        f"SELECT id FROM push WHERE {MINE} AND state IN ('in_flight', 'job') ORDER BY id FOR UPDATE",
+        ids=list(change.push_ids),
+        key=change.key,
+        epoch=change.epoch,
+    )
+    return len(rows) == len(change.push_ids)
+
+
+async def done(connection: AsyncConnection, change: Change, result: Done, now: datetime) -> set[str]:
+    """The helpdesk has it."""
+    await _place_ticket(connection, change.ticket_id, result.external_id, result.url, now)
+    digest = result.comments.get(change.key)
+    comments = {key: result.comments.get(key, digest) for key in change.push_keys}
+    await _finish(connection, change, comments, result.at or now)
+    return set()
+
+
+async def pending(connection: AsyncConnection, change: Change, result: Pending, now: datetime) -> None:
+    """The helpdesk took it as a job."""
+    await execute(
+        connection,
+        f"UPDATE push SET state = 'job', job = :job, due_at = :due WHERE {MINE}",
+        ids=list(change.push_ids),
+        key=change.key,
+        epoch=change.epoch,
+        job=result.job,
+        due=now + result.after,
+    )
+
+
+async def found(connection: AsyncConnection, change: Change, seen: FoundTicket, now: datetime, *, absent: bool) -> None:
+    """What `find` saw after an interruption. Only when absence is proven do the rows go out again, unchanged."""
+    comments = {comment.key for comment in change.change.comments}
+    creating = change.change.external_id is None
+    if seen.external_id is not None and creating:
+        await _place_ticket(connection, change.ticket_id, seen.external_id, seen.url, now)
+    there = (creating and seen.external_id is not None) or (bool(comments) and comments <= set(seen.comments))
+    if there:
+        digest = seen.comments.get(change.key)
+        await _finish(connection, change, {key: seen.comments.get(key, digest) for key in change.push_keys}, now)
+        return
+    repeatable = not comments and not creating  # fields alone may be written twice
+    if absent or repeatable:
+        await execute(
+            connection,
+            f"UPDATE push SET state = 'pending', due_at = :now WHERE {MINE}",
+            ids=list(change.push_ids),
+            key=change.key,
+            epoch=change.epoch,
+            now=now,
+        )
+        return
+    await ask_later(connection, change, Trouble("retry", "not_yet", "the helpdesk does not show it yet"), now)
+
+
+async def ask_later(connection: AsyncConnection, change: Change, trouble: Trouble, now: datetime) -> None:
+    """Still unknown: ask again after a while."""
+    await execute(
+        connection,
+        f"UPDATE push SET due_at = :due, code = :code, reason = :reason WHERE {MINE}",
+        ids=list(change.push_ids),
+        key=change.key,
+        epoch=change.epoch,
+        due=now + trouble.delay(min(change.tries, 4)),
+        code=trouble.code,
+        reason=trouble.reason,
+    )
+
+
+async def failed(connection: AsyncConnection, change: Change, trouble: Trouble, now: datetime) -> set[str]:
+    """It failed; go on as the error's name says."""
+    values = {"ids": list(change.push_ids), "key": change.key, "epoch": change.epoch}
+    if trouble.kind == "unknown":
+        # the row stays in flight with its deadline moved up: next it is asked after
+        await execute(
+            connection,
+            f"""UPDATE push SET deadline_at = clock_timestamp(), due_at = :due, state = 'in_flight', code = :code,
+                    reason = :reason WHERE {MINE}""",
+            **values,
+            due=now + timedelta(seconds=1),
+            code=trouble.code,
+            reason=trouble.reason,
+        )
+        await _problem(connection, change.ticket_id, trouble, now)
+        return set()
+    if trouble.kind in ("retry", "reauthorise"):
+        await execute(
+            connection,
+            f"""UPDATE push SET state = 'pending', change_key = NULL, due_at = :due, code = :code, reason = :reason
+                WHERE {MINE}""",
+            **values,
+            due=now + trouble.delay(change.tries + 1),
+            code=trouble.code,
+            reason=trouble.reason,
+        )
+        await _problem(connection, change.ticket_id, trouble, now)
+        return set()
+    if trouble.kind == "moved" and trouble.moved_to is not None:
+        await follow_merge(connection, change.ticket_id, trouble.moved_to, now)
+        target = await fetch_one(connection, "SELECT merged_into FROM ticket WHERE id = :id", id=change.ticket_id)
+        await _send_again(connection, change, (target["merged_into"] if target else None) or change.ticket_id, now)
+        return set()
+    if trouble.kind in ("closed", "moved", "gone"):
+        ended = "deleted" if trouble.kind == "gone" else "closed"
+        fresh = await follow_up(connection, change.ticket_id, ended, now)
+        await _send_again(connection, change, fresh, now)
+        return set()
+    await execute(
+        connection,
+        f"UPDATE push SET state = 'failed', code = :code, reason = :reason, done_at = :now WHERE {MINE}",
+        **values,
+        code=trouble.code,
+        reason=trouble.reason,
+        now=now,
+    )
+    await _problem(connection, change.ticket_id, trouble, now)
+    return set()
+
+
+async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str, now: datetime) -> None:
+    """A person merged the ticket at the helpdesk: into another of ours, or into one that from now on is ours."""
+    ours = await fetch_one(
+        connection,
+        """SELECT o.id FROM ticket t JOIN ticket o ON o.helpdesk_id = t.helpdesk_id AND o.external_id = :target
+               AND o.merged_into IS NULL WHERE t.id = :id AND o.id <> t.id""",
+        id=ticket_id,
+        target=target,
+    )
+    if ours is None:
+        await execute(
+            connection,
+            "UPDATE ticket SET external_id = :target, external_url = NULL, updated_at = :now WHERE id = :id",
+            id=ticket_id,
+            target=target,
+            now=now,
+        )
+        return
+    await execute(
+        connection,
+        "UPDATE ticket SET merged_into = :into, ended = 'merged', updated_at = :now WHERE id = :id OR merged_into = :id",
+        id=ticket_id,
+        into=ours["id"],
+        now=now,
+    )
+    await execute(connection, "UPDATE leg SET ticket_id = :into WHERE ticket_id = :id", id=ticket_id, into=ours["id"])
+    await execute(
+        connection,
+        "UPDATE push SET ticket_id = :into WHERE ticket_id = :id AND state = 'pending'",
+        id=ticket_id,
+        into=ours["id"],
+    )
+
+
+async def follow_up(connection: AsyncConnection, ticket_id: UUID, ended: str, now: datetime) -> UUID:
+    """Open the ticket that goes on where this one was closed or deleted for good; there is at most one."""
+    await execute(
+        connection,
+        "UPDATE ticket SET ended = COALESCE(ended, :ended), updated_at = :now WHERE id = :id",
+        id=ticket_id,
+        ended=ended,
+        now=now,
+    )
+    existing = await fetch_one(
+        connection,
+        "SELECT id FROM ticket WHERE followup_of = :id AND ended IS NULL ORDER BY created_at LIMIT 1",
+        id=ticket_id,
+    )
+    if existing is not None:
+        found: UUID = existing["id"]
+        return found
+    fresh = new_id()
+    await execute(
+        connection,
+        """INSERT INTO ticket (id, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, status, priority,
+               tags, followup_of, opened_at, last_inbound_at, created_at, updated_at)
+           SELECT :fresh, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, 'new', priority, tags, id,
+               :now, last_inbound_at, :now, :now FROM ticket WHERE id = :id""",
+        fresh=fresh,
+        id=ticket_id,
+        now=now,
+    )
+    await execute(connection, "UPDATE leg SET ticket_id = :fresh WHERE ticket_id = :id", fresh=fresh, id=ticket_id)
+    return fresh
+
+
+async def _send_again(connection: AsyncConnection, change: Change, ticket_id: UUID, now: datetime) -> None:
+    """What customers said goes to the ticket that takes its place; field updates of the old one are over."""
+    ids = list(change.push_ids)
+    await execute(
+        connection,
+        """UPDATE push SET ticket_id = :ticket, state = 'pending', change_key = NULL, due_at = :now
+           WHERE id = ANY(:ids) AND kind <> 'update'""",
+        ids=ids,
+        ticket=ticket_id,
+        now=now,
+    )
+    await execute(
+        connection,
+        """UPDATE push SET ticket_id = :ticket WHERE ticket_id = :old AND state = 'pending' AND kind <> 'update'""",
+        ticket=ticket_id,
+        old=change.ticket_id,
+    )
+    await execute(
+        connection,
+        """UPDATE push SET state = 'dropped', reason = 'the ticket was closed, merged or deleted at the helpdesk', done_at = :now
+           WHERE (id = ANY(:ids) OR (ticket_id = :old AND state = 'pending')) AND kind = 'update' AND :old <> :ticket""",
+        ids=ids,
+        old=change.ticket_id,
+        ticket=ticket_id,
+        now=now,
+    )
+    await execute(
+        connection,
+        """UPDATE interaction SET ticket_id = :ticket WHERE id IN
+           (SELECT interaction_id FROM push WHERE id = ANY(:ids) AND interaction_id IS NOT NULL)""",
+        ids=ids,
+        ticket=ticket_id,
+    )
+
+
+async def _place_ticket(
+    connection: AsyncConnection, ticket_id: UUID, external_id: str, url: str | None, now: datetime
+) -> None:
+    await execute(
+        connection,
+        """UPDATE ticket SET external_id = COALESCE(external_id, :external), external_url = COALESCE(external_url, :url),
+               problem = NULL, updated_at = :now
+           WHERE id = :id AND (external_id IS NULL OR problem IS NOT NULL)""",
+        id=ticket_id,
+        external=external_id,
+        url=url,
+        now=now,
+    )
+
+
+async def _finish(connection: AsyncConnection, change: Change, comments: dict[str, str | None], at: datetime) -> None:
+    await execute(
+        connection,
+        """UPDATE push p SET state = 'done', done_at = :at, external_id = g.comment, job = NULL, code = NULL, reason = NULL
+           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, comment text)
+           WHERE p.id = g.id AND p.change_key = :key AND p.epoch = :epoch""",
+        rows=as_json([{"id": id, "comment": comments.get(key)} for id, key in _pairs(change)]),
+        key=change.key,
+        epoch=change.epoch,
+        at=at,
+    )
+
+
+def _pairs(change: Change) -> Iterable[tuple[int, str]]:
+    return zip(change.push_ids, change.push_keys, strict=True)
+
+
+async def _problem(connection: AsyncConnection, ticket_id: UUID, trouble: Trouble, now: datetime) -> None:
+    await execute(
+        connection,
+        "UPDATE ticket SET problem = :problem, updated_at = :now WHERE id = :id AND problem IS DISTINCT FROM :problem",
+        id=ticket_id,
+        problem=f"{trouble.code}: {trouble.reason}",
+        now=now,
+    )

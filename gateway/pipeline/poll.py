@@ -1,0 +1,113 @@
+"""Polling: what webhooks did not bring. Cursors move in the transaction that stores what was polled, never before."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.connections import Endpoint
+from gateway.db.database import as_json, execute, fetch_one, insert_rows
+from gateway.engine.leases import Held
+from gateway.net.client import calling
+from gateway.pipeline.fetch import store_pages
+from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
+from gateway.runtime import Runtime
+from gateway_schemas.webhook import Page
+
+YIELD_AFTER = 2.0
+
+
+async def poll_stream(runtime: Runtime, endpoint: Endpoint, stream: str, held: Held) -> bool:
+    """Take polling steps of one stream until the provider has no more, for a while. Returns whether there is more."""
+    plugin = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
+    began = time.monotonic()
+    while time.monotonic() - began < YIELD_AFTER:
+        async with runtime.database.read() as connection:
+            row = await fetch_one(
+                connection,
+                "SELECT cursor, next_at FROM cursor WHERE connection_id = :id AND stream = :stream",
+                id=endpoint.id,
+                stream=stream,
+            )
+        if row is None or row["next_at"] > runtime.now():
+            return False
+        started = time.monotonic()
+        page: Page | None = None
+        trouble: Trouble | None = None
+        try:
+            with calling(lane="backlog", seconds=runtime.settings.call_timeout * 2):
+                async with asyncio.timeout(runtime.settings.call_timeout * 2):
+                    page = await plugin.poll(stream, row["cursor"])
+        except Exception as error:  # recorded on the cursor; polling goes on from where it stands
+            trouble = trouble_of(error)
+        if not held.fresh(runtime.settings.lease_seconds / 2):
+            await runtime.leases.prolong(held)
+        wakes = await _record(
+            runtime, endpoint, stream, held, row, page, trouble, int((time.monotonic() - started) * 1000)
+        )
+        await runtime.wake(wakes)
+        if page is None or not page.more:
+            return False
+    return True
+
+
+async def _record(
+    runtime: Runtime,
+    endpoint: Endpoint,
+    stream: str,
+    held: Held,
+    row: Mapping[str, Any],
+    page: Page | None,
+    trouble: Trouble | None,
+    milliseconds: int,
+) -> set[str]:
+    plugin = runtime.registry.plugin(endpoint.role, endpoint.plugin)
+    every = plugin.capabilities.poll_every if plugin else timedelta(minutes=5)
+    now = runtime.now()
+    async with runtime.database.write() as connection:
+        await held.check(connection)
+        if page is None:
+            assert trouble is not None
+            await execute(
+                connection,
+                """UPDATE cursor SET failures = failures + 1, reason = :reason, next_at = :next
+                   WHERE connection_id = :id AND stream = :stream""",
+                id=endpoint.id,
+                stream=stream,
+                reason=f"{trouble.code}: {trouble.reason}",
+                next=now + (trouble.after or min(every, timedelta(seconds=30))),
+            )
+            await note_trouble(connection, endpoint, trouble, now)
+            await note_attempt(connection, endpoint.id, "poll", stream, trouble, now, milliseconds)
+            return set()
+        wakes = await store_pages(connection, endpoint, "poll", page.pages, now)
+        await execute(
+            connection,
+            """UPDATE cursor SET cursor = CAST(:cursor AS jsonb), polled_at = :now, failures = 0, reason = NULL, next_at = :next
+               WHERE connection_id = :id AND stream = :stream""",
+            id=endpoint.id,
+            stream=stream,
+            cursor=as_json(page.cursor),
+            now=now,
+            next=now if page.more else now + every,
+        )
+        await note_success(connection, endpoint, now)
+        return wakes
+
+
+async def make_cursors(
+    connection: AsyncConnection, connection_id: UUID, streams: tuple[str, ...], now: datetime
+) -> None:
+    """Called when a connection is made: its streams are due at once."""
+    await insert_rows(
+        connection,
+        "cursor",
+        [{"connection_id": connection_id, "stream": stream, "failures": 0, "next_at": now} for stream in streams],
+        tail="ON CONFLICT (connection_id, stream) DO NOTHING",
+    )

@@ -1,0 +1,348 @@
+"""Station 7: the helpdesk hears of it, once.
+
+The outbox is a row per intent. A drain claims what is due, folds each ticket's rows into one change, commits that it is
+in flight until a deadline, calls, and records the answer. A row found in flight after its deadline was interrupted: the
+helpdesk is asked what it has before anything is repeated. Tickets run in parallel, one ticket's changes in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.connections import Endpoint
+from gateway.db.database import as_json, execute, fetch_all
+from gateway.engine.leases import Held
+from gateway.net.client import Lane, calling
+from gateway.pipeline import outcomes
+from gateway.pipeline.changes import Change, choose, fold
+from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
+from gateway.runtime import Runtime
+from gateway_schemas.helpdesk import Helpdesk
+from gateway_schemas.reply import absent_is_proof
+from gateway_schemas.ticket import Done, Failed, FoundTicket, Pending, PushIntent, PushResult
+
+log = logging.getLogger(__name__)
+
+MARGIN = 2.0
+"""Seconds between the end of a call's time and the deadline after which others may ask about it."""
+BULK_FROM = 10
+"""From this many tickets waiting at once, the helpdesk's bulk operation is worth its delay."""
+YIELD_AFTER = 2.0
+LANES: tuple[Lane, Lane, Lane] = ("reply", "interactive", "backlog")
+
+READY = """
+SELECT ticket_id FROM push
+WHERE helpdesk_id = :helpdesk AND state IN ('pending', 'in_flight', 'job')
+GROUP BY ticket_id
+-- state fields never tried may wait for company; whatever else is first must be due, or its ticket waits behind it
+HAVING bool_and(state = 'pending') AND (array_agg(due_at ORDER BY (kind = 'update' AND tries = 0), id))[1] <= :now
+ORDER BY min(lane), min(id) LIMIT :limit
+"""
+
+TICKETS = """
+SELECT t.id, t.external_id, t.subject, t.priority, t.tags, t.ended, t.account_id, f.external_id AS followup_external_id,
+       jsonb_build_object('external_id', a.provider || ':' || a.external_id, 'provider', a.provider, 'handle', a.handle,
+           'name', COALESCE(a.name, '@' || a.handle, a.provider || ' user ' || a.external_id), 'url', a.url,
+           'avatar_url', a.avatar_url) AS requester
+FROM ticket t JOIN account a ON a.id = t.account_id LEFT JOIN ticket f ON f.id = t.followup_of WHERE t.id = ANY(:ids)
+"""
+
+ROWS = """
+SELECT id, key, ticket_id, kind, lane, payload, change_key, tries, epoch, started_at, job, interaction_id FROM push
+WHERE ticket_id = ANY(:tickets) AND state = ANY(:states) ORDER BY ticket_id, id
+"""
+
+
+async def push_due(runtime: Runtime, endpoint: Endpoint, held: Held) -> bool:
+    """Push what is due at one helpdesk, for a while. Returns whether there may be more."""
+    plugin = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
+    assert isinstance(plugin, Helpdesk)
+    await _ask_after_interrupted(runtime, endpoint, plugin, held)
+    await _resume_jobs(runtime, endpoint, plugin, held)
+    running: set[asyncio.Task[bool]] = set()
+    began = time.monotonic()
+    blocked = False
+    try:
+        while True:
+            free = runtime.settings.max_in_flight - len(running)
+            if free > 0 and not blocked and time.monotonic() - began < YIELD_AFTER:
+                calls = await _claim(runtime, endpoint, plugin, held, free)
+                running |= {asyncio.create_task(_call(runtime, endpoint, plugin, changes)) for changes in calls}
+            if not running:
+                return time.monotonic() - began >= YIELD_AFTER
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            blocked = blocked or any(task.result() for task in done)
+            if not held.fresh(runtime.settings.lease_seconds / 2):
+                await runtime.leases.prolong(held)
+    finally:
+        if running:
+            await asyncio.wait(running)
+
+
+async def _claim(
+    runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], held: Held, free: int
+) -> list[list[Change]]:
+    """Commit that the next changes are in flight. Returns them as calls: one change each, or bulk."""
+    now = runtime.now()
+    until = time.monotonic() + runtime.settings.call_timeout
+    capabilities = plugin.capabilities
+    async with runtime.database.write() as connection:
+        await held.check(connection)
+        ready = await fetch_all(
+            connection,
+            READY,
+            helpdesk=endpoint.id,
+            now=now,
+            limit=max(free, capabilities.bulk * free if capabilities.bulk > 1 else free),
+        )
+        bulk = capabilities.bulk > 1 and len(ready) >= BULK_FROM
+        ids = [row["ticket_id"] for row in (ready if bulk else ready[:free])]
+        changes = await _changes(connection, plugin, ids, held.epoch, now, until, runtime.settings.digest_above)
+        await _commit_in_flight(connection, changes, runtime.settings.call_timeout + MARGIN, now)
+    if not bulk:
+        return [[change] for change in changes]
+    return [changes[start : start + capabilities.bulk] for start in range(0, len(changes), capabilities.bulk)]
+
+
+async def _changes(
+    connection: AsyncConnection,
+    plugin: Helpdesk[Any],
+    ids: Sequence[UUID],
+    epoch: int,
+    now: datetime,
+    until: float,
+    digest_above: int,
+) -> list[Change]:
+    if not ids:
+        return []
+    tickets = {row["id"]: row for row in await fetch_all(connection, TICKETS, ids=list(ids))}
+    rows: dict[UUID, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in await fetch_all(connection, ROWS + " FOR UPDATE", tickets=list(ids), states=["pending"]):
+        rows[row["ticket_id"]].append(row)
+    changes = []
+    for id in ids:
+        if not rows[id]:
+            continue
+        ticket = tickets[id]
+        chosen = choose(
+            rows[id],
+            exists=ticket["external_id"] is not None,
+            per_change=plugin.capabilities.comments_per_change,
+            digest_above=digest_above,
+        )
+        key = chosen[0]["change_key"] or f"{id}:{chosen[0]['id']}:{chosen[0]['tries']}"
+        changes.append(_change(ticket, chosen, key, epoch, now, until))
+    return changes
+
+
+def _change(
+    ticket: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    key: str,
+    epoch: int,
+    now: datetime,
+    until: float = 0.0,
+) -> Change:
+    return Change(
+        key=key,
+        ticket_id=ticket["id"],
+        change=fold(ticket, rows, key),
+        push_ids=tuple(row["id"] for row in rows),
+        push_keys=tuple(row["key"] for row in rows),
+        epoch=epoch,
+        started_at=now,
+        tries=rows[0]["tries"],
+        lane=min(row["lane"] for row in rows),
+        until=until,
+    )
+
+
+async def _commit_in_flight(
+    connection: AsyncConnection, changes: Sequence[Change], seconds: float, now: datetime
+) -> None:
+    await execute(
+        connection,
+        """
+        UPDATE push p SET state = 'in_flight', change_key = g.change_key, epoch = g.epoch, started_at = :now, tries = p.tries + 1,
+            deadline_at = clock_timestamp() + make_interval(secs => :seconds)
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, change_key text, epoch bigint) WHERE p.id = g.id
+        """,
+        rows=as_json([{"id": id, "change_key": one.key, "epoch": one.epoch} for one in changes for id in one.push_ids]),
+        seconds=seconds,
+        now=now,
+    )
+
+
+async def _call(runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], changes: Sequence[Change]) -> bool:
+    """Make one call and record how it ended. Returns whether the connection should rest."""
+    started = time.monotonic()
+    results: Sequence[PushResult]
+    trouble: Trouble | None = None
+    lane: Lane = LANES[min(change.lane for change in changes)]
+    try:
+        # a process that was stopped since the claim must not call: the client refuses to begin a request after `until`
+        with calling(lane=lane, seconds=changes[0].until - started):
+            async with asyncio.timeout(runtime.settings.call_timeout):
+                results = await plugin.push([change.change for change in changes])
+    except Exception as error:  # whatever it is, it is recorded on every row of the call
+        trouble = trouble_of(error)
+        results = [_failed(change, trouble) for change in changes]
+    milliseconds = int((time.monotonic() - started) * 1000)
+    return await _record(runtime, endpoint, plugin, changes, results, trouble, milliseconds, "push")
+
+
+async def _record(
+    runtime: Runtime,
+    endpoint: Endpoint,
+    plugin: Helpdesk[Any],
+    changes: Sequence[Change],
+    results: Sequence[PushResult],
+    trouble: Trouble | None,
+    milliseconds: int,
+    kind: str,
+) -> bool:
+    by_key = {result.key: result for result in results}
+    now = runtime.now()
+    wakes: set[str] = set()
+    async with runtime.database.write() as connection:
+        for change in sorted(changes, key=lambda one: one.ticket_id):
+            result = by_key.get(change.key) or Failed(
+                key=change.key, error="unknown", reason="the plugin gave no result for it"
+            )
+            if not await outcomes.still_ours(connection, change):
+                continue
+            match result:
+                case Done():
+                    wakes |= await outcomes.done(connection, change, result, now)
+                case Pending():
+                    await outcomes.pending(connection, change, result, now)
+                case Failed():
+                    one = Trouble(
+                        result.error, result.code, result.reason, after=result.after, moved_to=result.moved_to
+                    )
+                    wakes |= await outcomes.failed(connection, change, one, now)
+                    trouble = trouble or one
+        if trouble is None:
+            await note_success(connection, endpoint, now)
+        else:
+            await note_trouble(connection, endpoint, trouble, now)
+        await note_attempt(connection, endpoint.id, kind, changes[0].key, trouble, now, milliseconds)
+    await runtime.wake(wakes)
+    return trouble is not None and trouble.kind in ("retry", "reauthorise")
+
+
+def _failed(change: Change, trouble: Trouble) -> Failed:
+    kind = "rejected" if trouble.kind == "hold" else trouble.kind
+    return Failed(
+        key=change.key,
+        error=kind,
+        code=trouble.code,
+        reason=trouble.reason,
+        after=trouble.after,
+        moved_to=trouble.moved_to,
+    )
+
+
+async def _grouped(
+    connection: AsyncConnection, endpoint: Endpoint, where: str, now: datetime
+) -> list[tuple[Change, Mapping[str, Any]]]:
+    """Rows in flight or in jobs, as the changes they went out as."""
+    keys = await fetch_all(
+        connection,
+        f"SELECT DISTINCT change_key, ticket_id FROM push WHERE helpdesk_id = :helpdesk AND {where} LIMIT 200",
+        helpdesk=endpoint.id,
+        now=now,
+    )
+    ids = [row["ticket_id"] for row in keys]
+    tickets = {row["id"]: row for row in await fetch_all(connection, TICKETS, ids=ids)}
+    rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in await fetch_all(connection, ROWS, tickets=ids, states=["in_flight", "job"]):
+        rows[row["change_key"]].append(row)
+    groups = []
+    for key in keys:
+        members = rows.get(key["change_key"])
+        if members:
+            change = _change(
+                tickets[key["ticket_id"]], members, key["change_key"], members[0]["epoch"], members[0]["started_at"]
+            )
+            groups.append((change, members[0]))
+    return groups
+
+
+async def _ask_after_interrupted(runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], held: Held) -> None:
+    """What was in flight when its deadline passed: ask the helpdesk whether it has it, and only then go on."""
+    async with runtime.database.read() as connection:
+        groups = await _grouped(
+            connection,
+            endpoint,
+            "state = 'in_flight' AND deadline_at < clock_timestamp() AND due_at <= :now",
+            runtime.now(),
+        )
+    for change, _ in groups:
+        started = time.monotonic()
+        found: FoundTicket | None = None
+        trouble: Trouble | None = None
+        try:
+            async with asyncio.timeout(runtime.settings.call_timeout):
+                found = await plugin.find(PushIntent(change=change.change, started_at=change.started_at))
+        except Exception as error:  # recorded; the row stays in flight and is asked after again
+            trouble = trouble_of(error)
+        now = runtime.now()
+        proof = absent_is_proof(change.started_at, now, plugin.capabilities.index_lag)
+        async with runtime.database.write() as connection:
+            await held.check(connection)
+            if not await outcomes.still_ours(connection, change):
+                continue
+            if found is None:
+                assert trouble is not None
+                await outcomes.ask_later(connection, change, trouble, now)
+                await note_trouble(connection, endpoint, trouble, now)
+            else:
+                await outcomes.found(connection, change, found, now, absent=proof)
+            await note_attempt(
+                connection, endpoint.id, "find", change.key, trouble, now, int((time.monotonic() - started) * 1000)
+            )
+        if trouble is not None and trouble.kind in ("retry", "reauthorise"):
+            return
+
+
+async def _resume_jobs(runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], held: Held) -> None:
+    async with runtime.database.read() as connection:
+        groups = await _grouped(connection, endpoint, "state = 'job' AND due_at <= :now", runtime.now())
+    if not groups:
+        return
+    await held.check_fresh(runtime.database)
+    asked = [Pending(key=change.key, job=row["job"]) for change, row in groups]
+    started = time.monotonic()
+    results: Sequence[PushResult]
+    trouble: Trouble | None = None
+    try:
+        async with asyncio.timeout(runtime.settings.call_timeout):
+            results = await plugin.resume(asked)
+    except Exception as error:  # recorded on every job asked for
+        trouble = trouble_of(error)
+        kind = "unknown" if trouble.kind == "gone" else trouble.kind
+        results = (
+            [Pending(key=one.key, job=one.job, after=trouble.delay(3)) for one in asked]
+            if kind != "unknown"
+            else [_failed(change, Trouble("unknown", trouble.code, trouble.reason)) for change, _ in groups]
+        )
+    await _record(
+        runtime,
+        endpoint,
+        plugin,
+        [change for change, _ in groups],
+        results,
+        trouble,
+        int((time.monotonic() - started) * 1000),
+        "resume",
+    )

@@ -1,0 +1,572 @@
+"""Station 4: one thing stays one thing.
+
+Interactions are stored by identity, their changes as revisions, deletions as tombstones. Arriving twice, late or over
+another connection changes nothing: unique constraints decide, not locks. A message whose ancestor is being fetched
+waits for it, so that its ticket begins where the conversation began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.connections import Endpoint
+from gateway.db.database import as_json, execute, fetch_all, insert_rows
+from gateway.db.tables.columns import new_id
+from gateway.engine.shards import SHARD_SQL, shard_of
+from gateway.pipeline.fetch import want
+from gateway.pipeline.normalise import Read
+from gateway.registry import Registry
+from gateway_schemas.interaction import Deletion, Interaction, Revoked, SendStatus, Wanted, version_order
+
+Key = tuple[str, str]
+"""Scope and external id."""
+
+
+@dataclass
+class Incoming:
+    """One interaction on its way in, with where it came from."""
+
+    key: Key
+    endpoint: Endpoint
+    item: Interaction
+    origin: str
+    delivery_id: int
+    id: UUID = field(default_factory=new_id)
+    account_id: UUID | None = None
+
+
+@dataclass
+class Known:
+    """What is stored of an interaction."""
+
+    id: UUID
+    account_id: UUID
+    direction: str
+    revision: str
+    version_at: datetime
+    addressed: bool
+    deleted: bool
+    waits_for: str | None = None
+
+
+def scope_of(registry: Registry, endpoint: Endpoint) -> str:
+    """Where this plugin's external ids are unique."""
+    plugin = registry.sources.get(endpoint.plugin)
+    if plugin is not None and plugin.capabilities.identity == "account":
+        return endpoint.scope
+    return endpoint.plugin
+
+
+async def record(
+    connection: AsyncConnection, registry: Registry, reads: Sequence[Read], now: datetime, ancestor_wait: float
+) -> set[str]:
+    """Write everything sources brought, in the caller's transaction. Returns the drains to wake after its commit."""
+    incoming: list[Incoming] = []
+    deletions: list[tuple[Key, Deletion]] = []
+    wanted: list[tuple[Endpoint, Wanted, datetime]] = []
+    for read in reads:
+        for endpoint, item in read.news:
+            scope = scope_of(registry, endpoint)
+            if isinstance(item, Interaction):
+                incoming.append(Incoming((scope, item.external_id), endpoint, item, read.origin, read.id))
+            elif isinstance(item, Deletion):
+                deletions.append(((scope, item.external_id), item))
+            elif isinstance(item, Wanted):
+                wanted.append((endpoint, item, read.received_at))
+            elif isinstance(item, Revoked):
+                await revoke(connection, endpoint, item.reason)
+            elif isinstance(item, SendStatus):
+                await note_status(connection, endpoint, item, now)
+    incoming.sort(key=lambda one: (one.key, version_order(one.item)))
+    await _canonical(connection, incoming)
+    await _accounts(connection, incoming, now)
+    await _bury(connection, deletions, now)
+    inserted, known = await _interactions(connection, incoming, now)
+    await _aliases(connection, incoming, known)
+    wakes = await want(connection, await _unrecorded(connection, registry, wanted), now)
+    wakes |= await _revisions(connection, incoming, inserted, known, now, ancestor_wait)
+    wakes |= await _deleted_revisions(connection, deletions, now)
+    arrived = {key: item for key, item in known.items() if key in inserted}
+    wakes |= await release(connection, arrived, incoming)
+    return wakes
+
+
+async def _canonical(connection: AsyncConnection, incoming: Sequence[Incoming]) -> None:
+    """An edited post may come under a newer id that a stored one already goes by."""
+    rows = await fetch_all(
+        connection,
+        """SELECT a.scope, a.alias, i.external_id FROM interaction_alias a JOIN interaction i ON i.id = a.interaction_id
+           WHERE (a.scope, a.alias) IN (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS text[])))""",
+        scopes=[one.key[0] for one in incoming],
+        ids=[one.key[1] for one in incoming],
+    )
+    canonical = {(row["scope"], row["alias"]): row["external_id"] for row in rows}
+    for one in incoming:
+        one.key = (one.key[0], canonical.get(one.key, one.key[1]))
+
+
+async def _accounts(connection: AsyncConnection, incoming: Sequence[Incoming], now: datetime) -> None:
+    """Make or refresh the authors' accounts; a new account is a new customer until proof joins it to another."""
+    newest: dict[Key, Incoming] = {}
+    for one in incoming:
+        newest[(one.key[0], one.item.author.external_id)] = one
+    if not newest:
+        return
+    rows = [
+        {
+            "id": new_id(),
+            "customer_id": new_id(),
+            "scope": scope,
+            "external_id": external_id,
+            "provider": one.endpoint.plugin,
+            **{
+                name: getattr(one.item.author, name)
+                for name in ("handle", "name", "url", "avatar_url", "followers", "verified")
+            },
+            "created_at": now,
+            "updated_at": now,
+        }
+        for (scope, external_id), one in sorted(newest.items())
+    ]
+    # a refresh touches only rows that change: the brand's own account is in every batch, and must not serialise them
+    stored = await fetch_all(
+        connection,
+        """
+        WITH given AS (SELECT * FROM jsonb_populate_recordset(NULL::account, CAST(:rows AS jsonb))),
+        fresh AS (
+            INSERT INTO account SELECT g.* FROM given g ON CONFLICT (scope, external_id) DO NOTHING
+            RETURNING id, scope, external_id, customer_id, name, created_at
+        ),
+        people AS (INSERT INTO customer (id, name, created_at) SELECT customer_id, name, created_at FROM fresh),
+        changed AS (
+            UPDATE account a SET handle = COALESCE(g.handle, a.handle), name = COALESCE(g.name, a.name),
+                url = COALESCE(g.url, a.url), avatar_url = COALESCE(g.avatar_url, a.avatar_url),
+                followers = COALESCE(g.followers, a.followers), verified = COALESCE(g.verified, a.verified),
+                updated_at = g.updated_at
+            FROM given g WHERE a.scope = g.scope AND a.external_id = g.external_id
+                AND (COALESCE(g.handle, a.handle), COALESCE(g.name, a.name), COALESCE(g.url, a.url))
+                    IS DISTINCT FROM (a.handle, a.name, a.url)
+        )
+        SELECT id, scope, external_id FROM fresh
+        UNION ALL
+        SELECT a.id, a.scope, a.external_id FROM account a JOIN given g ON a.scope = g.scope AND a.external_id = g.external_id
+        """,
+        rows=as_json(rows),
+    )
+    ids = {(row["scope"], row["external_id"]): row["id"] for row in stored}
+    lost = [row for row in rows if (row["scope"], row["external_id"]) not in ids]
+    if lost:
+        # another batch committed the same new account after this statement's snapshot: it is there now
+        for row in await fetch_all(
+            connection,
+            """SELECT id, scope, external_id FROM account
+               WHERE (scope, external_id) IN (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS text[])))""",
+            scopes=[row["scope"] for row in lost],
+            ids=[row["external_id"] for row in lost],
+        ):
+            ids[(row["scope"], row["external_id"])] = row["id"]
+    for one in incoming:
+        one.account_id = ids[(one.key[0], one.item.author.external_id)]
+
+
+async def _bury(connection: AsyncConnection, deletions: Sequence[tuple[Key, Deletion]], now: datetime) -> None:
+    """Remember every deletion, also of things not seen yet."""
+    rows = {
+        key: {"scope": key[0], "external_id": key[1], "deleted_at": item.deleted_at or now, "deleted_by": item.by}
+        for key, item in deletions
+    }
+    await insert_rows(
+        connection, "tombstone", [rows[key] for key in sorted(rows)], tail="ON CONFLICT (scope, external_id) DO NOTHING"
+    )
+
+
+async def _interactions(
+    connection: AsyncConnection, incoming: Sequence[Incoming], now: datetime
+) -> tuple[set[Key], dict[Key, Known]]:
+    """Insert what is new and lock what is known. Keys in order, so that two batches cannot deadlock."""
+    newest = {one.key: one for one in incoming}
+    if not newest:
+        return set(), {}
+    keys = sorted(newest)
+    scopes, ids = [key[0] for key in keys], [key[1] for key in keys]
+    tombs = {
+        (row["scope"], row["external_id"]): row
+        for row in await fetch_all(
+            connection,
+            """SELECT scope, external_id, deleted_at, deleted_by FROM tombstone
+               WHERE (scope, external_id) IN (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS text[])))""",
+            scopes=scopes,
+            ids=ids,
+        )
+    }
+    rows = []
+    for key in keys:
+        one = newest[key]
+        tomb = tombs.get(key)
+        rows.append(
+            {
+                "id": one.id,
+                "scope": key[0],
+                "external_id": key[1],
+                "connection_id": one.endpoint.id,
+                "account_id": one.account_id,
+                **_current(one),
+                "origin": one.origin,
+                "revisions": 1,
+                "published_at": one.item.published_at,
+                "deleted_at": tomb["deleted_at"] if tomb else None,
+                "deleted_by": tomb["deleted_by"] if tomb else None,
+                "created_at": now,
+            }
+        )
+    fresh = await insert_rows(
+        connection, "interaction", rows, tail="ON CONFLICT (scope, external_id) DO NOTHING RETURNING scope, external_id"
+    )
+    inserted = {(row["scope"], row["external_id"]) for row in fresh}
+    stored = await fetch_all(
+        connection,
+        """SELECT i.id, i.scope, i.external_id, i.account_id, i.direction, i.revision, i.version_at, i.addressed,
+                  i.deleted_at IS NOT NULL AS deleted
+           FROM interaction i
+           WHERE (i.scope, i.external_id) IN (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS text[])))
+           ORDER BY i.scope, i.external_id FOR UPDATE""",
+        scopes=scopes,
+        ids=ids,
+    )
+    known = {
+        (row["scope"], row["external_id"]): Known(
+            row["id"],
+            row["account_id"],
+            row["direction"],
+            row["revision"],
+            row["version_at"],
+            row["addressed"],
+            row["deleted"],
+        )
+        for row in stored
+    }
+    return inserted, known
+
+
+def _current(one: Incoming) -> dict[str, Any]:
+    item = one.item
+    return {
+        "kind": item.kind,
+        "visibility": item.visibility,
+        "direction": item.direction,
+        "addressed": item.addressed,
+        "text": item.text,
+        "in_reply_to": item.in_reply_to,
+        "url": item.url,
+        "revision": item.revision,
+        "data": item.model_dump(mode="json"),
+        "version_at": version_order(item),
+    }
+
+
+async def _aliases(connection: AsyncConnection, incoming: Sequence[Incoming], known: dict[Key, Known]) -> None:
+    rows: dict[Key, dict[str, Any]] = {}
+    for one in incoming:
+        for alias in (*one.item.supersedes, one.item.external_id, one.item.revision):
+            if alias != one.key[1] and (alias in one.item.supersedes or one.item.supersedes):
+                rows[(one.key[0], alias)] = {"scope": one.key[0], "alias": alias, "interaction_id": known[one.key].id}
+    await insert_rows(
+        connection,
+        "interaction_alias",
+        [rows[key] for key in sorted(rows)],
+        tail="ON CONFLICT (scope, alias) DO NOTHING",
+    )
+
+
+async def _unrecorded(
+    connection: AsyncConnection, registry: Registry, wanted: Sequence[tuple[Endpoint, Wanted, datetime]]
+) -> list[tuple[Endpoint, Wanted, datetime]]:
+    """Leave out ancestors that are stored already, perhaps since this very batch."""
+    ancestors = [(scope_of(registry, endpoint), item.ref) for endpoint, item, _ in wanted if item.reason == "ancestor"]
+    stored = set(await locate(connection, ancestors))
+    return [
+        (endpoint, item, seen)
+        for endpoint, item, seen in wanted
+        if item.reason != "ancestor" or (scope_of(registry, endpoint), item.ref) not in stored
+    ]
+
+
+async def locate(connection: AsyncConnection, keys: Iterable[Key]) -> dict[Key, Known]:
+    """Stored interactions by id or alias, and what their newest change waits for."""
+    keys = sorted(set(keys))
+    if not keys:
+        return {}
+    rows = await fetch_all(
+        connection,
+        """
+        WITH asked AS (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS text[])) AS a (scope, id)),
+        found AS (
+            SELECT a.scope, a.id AS asked, i.id FROM asked a JOIN interaction i ON i.scope = a.scope AND i.external_id = a.id
+            UNION
+            SELECT a.scope, a.id, x.interaction_id FROM asked a JOIN interaction_alias x ON x.scope = a.scope AND x.alias = a.id
+        )
+        SELECT f.scope, f.asked, i.id, i.account_id, i.direction, i.revision, i.version_at, i.addressed,
+               i.deleted_at IS NOT NULL AS deleted,
+               (SELECT max(r.waits_for) FROM revision r WHERE r.interaction_id = i.id AND r.state = 'waiting') AS waits_for
+        FROM found f JOIN interaction i ON i.id = f.id
+        """,
+        scopes=[key[0] for key in keys],
+        ids=[key[1] for key in keys],
+    )
+    return {
+        (row["scope"], row["asked"]): Known(
+            row["id"],
+            row["account_id"],
+            row["direction"],
+            row["revision"],
+            row["version_at"],
+            row["addressed"],
+            row["deleted"],
+            row["waits_for"],
+        )
+        for row in rows
+    }
+
+
+async def _revisions(
+    connection: AsyncConnection,
+    incoming: Sequence[Incoming],
+    inserted: set[Key],
+    known: dict[Key, Known],
+    now: datetime,
+    ancestor_wait: float,
+) -> set[str]:
+    """Write each change, and bring stored interactions to their newest version."""
+    parents = await locate(connection, [(one.key[0], one.item.in_reply_to) for one in incoming if one.item.in_reply_to])
+    fetching = await _being_fetched(connection, incoming, parents)
+    waiting: dict[Key, str] = {key: parent.waits_for for key, parent in parents.items() if parent.waits_for}
+    rows: dict[tuple[UUID, str], dict[str, Any]] = {}
+    newer: dict[Key, Incoming] = {}
+    upgraded: list[UUID] = []
+    seen: set[Key] = set()
+    for one in sorted(incoming, key=lambda one: (version_order(one.item), one.key)):
+        stored = known[one.key]
+        first = one.key in inserted and one.key not in seen
+        seen.add(one.key)
+        if one.item.addressed and not stored.addressed:
+            upgraded.append(stored.id)
+            stored.addressed = True
+        state, waits_for = "pending", None
+        if stored.deleted:
+            state = "done"
+        elif not first and version_order(one.item) < stored.version_at and one.item.revision != stored.revision:
+            state = "done"  # an older version that arrives late is history, not news
+        elif one.item.in_reply_to is not None:
+            parent = (one.key[0], one.item.in_reply_to)
+            waits_for = waiting.get(parent) or (
+                one.item.in_reply_to if (one.endpoint.id, parent[1]) in fetching else None
+            )
+            if waits_for:
+                state = "waiting"
+                waiting[one.key] = waits_for
+        if not first and version_order(one.item) >= stored.version_at and one.item.revision != stored.revision:
+            newer[one.key] = one
+        rows[(stored.id, one.item.revision)] = {
+            "interaction_id": stored.id,
+            "scope": one.key[0],
+            "revision": one.item.revision,
+            "change": "created" if first else "edited",
+            "data": one.item.model_dump(mode="json"),
+            "at": one.item.published_at if first else version_order(one.item),
+            "shard": _shard(one, stored, parents),
+            "state": _history(one, state),
+            "waits_for": waits_for,
+            "wait_until": now + timedelta(seconds=ancestor_wait) if waits_for else None,
+            "delivery_id": one.delivery_id,
+            "seen_at": now,
+        }
+    fresh = await insert_rows(
+        connection,
+        "revision",
+        list(rows.values()),
+        tail="ON CONFLICT (interaction_id, revision) DO NOTHING RETURNING interaction_id, revision, shard, state",
+    )
+    wrote = {(row["interaction_id"], row["revision"]) for row in fresh}
+    for key, one in sorted(newer.items()):
+        if (known[key].id, one.item.revision) in wrote:
+            await _bring_up_to_date(connection, known[key].id, one)
+    wakes = {f"thread:{row['shard']}" for row in fresh if row["state"] == "pending"}
+    if upgraded:
+        # context that turns out to be addressed to the brand after all is threaded once more, now as such
+        again = await fetch_all(
+            connection,
+            """WITH up AS (UPDATE interaction SET addressed = true,
+                   data = jsonb_set(data, '{addressed}', 'true') WHERE id = ANY(:ids) AND NOT addressed RETURNING id)
+               UPDATE revision r SET state = 'pending', data = jsonb_set(r.data, '{addressed}', 'true')
+               FROM up, interaction i WHERE r.interaction_id = up.id AND i.id = up.id AND r.revision = i.revision
+                 AND r.state = 'done' AND r.change <> 'deleted' RETURNING r.shard""",
+            ids=upgraded,
+        )
+        wakes |= {f"thread:{row['shard']}" for row in again}
+    return wakes
+
+
+def _history(one: Incoming, state: str) -> str:
+    """What a first connect finds lying around is recorded, and opens nothing."""
+    created = one.endpoint.created_at
+    if state == "pending" and one.origin == "poll" and one.endpoint.history != "tickets" and one.item.addressed:
+        return "done" if version_order(one.item) < created else state
+    return state
+
+
+def _shard(one: Incoming, stored: Known, parents: dict[Key, Known]) -> int:
+    if one.item.direction == "outbound" and one.item.in_reply_to is not None:
+        parent = parents.get((one.key[0], one.item.in_reply_to))
+        if parent is not None:
+            return shard_of(parent.account_id)
+    return shard_of(stored.account_id)
+
+
+async def _bring_up_to_date(connection: AsyncConnection, id: UUID, one: Incoming) -> None:
+    current = _current(one)
+    current.pop("addressed")
+    await execute(
+        connection,
+        """UPDATE interaction SET text = :text, in_reply_to = :in_reply_to, url = :url, revision = :revision,
+               data = CAST(:data AS jsonb), version_at = :version_at, revisions = revisions + 1
+           WHERE id = :id""",
+        id=id,
+        **{name: current[name] for name in ("text", "in_reply_to", "url", "revision", "version_at")},
+        data=as_json(current["data"]),
+    )
+
+
+async def _being_fetched(
+    connection: AsyncConnection, incoming: Sequence[Incoming], parents: dict[Key, Known]
+) -> set[tuple[UUID, str]]:
+    missing = {
+        (one.endpoint.id, one.item.in_reply_to)
+        for one in incoming
+        if one.item.in_reply_to is not None and (one.key[0], one.item.in_reply_to) not in parents
+    }
+    rows = await fetch_all(
+        connection,
+        """SELECT connection_id, ref FROM wanted WHERE state = 'pending' AND (connection_id, ref) IN
+           (SELECT * FROM unnest(CAST(:connections AS uuid[]), CAST(:refs AS text[])))""",
+        connections=[connection_id for connection_id, _ in missing],
+        refs=[ref for _, ref in missing],
+    )
+    return {(row["connection_id"], row["ref"]) for row in rows}
+
+
+async def _deleted_revisions(
+    connection: AsyncConnection, deletions: Sequence[tuple[Key, Deletion]], now: datetime
+) -> set[str]:
+    """Mark deleted interactions and tell threading, once."""
+    when = {key: (item.deleted_at or now, item.by) for key, item in deletions}
+    found = await locate(connection, when)
+    wakes: set[str] = set()
+    for key in sorted(found):
+        stored, (at, by) = found[key], when[key]
+        if stored.deleted:
+            continue
+        await execute(
+            connection,
+            "UPDATE interaction SET deleted_at = :at, deleted_by = :by WHERE id = :id AND deleted_at IS NULL",
+            id=stored.id,
+            at=at,
+            by=by,
+        )
+        fresh = await insert_rows(
+            connection,
+            "revision",
+            [
+                {
+                    "interaction_id": stored.id,
+                    "scope": key[0],
+                    "revision": "deleted",
+                    "change": "deleted",
+                    "data": {"by": by},
+                    "at": at,
+                    "shard": shard_of(stored.account_id),
+                    "state": "pending",
+                    "seen_at": now,
+                }
+            ],
+            tail="ON CONFLICT (interaction_id, revision) DO NOTHING RETURNING shard",
+        )
+        wakes |= {f"thread:{row['shard']}" for row in fresh}
+    return wakes
+
+
+async def release(
+    connection: AsyncConnection, arrived: dict[Key, Known], incoming: Sequence[Incoming] = ()
+) -> set[str]:
+    """Let go of what waited for these, unless they wait for something themselves: then it waits on for that."""
+    if not arrived:
+        return set()
+    aliases = {(one.key[0], alias): one.key for one in incoming for alias in one.item.supersedes if one.key in arrived}
+    names = {**{key: key for key in arrived}, **aliases}
+    state = await locate(connection, names.values())
+    free: list[Key] = []
+    for name, key in sorted(names.items()):
+        onward = state[key].waits_for if key in state else None
+        if onward is None:
+            free.append(name)
+        else:
+            await execute(
+                connection,
+                "UPDATE revision SET waits_for = :onward WHERE state = 'waiting' AND scope = :scope AND waits_for = :id",
+                onward=onward,
+                scope=name[0],
+                id=name[1],
+            )
+    return await let_go(connection, free)
+
+
+async def let_go(connection: AsyncConnection, keys: Sequence[Key]) -> set[str]:
+    """Let go of what waits for these refs: they have come, or will not. The brand's answers go to their parent's shard."""
+    if not keys:
+        return set()
+    rows = await fetch_all(
+        connection,
+        f"""
+        UPDATE revision r SET state = 'pending', waits_for = NULL, wait_until = NULL,
+            shard = COALESCE((SELECT {SHARD_SQL.format("p.account_id")} FROM interaction i
+                              JOIN interaction p ON p.scope = i.scope AND p.external_id = i.in_reply_to
+                              WHERE i.id = r.interaction_id AND i.direction = 'outbound'), r.shard)
+        WHERE r.state = 'waiting' AND (r.scope, r.waits_for) IN
+            (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:refs AS text[])))
+        RETURNING r.shard
+        """,
+        scopes=[key[0] for key in keys],
+        refs=[key[1] for key in keys],
+    )
+    return {f"thread:{row['shard']}" for row in rows}
+
+
+async def revoke(connection: AsyncConnection, endpoint: Endpoint, reason: str) -> None:
+    """The provider withdrew the account's consent: stop its work, keep its backlog, say so."""
+    await execute(
+        connection,
+        """UPDATE connection SET status = 'needs_authorisation', status_reason = :reason, version = version + 1
+           WHERE id = :id AND status <> 'needs_authorisation'""",
+        id=endpoint.id,
+        reason=reason,
+    )
+
+
+async def note_status(connection: AsyncConnection, endpoint: Endpoint, item: SendStatus, now: datetime) -> None:
+    """News of something we sent. A reply the source took down or refused afterwards must not look published."""
+    if item.state in ("rejected", "removed"):
+        await execute(
+            connection,
+            """UPDATE reply SET state = 'failed', code = :code, reason = :reason, updated_at = :now
+               WHERE connection_id = :connection AND external_id = :id AND state = 'sent'""",
+            connection=endpoint.id,
+            id=item.external_id,
+            code=f"source_{item.state}",
+            reason=item.reason or f"the source reports it as {item.state}",
+            now=now,
+        )

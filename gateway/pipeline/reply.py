@@ -1,0 +1,226 @@
+"""Back, station 1: what agents did at the helpdesk, and which of it is an answer to a customer.
+
+Only a person's public comment from the composer or an app publishes. Rules, merges, bulk changes, e-mail and the API
+are kept on the timeline with the reason why they do not. A merge, close or delete by a person is followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.connections import Endpoint
+from gateway.db.database import execute, fetch_all, fetch_one, insert_rows
+from gateway.db.tables.columns import new_id
+from gateway.pipeline import outcomes
+from gateway.pipeline.fetch import want
+from gateway.pipeline.marks import mark_push
+from gateway.pipeline.normalise import Read
+from gateway.pipeline.record import revoke
+from gateway_schemas.interaction import Revoked, Wanted
+from gateway_schemas.ticket import AgentNote, AgentReply, TicketChanged
+
+ANSWERS = ("composer", "app")
+CHANGEABLE = ("received", "queued", "held", "blocked")
+
+
+async def take(connection: AsyncConnection, reads: Sequence[Read], now: datetime, ttl: timedelta) -> set[str]:
+    """Write what helpdesks brought, in the caller's transaction. Returns the drains to wake after its commit."""
+    wanted: list[tuple[Endpoint, Wanted, datetime]] = []
+    wakes: set[str] = set()
+    tickets = await _tickets(connection, reads)
+    for read in reads:
+        for endpoint, item in read.news:
+            if isinstance(item, Wanted):
+                wanted.append((endpoint, item, read.received_at))
+                continue
+            if isinstance(item, Revoked):
+                await revoke(connection, endpoint, item.reason)
+                continue
+            ticket = tickets.get((endpoint.id, item.ticket))
+            if ticket is None:
+                read.reason = read.reason or f"ticket {item.ticket} is not one of ours"
+            elif isinstance(item, TicketChanged):
+                wakes |= await _changed(connection, ticket, item, now)
+            elif isinstance(item, AgentNote):
+                await _noted(connection, endpoint, ticket, item)
+            elif isinstance(item, AgentReply):
+                wakes |= await _answered(connection, endpoint, ticket, item, now, ttl)
+    return wakes | await want(connection, wanted, now)
+
+
+async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[tuple[UUID, str], Mapping[str, Any]]:
+    """Our tickets among those named, locked in order."""
+    named = sorted(
+        {
+            (str(endpoint.id), item.ticket)
+            for read in reads
+            for endpoint, item in read.news
+            if isinstance(item, AgentReply | AgentNote | TicketChanged)
+        }
+    )
+    rows = await fetch_all(
+        connection,
+        """SELECT id, helpdesk_id, external_id, connection_id, status, ended, helpdesk_updated_at FROM ticket
+           WHERE merged_into IS NULL AND (helpdesk_id, external_id) IN
+               (SELECT * FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:ids AS text[]))) ORDER BY id FOR UPDATE""",
+        helpdesks=[helpdesk for helpdesk, _ in named],
+        ids=[id for _, id in named],
+    )
+    return {(row["helpdesk_id"], row["external_id"]): row for row in rows}
+
+
+async def _changed(
+    connection: AsyncConnection, ticket: Mapping[str, Any], item: TicketChanged, now: datetime
+) -> set[str]:
+    seen = ticket["helpdesk_updated_at"]
+    if item.updated_at is not None and seen is not None and item.updated_at < seen:
+        return set()  # an older state that arrives late
+    if item.merged_into is not None:
+        await outcomes.follow_merge(connection, ticket["id"], item.merged_into, now)
+        return {f"push:{ticket['helpdesk_id']}"}
+    ended = "deleted" if item.deleted else "closed" if item.status == "closed" else None
+    await execute(
+        connection,
+        """UPDATE ticket SET status = COALESCE(:status, status), priority = COALESCE(:priority, priority),
+               tags = COALESCE(CAST(:tags AS text[]), tags), assignee = COALESCE(:assignee, assignee), ended = :ended,
+               helpdesk_updated_at = COALESCE(:updated, helpdesk_updated_at), updated_at = :now
+           WHERE id = :id""",
+        id=ticket["id"],
+        status=item.status,
+        priority=item.priority,
+        tags=None if item.tags is None else list(item.tags),
+        assignee=item.assignee.name or item.assignee.external_id if item.assignee else None,
+        ended=ended,
+        updated=item.updated_at,
+        now=now,
+    )
+    return set()
+
+
+async def _noted(connection: AsyncConnection, endpoint: Endpoint, ticket: Mapping[str, Any], item: AgentNote) -> None:
+    await insert_rows(
+        connection,
+        "note",
+        [
+            {
+                "id": new_id(),
+                "ticket_id": ticket["id"],
+                "helpdesk_id": endpoint.id,
+                "comment_id": item.external_id,
+                "author_id": item.author.external_id,
+                "author_name": item.author.name,
+                "text": item.text,
+                "at": item.at,
+            }
+        ],
+        tail="ON CONFLICT (helpdesk_id, comment_id) DO NOTHING",
+    )
+
+
+async def _answered(
+    connection: AsyncConnection,
+    endpoint: Endpoint,
+    ticket: Mapping[str, Any],
+    item: AgentReply,
+    now: datetime,
+    ttl: timedelta,
+) -> set[str]:
+    """A comment that looks like an answer. New ones get a row each; a comment seen before changes its row at most."""
+    if not item.public or await _is_ours(connection, endpoint, item):
+        return set()
+    answer = item.origin in ANSWERS
+    id = new_id()
+    fresh = await insert_rows(
+        connection,
+        "reply",
+        [
+            {
+                "id": id,
+                "ticket_id": ticket["id"],
+                "connection_id": ticket["connection_id"],
+                "helpdesk_id": endpoint.id,
+                "comment_id": item.external_id,
+                "comment_revision": item.revision,
+                "author_id": item.author.external_id,
+                "author_name": item.author.name,
+                "text": item.text,
+                "html": item.html,
+                "attachments": {"files": [file.model_dump(mode="json") for file in item.attachments]},
+                "leg": item.leg,
+                "state": "received" if answer else "cancelled",
+                "code": None if answer else f"origin_{item.origin}",
+                "reason": None if answer else f"written by {item.origin}, which never publishes by itself",
+                "key": f"reply:{id}",
+                "epoch": 0,
+                "tries": 0,
+                "due_at": now,
+                "not_after": max(item.at, now) + ttl if now - item.at < ttl else item.at + ttl,
+                "written_at": item.at,
+                "created_at": now,
+                "updated_at": now,
+            }
+        ],
+        tail="ON CONFLICT (helpdesk_id, comment_id) DO NOTHING RETURNING id",
+    )
+    if fresh:
+        return {f"reply:{ticket['connection_id']}"} if answer else set()
+    return await _changed_answer(connection, endpoint, ticket, item, now)
+
+
+async def _changed_answer(
+    connection: AsyncConnection, endpoint: Endpoint, ticket: Mapping[str, Any], item: AgentReply, now: datetime
+) -> set[str]:
+    known = await fetch_one(
+        connection,
+        "SELECT id, text, state, comment_revision FROM reply WHERE helpdesk_id = :helpdesk AND comment_id = :comment FOR UPDATE",
+        helpdesk=endpoint.id,
+        comment=item.external_id,
+    )
+    if known is None or known["comment_revision"] == item.revision or known["text"] == item.text:
+        return set()
+    if known["state"] in CHANGEABLE:
+        await execute(
+            connection,
+            """UPDATE reply SET text = :text, html = :html, comment_revision = :revision, state = 'received', code = NULL,
+                   reason = NULL, approved_digest = NULL, updated_at = :now WHERE id = :id""",
+            id=known["id"],
+            text=item.text,
+            html=item.html,
+            revision=item.revision,
+            now=now,
+        )
+        return {f"reply:{ticket['connection_id']}"}
+    await execute(
+        connection,
+        "UPDATE reply SET comment_revision = :revision WHERE id = :id",
+        id=known["id"],
+        revision=item.revision,
+    )
+    await mark_push(
+        connection,
+        known["id"],
+        "failed",
+        reason="The answer was changed here after it had gone out; the published one is unchanged.",
+        now=now,
+        suffix=item.revision,
+        reopen=False,
+    )
+    return {f"push:{endpoint.id}"}
+
+
+async def _is_ours(connection: AsyncConnection, endpoint: Endpoint, item: AgentReply) -> bool:
+    """A comment that the gateway wrote itself, should the plugin not have known it."""
+    row = await fetch_one(
+        connection,
+        "SELECT 1 FROM push p JOIN ticket t ON t.id = p.ticket_id WHERE t.helpdesk_id = :helpdesk AND t.external_id = :ticket "
+        "AND p.external_id = :comment LIMIT 1",
+        helpdesk=endpoint.id,
+        ticket=item.ticket,
+        comment=item.external_id,
+    )
+    return row is not None

@@ -1,0 +1,401 @@
+"""Back, station 4: the answer goes out, at most once.
+
+`sending` is committed with a deadline before the call; right before the request the deadline is looked at once more; the
+call's time ends before it. Until then nobody else touches the row, and afterwards only `find` may say what became of
+it. "Not found" is believed only where the source proves it; else a person is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.connections import Endpoint
+from gateway.db.database import execute, fetch_all, fetch_one
+from gateway.engine.leases import Held
+from gateway.net.client import calling
+from gateway.pipeline.marks import mark_push, published_push
+from gateway.pipeline.record import let_go, scope_of
+from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
+from gateway.policy.sets import PolicySets
+from gateway.runtime import Runtime
+from gateway_schemas.reply import Absent, FindResult, Found, NotYet, Rendered, SendIntent, Sent, absent_is_proof
+from gateway_schemas.source import Source
+
+log = logging.getLogger(__name__)
+
+MARGIN = 3.0
+"""Seconds between the end of a call's time and the deadline after which `find` may be asked."""
+YIELD_AFTER = 2.0
+
+PAUSED = """
+EXISTS (SELECT 1 FROM outbound_pause p WHERE p.lifted_at IS NULL AND (p.scope = 'all'
+    OR (p.scope = 'brand' AND p.scope_id = t.brand_id::text) OR (p.scope = 'source' AND p.scope_id = c.plugin)
+    OR (p.scope = 'connection' AND p.scope_id = c.id::text)))
+"""
+
+READY = f"""
+SELECT DISTINCT ON (r.ticket_id) r.id, r.ticket_id, r.key, r.rendered, r.decided_on, r.not_after, r.tries, r.digest,
+       r.approved_digest, i.revision AS revision_now, i.deleted_at, r.started_at,
+       (SELECT n.id::text FROM interaction n WHERE n.ticket_id = r.ticket_id AND n.direction = 'inbound'
+        ORDER BY n.published_at DESC, n.id DESC LIMIT 1) AS newest_now
+FROM reply r JOIN ticket t ON t.id = r.ticket_id JOIN connection c ON c.id = r.connection_id
+     LEFT JOIN interaction i ON i.id = r.interaction_id
+WHERE r.connection_id = :connection AND r.state = 'queued' AND r.due_at <= :now AND NOT c.paused_out AND NOT {PAUSED}
+  AND NOT EXISTS (SELECT 1 FROM reply o WHERE o.ticket_id = r.ticket_id AND o.state IN ('sending', 'unknown') AND o.code IS DISTINCT FROM 'needs_person')
+ORDER BY r.ticket_id, r.written_at, r.created_at LIMIT :limit
+"""
+
+
+@dataclass(frozen=True)
+class Flight:
+    """One reply on its way out."""
+
+    id: UUID
+    ticket_id: UUID
+    key: str
+    rendered: Rendered
+    epoch: int
+    tries: int
+    started_at: datetime
+    until: float
+    """By the monotonic clock, from before the claim was written: the call ends by then, before the row's deadline."""
+
+
+async def send_due(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, held: Held) -> bool:
+    """Send what is decided and due on one connection, for a while. Returns whether there may be more."""
+    source = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
+    assert isinstance(source, Source)
+    await _ask_after_unknown(runtime, endpoint, source, held)
+    running: set[asyncio.Task[bool]] = set()
+    began = time.monotonic()
+    blocked = False
+    try:
+        while True:
+            free = runtime.settings.max_in_flight - len(running)
+            if free > 0 and not blocked and time.monotonic() - began < YIELD_AFTER:
+                flights = await _claim(runtime, policies, endpoint, held, free)
+                running |= {asyncio.create_task(_fly(runtime, endpoint, source, flight)) for flight in flights}
+            if not running:
+                return time.monotonic() - began >= YIELD_AFTER
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            blocked = blocked or any(task.result() for task in done)
+            if not held.fresh(runtime.settings.lease_seconds / 2):
+                await runtime.leases.prolong(held)
+    finally:
+        if running:
+            await asyncio.wait(running)
+
+
+async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, held: Held, free: int) -> list[Flight]:
+    """Commit `sending` for the next replies; hold or decide anew what has become stale meanwhile."""
+    now = runtime.now()
+    in_force = str((await policies.in_force(now)).id)
+    flights: list[Flight] = []
+    wakes: set[str] = set()
+    seconds = runtime.settings.call_timeout + MARGIN
+    began = time.monotonic()
+    async with runtime.database.write() as connection:
+        await held.check(connection)
+        for row in await fetch_all(connection, READY, connection=endpoint.id, now=now, limit=free):
+            basis = row["decided_on"] or {}
+            if row["not_after"] < now:
+                wakes |= await _hold(connection, row["id"], "expired", "It waited too long to go out unconfirmed.", now)
+            elif row["deleted_at"] is not None:
+                wakes |= await _hold(connection, row["id"], "target_deleted", "The customer deleted the message.", now)
+            elif (basis.get("policy_set"), basis.get("revision"), basis.get("newest")) != (
+                in_force,
+                row["revision_now"],
+                row["newest_now"],
+            ):
+                # what it was decided on has changed: a newer message, an edit, another policy set
+                await execute(
+                    connection,
+                    "UPDATE reply SET state = 'received', updated_at = :now WHERE id = :id",
+                    id=row["id"],
+                    now=now,
+                )
+                wakes.add(f"reply:{endpoint.id}")
+            else:
+                touched = await execute(
+                    connection,
+                    """UPDATE reply SET state = 'sending', epoch = :epoch, tries = tries + 1, started_at = :now, code = NULL,
+                           reason = NULL, deadline_at = clock_timestamp() + make_interval(secs => :seconds), updated_at = :now
+                       WHERE id = :id AND state = 'queued'""",
+                    id=row["id"],
+                    epoch=held.epoch,
+                    now=now,
+                    seconds=seconds,
+                )
+                if touched:
+                    rendered = Rendered.model_validate(row["rendered"])
+                    flights.append(
+                        Flight(
+                            row["id"],
+                            row["ticket_id"],
+                            row["key"],
+                            rendered,
+                            held.epoch,
+                            row["tries"] + 1,
+                            now,
+                            until=began + runtime.settings.call_timeout,
+                        )
+                    )
+    await runtime.wake(wakes)
+    return flights
+
+
+async def _fly(runtime: Runtime, endpoint: Endpoint, source: Source[Any], flight: Flight) -> bool:
+    """Make the call and record how it ended. Returns whether the connection should rest."""
+    started = time.monotonic()
+    sent: Sent | None = None
+    trouble: Trouble | None = None
+    try:
+        # a process that was stopped since the claim must not send: the client refuses to begin a request after `until`
+        with calling(lane="reply", seconds=flight.until - time.monotonic()):
+            async with asyncio.timeout(runtime.settings.call_timeout):
+                sent = await source.send(flight.rendered, flight.key)
+    except Exception as error:  # whatever it is, it is recorded on the reply
+        trouble = trouble_of(error)
+    now = runtime.now()
+    wakes: set[str] = set()
+    async with runtime.database.write() as connection:
+        if sent is not None:
+            wakes |= await _sent(
+                connection,
+                runtime,
+                endpoint,
+                flight.id,
+                sent.external_id,
+                sent.url,
+                sent.sent_at or now,
+                now,
+                flight.epoch,
+            )
+            await note_success(connection, endpoint, now)
+        else:
+            assert trouble is not None
+            wakes |= await _not_sent(connection, flight, trouble, now)
+            await note_trouble(connection, endpoint, trouble, now)
+        await note_attempt(
+            connection, endpoint.id, "send", str(flight.id), trouble, now, int((time.monotonic() - started) * 1000)
+        )
+    await runtime.wake(wakes)
+    return trouble is not None and trouble.kind in ("retry", "reauthorise")
+
+
+async def _sent(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    endpoint: Endpoint,
+    reply_id: UUID,
+    external_id: str,
+    url: str | None,
+    at: datetime,
+    now: datetime,
+    epoch: int | None,
+) -> set[str]:
+    """It is out: write so, join it with its echo, and let the helpdesk know."""
+    before = await fetch_one(connection, "SELECT state, code FROM reply WHERE id = :id FOR UPDATE", id=reply_id)
+    touched = await execute(
+        connection,
+        """UPDATE reply SET state = 'sent', external_id = :external, url = COALESCE(:url, url), sent_at = :at, code = NULL,
+               reason = NULL, deadline_at = NULL, updated_at = :now
+           WHERE id = :id AND state IN ('sending', 'unknown', 'sent') AND (CAST(:epoch AS bigint) IS NULL OR epoch = :epoch)""",
+        id=reply_id,
+        external=external_id,
+        url=url,
+        at=at,
+        now=now,
+        epoch=epoch,
+    )
+    if not touched:
+        log.error("reply %s was sent as %s, but its row has gone on without us", reply_id, external_id)
+        return set()
+    return await after_sent(
+        connection,
+        runtime.registry,
+        endpoint,
+        reply_id,
+        external_id,
+        url,
+        now,
+        was_marked=bool(before and before["code"]),
+    )
+
+
+async def after_sent(
+    connection: AsyncConnection,
+    registry: Any,
+    endpoint: Endpoint,
+    reply_id: UUID,
+    external_id: str,
+    url: str | None,
+    now: datetime,
+    *,
+    was_marked: bool,
+) -> set[str]:
+    """Whatever follows from the proof that a reply is out."""
+    scope = scope_of(registry, endpoint)
+    await execute(
+        connection,
+        """UPDATE interaction i SET reply_id = r.id, ticket_id = r.ticket_id FROM reply r
+           WHERE r.id = :id AND i.scope = :scope AND i.external_id = :external AND i.reply_id IS NULL""",
+        id=reply_id,
+        scope=scope,
+        external=external_id,
+    )
+    drain = await published_push(connection, reply_id, url, now, was_marked=was_marked)
+    return await let_go(connection, [(scope, f"reply:{reply_id}")]) | ({drain} if drain else set())
+
+
+async def _not_sent(connection: AsyncConnection, flight: Flight, trouble: Trouble, now: datetime) -> set[str]:
+    state = {"unknown": "unknown", "retry": "queued", "reauthorise": "queued", "hold": "held"}.get(
+        trouble.kind, "failed"
+    )
+    delay = timedelta(seconds=2) if state == "unknown" else trouble.delay(flight.tries)
+    touched = await execute(
+        connection,
+        """UPDATE reply SET state = :state, code = :code, reason = :reason, due_at = :due, updated_at = :now
+           WHERE id = :id AND state = 'sending' AND epoch = :epoch""",
+        id=flight.id,
+        epoch=flight.epoch,
+        state=state,
+        code=trouble.code,
+        reason=trouble.reason,
+        due=now + delay,
+        now=now,
+    )
+    if not touched or state not in ("failed", "held"):
+        return set()
+    drain = await mark_push(connection, flight.id, state, reason=trouble.reason, now=now, suffix=str(flight.tries))
+    return {drain} if drain else set()
+
+
+async def _hold(connection: AsyncConnection, reply_id: UUID, code: str, reason: str, now: datetime) -> set[str]:
+    await execute(
+        connection,
+        "UPDATE reply SET state = 'held', code = :code, reason = :reason, updated_at = :now WHERE id = :id",
+        id=reply_id,
+        code=code,
+        reason=reason,
+        now=now,
+    )
+    drain = await mark_push(connection, reply_id, "held", reason=reason, now=now, suffix=code)
+    return {drain} if drain else set()
+
+
+async def _ask_after_unknown(runtime: Runtime, endpoint: Endpoint, source: Source[Any], held: Held) -> None:
+    """Replies whose outcome nobody recorded: ask the source, and act on proof only."""
+    now = runtime.now()
+    async with runtime.database.write() as connection:
+        await held.check(connection)
+        await execute(
+            connection,
+            """UPDATE reply SET state = 'unknown', code = 'interrupted', reason = 'the call was interrupted', due_at = :now
+               WHERE connection_id = :connection AND state = 'sending' AND deadline_at < clock_timestamp()""",
+            connection=endpoint.id,
+            now=now,
+        )
+        rows = await fetch_all(
+            connection,
+            """SELECT id, key, rendered, started_at, tries FROM reply
+               WHERE connection_id = :connection AND state = 'unknown' AND code <> 'needs_person' AND due_at <= :now
+               ORDER BY started_at LIMIT 20""",
+            connection=endpoint.id,
+            now=now,
+        )
+    for row in rows:
+        started = time.monotonic()
+        answer: FindResult | None = None
+        trouble: Trouble | None = None
+        intent = SendIntent(
+            key=row["key"], rendered=Rendered.model_validate(row["rendered"]), started_at=row["started_at"]
+        )
+        try:
+            async with asyncio.timeout(runtime.settings.call_timeout):
+                answer = await source.find(intent)
+        except Exception as error:  # recorded; the reply stays unknown
+            trouble = trouble_of(error)
+        now = runtime.now()
+        async with runtime.database.write() as connection:
+            await held.check(connection)
+            wakes = await _learn(connection, runtime, endpoint, source, row, answer, trouble, now)
+            if trouble is not None:
+                await note_trouble(connection, endpoint, trouble, now)
+            await note_attempt(
+                connection, endpoint.id, "find", str(row["id"]), trouble, now, int((time.monotonic() - started) * 1000)
+            )
+        await runtime.wake(wakes)
+        if trouble is not None and trouble.kind in ("retry", "reauthorise"):
+            return
+
+
+async def _learn(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    endpoint: Endpoint,
+    source: Source[Any],
+    row: Mapping[str, Any],
+    answer: FindResult | None,
+    trouble: Trouble | None,
+    now: datetime,
+) -> set[str]:
+    lag = source.capabilities.index_lag
+    match answer:
+        case Found():
+            return await _sent(
+                connection, runtime, endpoint, row["id"], answer.external_id, answer.url, answer.at or now, now, None
+            )
+        case Absent() if absent_is_proof(row["started_at"], now, lag):
+            await _requeue(connection, row["id"], now)
+            return {f"send:{endpoint.id}"}
+        case Absent() if lag is not None:
+            await _ask_again(connection, row["id"], row["started_at"] + lag, now)
+            return set()
+        case NotYet():
+            await _ask_again(connection, row["id"], now + answer.after, now)
+            return set()
+    if trouble is not None and trouble.kind in ("retry", "reauthorise", "unknown"):
+        await _ask_again(connection, row["id"], now + trouble.delay(min(row["tries"] + 2, 5)), now)
+        return set()
+    if source.capabilities.idempotent_send and trouble is not None:
+        await _requeue(connection, row["id"], now)  # the source itself drops a repeated key
+        return {f"send:{endpoint.id}"}
+    reason = "The source cannot tell whether it was published. Please look there, and answer again only if it was not."
+    await execute(
+        connection,
+        "UPDATE reply SET code = 'needs_person', reason = :reason, updated_at = :now WHERE id = :id AND state = 'unknown'",
+        id=row["id"],
+        reason=reason,
+        now=now,
+    )
+    drain = await mark_push(connection, row["id"], "unknown", reason=reason, now=now)
+    return {drain} if drain else set()
+
+
+async def _requeue(connection: AsyncConnection, reply_id: UUID, now: datetime) -> None:
+    await execute(
+        connection,
+        "UPDATE reply SET state = 'queued', due_at = :now, updated_at = :now WHERE id = :id AND state = 'unknown'",
+        id=reply_id,
+        now=now,
+    )
+
+
+async def _ask_again(connection: AsyncConnection, reply_id: UUID, due: datetime, now: datetime) -> None:
+    await execute(
+        connection,
+        "UPDATE reply SET due_at = :due, updated_at = :now WHERE id = :id AND state = 'unknown'",
+        id=reply_id,
+        due=max(due, now + timedelta(seconds=1)),
+        now=now,
+    )

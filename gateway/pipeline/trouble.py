@@ -1,0 +1,132 @@
+"""What went wrong with a call, in the words of recovery, and how it shows on the connection."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
+from gateway.db.database import execute, insert_rows
+from gateway_schemas import errors
+
+Recovery = Literal["retry", "reauthorise", "unknown", "hold", "rejected", "closed", "moved", "gone"]
+
+BACKOFF = (1, 2, 5, 10, 20, 40, 60, 120, 300, 600)
+"""Seconds before the next try, where the provider asked for nothing."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A failed call."""
+
+    kind: Recovery
+    code: str
+    reason: str
+    after: timedelta | None = None
+    moved_to: str | None = None
+    bucket: str | None = None
+
+    def delay(self, tries: int) -> timedelta:
+        """How long to wait before try number `tries` + 1; a little random, so that a crowd does not come back at once."""
+        if self.after is not None:
+            return self.after
+        return timedelta(seconds=BACKOFF[min(tries, len(BACKOFF)) - 1] * random.uniform(0.9, 1.1))
+
+
+def trouble_of(error: Exception) -> Trouble:
+    """Name the recovery from an exception. What a plugin did not mean to raise is its bug: tried again, and said so."""
+    match error:
+        case errors.Retry():
+            return Trouble("retry", error.code, error.reason, after=error.after, bucket=error.bucket)
+        case errors.Reauthorise():
+            return Trouble("reauthorise", error.code, error.reason)
+        case errors.Unknown():
+            return Trouble("unknown", error.code, error.reason)
+        case errors.Hold():
+            return Trouble("hold", error.code, error.reason)
+        case errors.Moved():
+            return Trouble("moved", error.code, error.reason, moved_to=error.to)
+        case errors.Closed():
+            return Trouble("closed", error.code, error.reason)
+        case errors.Gone():
+            return Trouble("gone", error.code, error.reason)
+        case errors.GatewayError():
+            return Trouble("rejected", error.code, error.reason)
+        case PluginMissing() | ConfigInvalid():
+            return Trouble("retry", "misconfigured", str(error), after=timedelta(seconds=30))
+        case TimeoutError():
+            return Trouble("unknown", "timeout", "no answer within the call's time")
+        case _:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
+            return Trouble("unknown", "plugin_bug", f"{type(error).__name__} in {where.name} ({place})")
+
+
+async def note_trouble(connection: AsyncConnection, endpoint: Endpoint, trouble: Trouble, now: datetime) -> None:
+    """Show on the connection that it is in trouble; block its calls where the provider asked for a pause."""
+    if trouble.kind == "reauthorise":
+        await execute(
+            connection,
+            """UPDATE connection SET status = 'needs_authorisation', status_reason = :reason, version = version + 1
+               WHERE id = :id AND status = 'active'""",
+            id=endpoint.id,
+            reason=trouble.reason,
+        )
+        return
+    if trouble.kind != "retry":
+        return
+    await execute(
+        connection,
+        """UPDATE connection SET failures = failures + 1, blocked_reason = :reason,
+               blocked_until = GREATEST(blocked_until, :until) WHERE id = :id""",
+        id=endpoint.id,
+        reason=f"{trouble.code}: {trouble.reason}",
+        # a budget of one kind of call blocks that kind alone; it is enforced where calls leave
+        until=now + trouble.after if trouble.after is not None and trouble.bucket is None else now,
+    )
+
+
+async def note_success(connection: AsyncConnection, endpoint: Endpoint, now: datetime) -> None:
+    """Show on the connection that it works. Written at most every ten seconds, unless it was in trouble."""
+    await execute(
+        connection,
+        """UPDATE connection SET failures = 0, blocked_until = NULL, blocked_reason = NULL, last_ok_at = :now
+           WHERE id = :id AND (failures > 0 OR last_ok_at IS NULL OR last_ok_at < :lately)""",
+        id=endpoint.id,
+        now=now,
+        lately=now - timedelta(seconds=10),
+    )
+
+
+async def note_attempt(
+    connection: AsyncConnection,
+    connection_id: UUID,
+    kind: str,
+    thing_id: str,
+    trouble: Trouble | None,
+    now: datetime,
+    milliseconds: int,
+) -> None:
+    """Write one try at a provider to the log of attempts."""
+    await insert_rows(
+        connection,
+        "attempt",
+        [
+            {
+                "at": now,
+                "connection_id": connection_id,
+                "kind": kind,
+                "thing_id": thing_id,
+                "outcome": trouble.kind if trouble else "ok",
+                "code": trouble.code if trouble else None,
+                "reason": trouble.reason if trouble else None,
+                "milliseconds": milliseconds,
+            }
+        ],
+    )

@@ -1,0 +1,120 @@
+"""How interactions read at the helpdesk: subjects, comments and notes, in the agent's view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from gateway_schemas.interaction import Interaction
+
+SUBJECT = 90
+KINDS = {"post": "post", "comment": "comment", "review": "review", "direct_message": "direct message"}
+
+
+def who(author: Mapping[str, Any]) -> str:
+    """The handle with its at-sign, else the name, else the id."""
+    if author.get("handle"):
+        return f"@{author['handle']}"
+    return str(author.get("name") or author.get("external_id") or "somebody")
+
+
+def subject(item: Interaction, provider: str) -> str:
+    """One line that tells tickets apart in a list."""
+    text = " ".join((item.title or item.text).split())
+    if item.rating is not None:
+        text = f"{item.rating.value:g}/{item.rating.best:g} {text}".strip()
+    head = f"{who(item.author.model_dump())} on {provider}"
+    line = f"{head}: {text}" if text else f"{head}: {KINDS[item.kind]} without text"
+    return line if len(line) <= SUBJECT else line[: SUBJECT - 1].rstrip() + "…"
+
+
+def comment(item: Interaction, *, edited: bool = False) -> str:
+    """The customer's words, with what the words alone do not show."""
+    lines = []
+    if edited:
+        lines.append("[edited]")
+    if item.visibility == "private":
+        lines.append("[direct message]" if item.kind == "direct_message" else "[private]")
+    if item.rating is not None:
+        lines.append(f"[{item.rating.value:g} of {item.rating.best:g} stars]")
+    if item.recommendation is not None:
+        lines.append(f"[recommendation: {item.recommendation}]")
+    if item.title:
+        lines.append(item.title)
+    if item.text:
+        lines.append(item.text)
+    for file in item.attachments:
+        lines.append(
+            f"[{file.media_type or 'attachment'}{': ' + file.alt_text if file.alt_text else ''}] {file.url or ''}".rstrip()
+        )
+    return "\n".join(lines) or f"[{KINDS[item.kind]} without text]"
+
+
+def deleted(item: Interaction, by: str, at: datetime) -> str:
+    """The note that something is gone at its source."""
+    actor = {"author": "The customer", "brand": "Your team", "provider": "The provider"}.get(by, "Somebody")
+    return (
+        f"{actor} deleted this {KINDS[item.kind]} of {_at(item.published_at)} at the source on {_at(at)}:\n{item.text}"
+    )
+
+
+def context(item: Interaction) -> str:
+    """A line of context by somebody whose matter this is not."""
+    return f"Context: {who(item.author.model_dump())} wrote on {_at(item.published_at)}:\n{item.text}" + _link(item.url)
+
+
+def native_answer(item: Interaction, provider: str) -> str:
+    """The note that the brand answered at the source itself, outside the helpdesk."""
+    return (
+        f"{who(item.author.model_dump())} answered directly on {provider} on {_at(item.published_at)}:\n{item.text}"
+        + _link(item.url)
+    )
+
+
+def digest(comments: Sequence[Mapping[str, Any]]) -> str:
+    """Many waiting messages as one comment, each with its author, time and permalink."""
+    parts = [f"{len(comments)} messages, oldest first:"]
+    for one in comments:
+        name = who(one["author"]) if one.get("author") else "gateway"
+        parts.append(f"— {name}, {one['at']}{' ' + one['url'] if one.get('url') else ''}\n{one['text']}")
+    return "\n\n".join(parts)
+
+
+STATES = {
+    "held": "was held and has NOT been published",
+    "blocked": "was blocked and has NOT been published",
+    "failed": "could not be published",
+    "unknown": "may or may not have been published; please look at the channel before answering again",
+}
+
+
+def mark(
+    state: str,
+    *,
+    text: str,
+    reason: str,
+    findings: Sequence[Mapping[str, Any]] = (),
+    length: int | None = None,
+    limit: int | None = None,
+) -> str:
+    """The one private note that gives an agent the reason why an answer did not go out, and what would help."""
+    lines = [f"This answer {STATES[state]}.", f"Reason: {reason}"]
+    if length is not None and limit is not None and length > limit:
+        lines.append(f"Length: {length} of at most {limit}.")
+    for finding in findings:
+        lines.append(f"• {finding['message']}")
+        for evidence in finding.get("evidence", ()):
+            lines.append(f"  “{evidence['text']}”")
+        if finding.get("suggestion"):
+            lines.append(f"  Instead: {finding['suggestion']}")
+    lines += ["", "The answer as it would have gone out:", text]
+    return "\n".join(lines)
+
+
+def _at(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _link(url: str | None) -> str:
+    return f"\n{url}" if url else ""

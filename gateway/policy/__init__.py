@@ -1,0 +1,1 @@
+"""Policies: which are in force, and what they say."""

@@ -1,0 +1,87 @@
+"""The one object passed around: settings, database, plugins, connections, engine and time of one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import procrastinate
+
+from gateway.connections import Connections
+from gateway.db.database import Database
+from gateway.db.embedded import EmbeddedPostgres
+from gateway.db.migrate import migrate
+from gateway.engine.leases import Leases, make_owner
+from gateway.engine.wake import Wake, make_jobs
+from gateway.net.client import Outgoing
+from gateway.registry import Registry
+from gateway.security.vault import Vault
+from gateway.settings import Settings
+from gateway_schemas.time import TimeSource, open_time
+
+
+@dataclass
+class Runtime:
+    """Everything one process of the gateway works with. Made by `open_runtime`, closed by leaving it."""
+
+    settings: Settings
+    database: Database
+    registry: Registry
+    vault: Vault
+    connections: Connections
+    outgoing: Outgoing
+    jobs: procrastinate.App
+    wake: Wake
+    leases: Leases
+    time: TimeSource
+    owner: str
+    postgres: EmbeddedPostgres | None
+
+    def now(self) -> datetime:
+        """The gateway's time: the machine's, or the shared virtual one."""
+        return self.time.now()
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, *, registry: Registry | None = None) -> AsyncIterator[Runtime]:
+    """Start or adopt the database, bring its schema up to date, and connect everything."""
+    now = open_time(str(settings.time_file) if settings.time_file else None)
+    registry = registry or Registry.load()
+    vault = Vault.open(settings)
+    postgres: EmbeddedPostgres | None = None
+    if settings.database_url is None:
+        postgres = EmbeddedPostgres(settings.data_dir)
+        url = await asyncio.to_thread(postgres.start)
+    else:
+        url = settings.database_url.get_secret_value()
+    try:
+        await asyncio.to_thread(migrate, url)
+        database = Database(url)
+        jobs = make_jobs(database.libpq_url)
+        owner = make_owner()
+        try:
+            async with jobs.open_async(), Outgoing(database.engine, now, timeout=settings.call_timeout) as outgoing:
+                wake = Wake(jobs)
+                yield Runtime(
+                    settings=settings,
+                    database=database,
+                    registry=registry,
+                    vault=vault,
+                    connections=Connections(database, registry, vault, now),
+                    outgoing=outgoing,
+                    jobs=jobs,
+                    wake=wake,
+                    leases=Leases(database, owner, settings.lease_seconds),
+                    time=now,
+                    owner=owner,
+                    postgres=postgres,
+                )
+                await wake.settle()
+        finally:
+            await database.close()
+    finally:
+        if postgres is not None:
+            await asyncio.to_thread(postgres.stop)

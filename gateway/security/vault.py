@@ -1,0 +1,74 @@
+"""Secrets at rest: AES-GCM under a key of the installation."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from gateway.settings import Settings
+
+_VERSION = b"\x01"
+
+
+class VaultError(Exception):
+    """The stored secrets cannot be opened with this key: GATEWAY_SECRET_KEY (or the data folder's secret.key) changed."""
+
+
+class Vault:
+    """Seals small JSON documents. `context` binds a sealed document to its row: it opens nowhere else."""
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != 32:
+            raise VaultError("GATEWAY_SECRET_KEY: 32 bytes in base64 are needed (openssl rand -base64 32)")
+        self._cipher = AESGCM(key)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Vault:
+        """The vault of this installation; without GATEWAY_SECRET_KEY a key is made in the data folder, mode 0600."""
+        if settings.secret_key is not None:
+            try:
+                key = base64.b64decode(settings.secret_key.get_secret_value(), validate=True)
+            except ValueError as error:
+                raise VaultError("GATEWAY_SECRET_KEY: not base64 (openssl rand -base64 32)") from error
+            return cls(key)
+        return cls(_key_file(settings.data_dir / "secret.key"))
+
+    def seal(self, document: dict[str, Any], context: str) -> bytes | None:
+        """Encrypt; an empty document seals to None."""
+        if not document:
+            return None
+        nonce = os.urandom(12)
+        plain = json.dumps(document).encode()
+        return _VERSION + nonce + self._cipher.encrypt(nonce, plain, context.encode())
+
+    def unseal(self, sealed: bytes | None, context: str) -> dict[str, Any]:
+        """Decrypt. Raises VaultError when the key or the row is another one."""
+        if sealed is None:
+            return {}
+        try:
+            plain = self._cipher.decrypt(sealed[1:13], sealed[13:], context.encode())
+        except InvalidTag as error:
+            raise VaultError(str(VaultError.__doc__)) from error
+        document: dict[str, Any] = json.loads(plain)
+        return document
+
+
+def _key_file(path: Path) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # O_EXCL: of two processes starting together one makes the key and the other reads it
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return base64.b64decode(path.read_bytes())
+    with os.fdopen(descriptor, "wb") as file:
+        key = os.urandom(32)
+        file.write(base64.b64encode(key))
+        file.flush()
+        os.fsync(file.fileno())
+    return key

@@ -1,0 +1,58 @@
+"""Everything an operator can set, from the environment (`GATEWAY_*`) or an `.env` file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_data_dir() -> Path:
+    """`~/.local/share/helpdesk-gateway`, or XDG_DATA_HOME's."""
+    base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    return Path(base) / "helpdesk-gateway"
+
+
+class Settings(BaseSettings):
+    """Read once at start and handed around in the runtime; nothing reads the environment later."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Where the embedded PostgreSQL, the generated secret key and files live."""
+    database_url: SecretStr | None = None
+    """Any PostgreSQL 15 or newer; without it the gateway runs its own."""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str | None = None
+    """How providers reach the door from outside, for installs: https://gateway.example.com"""
+    bootstrap_key: SecretStr | None = None
+    """Becomes an API key with all scopes at the first start."""
+    secret_key: SecretStr | None = None
+    """32 bytes in base64: encrypts secrets at rest. Without it one is made in the data folder."""
+    time_file: Path | None = None
+    """Shared virtual time, for demos and replays."""
+    workers: int = Field(default=1, ge=0)
+    """Worker processes that `serve` supervises."""
+    concurrency: int = Field(default=24, ge=1)
+    """Drains that one worker runs side by side."""
+    batch: int = Field(default=500, ge=1)
+    """The most items a station takes at once."""
+    body_limit: int = 4 * 1024 * 1024
+    """The largest webhook body in bytes; larger ones are refused with 413 and counted."""
+    call_timeout: float = Field(default=10.0, gt=0)
+    """Seconds that one call to a provider may take in all."""
+    lease_seconds: float = Field(default=10.0, gt=0)
+    pure_deadline: float = Field(default=5.0, gt=0)
+    """Seconds after which plugin code that should be quick (normalise, render, policies) is killed."""
+    reply_ttl_hours: float = Field(default=24.0, gt=0)
+    """A reply that could not be sent for this long is not sent without a person's word."""
+    ancestor_wait: float = 20.0
+    """Seconds that a message waits for the post it answers to be fetched."""
+    max_in_flight: int = Field(default=8, ge=1)
+    """Calls at once to one connection."""
+    digest_above: int = Field(default=3, ge=1)
+    """More pending messages than this on one ticket travel as one digest comment."""
+    log_level: str = "INFO"
