@@ -1,0 +1,96 @@
+"""What a connection to Zendesk needs to know."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from gateway_schemas.ticket import Priority
+
+TheirPriority = Literal["low", "normal", "high", "urgent"]
+
+GATEWAY_FIELDS = ("gw_state", "gw_last_url", "gw_next_due", "gw_sla")
+"""Our names of the custom fields that hold the gateway's state on a ticket."""
+
+
+class ZendeskConfig(BaseModel):
+    """One Zendesk account. `install` fills webhook, trigger, signing secrets and the API user's id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subdomain: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9-]*$")
+    """`acme` for https://acme.zendesk.com; or give `base_url`."""
+    base_url: str | None = None
+    email: str | None = None
+    """The user that the API token acts as: a person of staff made for the gateway, admin for `install` and polling."""
+    api_token: SecretStr | None = None
+    oauth_token: SecretStr | None = None
+    """An OAuth access token, instead of e-mail and API token."""
+    api_user_id: int | None = None
+    signing_secrets: tuple[SecretStr, ...] = ()
+    """The webhook's signing secret, and the one before it while it is being rotated."""
+    webhook_id: str | None = None
+    trigger_id: int | None = None
+    trigger_category_id: str | None = None
+    """The category for the trigger, where the account sorts its triggers and the first category will not do."""
+    tag: str = Field(default="gateway", pattern=r"^[^\s,]+$")
+    """The tag that every ticket of this connection carries; trigger and poll go by it."""
+    key_prefix: str = ""
+    """Beginning of our tickets' external ids: tickets that lost the tag are still known by it. Empty: by tag only."""
+    fields: dict[str, int] = Field(default_factory=dict)
+    """Our field names (`gw_state`, `gw_last_url`, `gw_next_due`, `gw_sla`, `leg`, `source`, `rating`, …) to the ids of
+    custom ticket fields."""
+    create_fields: bool = False
+    """Whether `install` creates the `gw_*` fields that are not mapped."""
+    priorities: dict[Priority, TheirPriority] = Field(default_factory=dict)
+    """Where our priority is another one at this account."""
+    waiting: Literal["pending", "hold"] = "pending"
+    """The status that our `waiting` becomes; `hold` must be switched on in the account."""
+    brand_id: int | None = None
+    group_id: int | None = None
+    ticket_form_id: int | None = None
+    share: float = Field(default=0.7, gt=0, le=1)
+    """How much of the account's rate limit the gateway may use; the rest is for everybody else."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_trailing_slash(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("base_url must be like https://acme.zendesk.com")
+        return value.rstrip("/")
+
+    @field_validator("tag")
+    @classmethod
+    def _lower(cls, value: str) -> str:
+        # Zendesk stores tags in lower case; the trigger compares with what is stored
+        return value.lower()
+
+    @model_validator(mode="after")
+    def _complete(self) -> ZendeskConfig:
+        if (self.subdomain is None) == (self.base_url is None):
+            raise ValueError("give either subdomain or base_url")
+        if self.oauth_token is None and (self.email is None or self.api_token is None):
+            raise ValueError("give email and api_token, or oauth_token")
+        return self
+
+    @property
+    def url(self) -> str:
+        """The account's base URL, without a slash at the end."""
+        return self.base_url or f"https://{self.subdomain}.zendesk.com"
+
+    def their_priority(self, ours: Priority) -> str:
+        """Our priority in this account's words."""
+        return self.priorities.get(ours, ours)
+
+    def our_priority(self, theirs: object) -> Priority | None:
+        """The account's priority in ours: the same word where it means the same, else the first one mapped to it."""
+        ours: tuple[Priority, ...] = ("low", "normal", "high", "urgent")
+        for one in sorted(ours, key=lambda one: one != theirs):
+            if self.their_priority(one) == theirs:
+                return one
+        return None

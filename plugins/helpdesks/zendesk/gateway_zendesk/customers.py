@@ -1,0 +1,167 @@
+"""Customers as Zendesk users: found by external id, made without an e-mail address, remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gateway_schemas.errors import GatewayError, Gone, Rejected, Retry, Unknown
+from gateway_schemas.http import json_object
+from gateway_schemas.plugin import StateStore
+from gateway_schemas.ticket import Requester
+from gateway_zendesk.api import Api, objects, status_of
+
+STATE_BYTES = 60_000
+"""What the cache may take of the state document's 64 KiB."""
+MEMORY = 20_000
+NEW_PER_PUSH = 20
+"""New users one push makes: Zendesk takes one a second, and a push should not last for minutes."""
+_LOOKUP, _LOOKUP_LENGTH = 100, 1500
+
+
+class Customers:
+    """User ids by external id. A user that exists is never rewritten: an agent may have given them a better name."""
+
+    def __init__(self, api: Api, state: StateStore) -> None:
+        self.api = api
+        self.state = state
+        self._ids: dict[str, int] = {}
+        self._loaded = False
+
+    async def ids(self, people: Iterable[Requester]) -> dict[str, int]:
+        """The user id of each; raises what stood in the way of the first that has none."""
+        found, errors = await self.resolve(people)
+        for error in errors.values():
+            raise error
+        return found
+
+    async def resolve(self, people: Iterable[Requester]) -> tuple[dict[str, int], dict[str, GatewayError]]:
+        """User ids, and for those without one the error, both by our external id."""
+        await self._load()
+        wanted = {person.external_id: person for person in people}
+        missing = {name: person for name, person in wanted.items() if name not in self._ids}
+        errors: dict[str, GatewayError] = {}
+        if missing:
+            try:
+                theirs = await self._look_up(missing)
+            except GatewayError as error:
+                return self._known(wanted), dict.fromkeys(missing, error)
+            for made, (name, person) in enumerate(one for one in missing.items() if one[0] not in self._ids):
+                if made >= NEW_PER_PUSH:
+                    reason = "more new customers than Zendesk takes at once; the rest follow"
+                    errors[name] = Retry(reason, code="users_pending")
+                    continue
+                try:
+                    self._ids[name] = await self._create(person, theirs.get(name.lower()))
+                except GatewayError as error:
+                    errors[name] = error
+            await self._save()
+        return self._known(wanted), errors
+
+    async def forget_missing(self, people: Iterable[Requester]) -> bool:
+        """Called when a ticket was refused: drop remembered users that are no more; True if there was one."""
+        known = {self._ids[one.external_id]: one.external_id for one in people if one.external_id in self._ids}
+        if not known:
+            return False
+        asked = {"ids": ",".join(str(number) for number in known)}
+        alive = {user.get("id") for user in await self._users(asked) if user.get("active") is not False}
+        gone = [name for number, name in known.items() if number not in alive]
+        for name in gone:
+            del self._ids[name]
+        if gone:
+            await self._save()
+        return bool(gone)
+
+    def _known(self, wanted: Iterable[str]) -> dict[str, int]:
+        return {name: self._ids[name] for name in wanted if name in self._ids}
+
+    async def _look_up(self, missing: dict[str, Requester]) -> dict[str, str]:
+        """Fill in the users that exist; gives, by lower case, external ids that differ from ours in case only."""
+        others: dict[str, str] = {}
+        for names in _chunks(missing):
+            for user in await self._users({"external_ids": ",".join(names)}):
+                number, stored = user.get("id"), user.get("external_id")
+                if not isinstance(number, int) or not isinstance(stored, str) or user.get("active") is False:
+                    continue
+                if stored in missing:
+                    self._ids[stored] = number
+                else:
+                    others[stored.lower()] = stored
+        return others
+
+    async def _users(self, asked: dict[str, str]) -> list[dict[str, Any]]:
+        try:
+            return objects(await self.api.get("users/show_many", asked), "users")
+        except Gone:
+            return []
+
+    async def _create(self, person: Requester, taken: str | None) -> int:
+        """`create_or_update` is safe to repeat: the external id finds the user that an earlier try made."""
+        external_id = person.external_id
+        if taken is not None:
+            # Zendesk compares without regard to case; another customer has these letters, and they stay two people
+            external_id = f"{external_id}~{hashlib.sha256(external_id.encode()).hexdigest()[:8]}"
+        user: dict[str, Any] = {
+            "name": person.name.strip() or person.handle or person.external_id,
+            "external_id": external_id,
+            "skip_verify_email": True,
+        }
+        if person.provider == "x" and person.handle:
+            identity = {"type": "twitter", "value": person.handle.lstrip("@")}
+            try:
+                return await self._post({**user, "identities": [identity]}, external_id)
+            except Rejected as error:
+                if status_of(error) != 422:
+                    raise
+                # the handle belongs to a user of the account's own X channel: who it is is not ours to decide
+        return await self._post(user, external_id)
+
+    async def _post(self, user: dict[str, Any], external_id: str) -> int:
+        response = await self.api.send(
+            "POST", "users/create_or_update", bucket="users-create", scope=external_id, json={"user": user}
+        )
+        found = json_object(response).get("user")
+        number = found.get("id") if isinstance(found, dict) else None
+        if not isinstance(number, int):
+            raise Unknown("the answer names no user", code="malformed")
+        return number
+
+    async def _load(self) -> None:
+        if self._loaded:
+            return
+        kept = (await self.state.load()).get("users")
+        if isinstance(kept, dict):
+            self._ids.update({name: number for name, number in kept.items() if isinstance(number, int)})
+        self._loaded = True
+
+    async def _save(self) -> None:
+        """Keep the newest users that fit; the rest are looked up again after a restart."""
+        while len(self._ids) > MEMORY:
+            del self._ids[next(iter(self._ids))]
+        kept: list[tuple[str, int]] = []
+        room = STATE_BYTES
+        for name, number in reversed(self._ids.items()):
+            room -= len(json.dumps({name: number}))
+            if room < 0:
+                break
+            kept.append((name, number))
+        document = await self.state.load()
+        await self.state.save({**document, "users": dict(reversed(kept))})
+
+
+def _chunks(names: Iterable[str]) -> Iterator[list[str]]:
+    """Look-ups of at most 100 ids that fit into a URL; an id with a comma in it cannot be looked up, only made."""
+    chunk: list[str] = []
+    length = 0
+    for name in names:
+        if "," in name:
+            continue
+        if chunk and (len(chunk) == _LOOKUP or length + len(name) > _LOOKUP_LENGTH):
+            yield chunk
+            chunk, length = [], 0
+        chunk.append(name)
+        length += len(name) + 1
+    if chunk:
+        yield chunk

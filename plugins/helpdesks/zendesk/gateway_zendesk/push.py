@@ -1,0 +1,190 @@
+"""Changes of tickets, one by one: create with an idempotency key, update, make comments private."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway_schemas.errors import Closed, GatewayError, Gone, Moved, Reauthorise, Rejected, Retry, Unknown
+from gateway_schemas.http import json_object
+from gateway_schemas.ticket import Done, Failed, TicketChange
+from gateway_zendesk import payloads
+from gateway_zendesk.api import Api, status_of
+from gateway_zendesk.customers import Customers
+from gateway_zendesk.normalise import merged_into
+from gateway_zendesk.words import moment
+
+
+class Pusher:
+    """Single calls for single changes."""
+
+    def __init__(self, api: Api, customers: Customers) -> None:
+        self.api = api
+        self.customers = customers
+        self.config = api.config
+
+    async def one(self, change: TicketChange) -> Done:
+        """Apply one change. Raises the errors of the contract: Closed, Moved and Gone for what people did meanwhile."""
+        users = await self.customers.ids(payloads.people_in(change))
+        if change.external_id is None:
+            return await self.create(change, payloads.creation(change, users, self.config))
+        await self.hide(change)
+        return await self.update(change, payloads.update(change, users, self.config))
+
+    async def create(self, change: TicketChange, ticket: dict[str, Any]) -> Done:
+        """`POST /tickets`: the same key within two hours gives the ticket that the first try made."""
+        try:
+            response = await self.api.send(
+                "POST",
+                "tickets",
+                effect=True,
+                bucket="tickets-create",
+                headers={"Idempotency-Key": payloads.short_key(change.key)},
+                json={"ticket": ticket},
+            )
+        except Rejected as error:
+            await self._refused(change, error)
+            raise
+        return self._done(change, json_object(response, effect=True))
+
+    async def update(self, change: TicketChange, ticket: dict[str, Any]) -> Done:
+        """`PUT /tickets/{id}`; without anything to write only the ticket's being there is checked."""
+        number = number_of(change)
+        if not ticket:
+            return self._done(change, {"ticket": await self.api.ticket(number)})
+        try:
+            response = await self.api.send(
+                "PUT",
+                f"tickets/{number}",
+                effect=True,
+                bucket="tickets-update",
+                scope=str(number),
+                json={"ticket": ticket},
+            )
+        except Rejected as error:
+            await self._refused(change, error)
+            raise
+        document = json_object(response, effect=True)
+        done = self._done(change, document)
+        await self.mend_tags(number, document["ticket"], change.add_tags, change.remove_tags)
+        return done
+
+    async def hide(self, change: TicketChange) -> None:
+        """Make the named comments private. It may be repeated; a comment that is not there shows nothing in public."""
+        number = number_of(change)
+        for comment in change.make_private:
+            if not comment.isdigit():
+                raise Rejected(f"{comment} is not a comment's id", code="bad_id", field="make_private")
+            try:
+                await self.api.send(
+                    "PUT",
+                    f"tickets/{number}/comments/{comment}/make_private",
+                    bucket="tickets-update",
+                    scope=str(number),
+                    json={},
+                )
+            except Gone:
+                await self.api.ticket(number)
+            except Rejected as error:
+                await self._refused(change, error)
+                raise
+
+    async def mend_tags(
+        self, ticket: int, stored: Mapping[str, Any], added: Iterable[str], removed: Iterable[str]
+    ) -> None:
+        """Called with what an update left: write the tags by their own endpoints where the update did not take them.
+
+        `additional_tags` is documented for bulk updates only. The change itself is done by now, so what goes wrong here
+        is Unknown, never Retry: a repeated change would write its comment a second time.
+        """
+        tags = stored.get("tags")
+        have = set(tags) if isinstance(tags, list) else set()
+        gone = payloads.merged_tags((), removed, ())
+        missing = [tag for tag in payloads.merged_tags((), added, gone) if tag not in have]
+        left = [tag for tag in gone if tag in have]
+        try:
+            for method, wrong in (("PUT", missing), ("DELETE", left)):
+                if wrong:
+                    await self.api.send(
+                        method,
+                        f"tickets/{ticket}/tags",
+                        bucket="tickets-update",
+                        scope=str(ticket),
+                        json={"tags": wrong},
+                    )
+        except GatewayError as error:
+            raise Unknown(f"the update was made, its tags were not: {error.reason}", code="tags_unwritten") from error
+
+    async def why_closed(self, ticket: Mapping[str, Any]) -> Closed | Moved | None:
+        """What a ticket's state means for changes to it: merged, closed, or None when it takes changes."""
+        if ticket.get("status") != "closed":
+            return None
+        number = int(ticket["id"])
+        tags = ticket.get("tags")
+        if isinstance(tags, list) and "closed_by_merge" in tags:
+            audits, _ = await self.api.audits(number)
+            target = merged_into(ticket, audits)
+            if target is not None:
+                return Moved(f"ticket {number} was merged into {target}", to=target)
+        return Closed(f"ticket {number} is closed")
+
+    def url(self, ticket: int | str) -> str:
+        """Where agents see the ticket."""
+        return f"{self.config.url}/agent/tickets/{ticket}"
+
+    async def _refused(self, change: TicketChange, error: Rejected) -> None:
+        """A 422 has many reasons and its text is no key: look at what the request named, raise what is found."""
+        if status_of(error) != 422:
+            return
+        if change.external_id is not None:
+            why = await self.why_closed(await self.api.ticket(number_of(change)))
+            if why is not None:
+                raise why from error
+        if await self.customers.forget_missing(payloads.people_in(change)):
+            raise Retry("a customer's user was deleted or merged; looking again", code="user_gone") from error
+
+    def _done(self, change: TicketChange, document: Mapping[str, Any]) -> Done:
+        ticket = document.get("ticket")
+        number = ticket.get("id") if isinstance(ticket, dict) else None
+        if not isinstance(ticket, dict) or not isinstance(number, int):
+            raise Unknown("the answer names no ticket", code="malformed")
+        audit = document.get("audit")
+        events = audit.get("events") if isinstance(audit, dict) else None
+        written = [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
+        ids = [str(event["id"]) for event in written if event.get("type") == "Comment" and event.get("id")]
+        return Done(
+            key=change.key,
+            external_id=str(number),
+            url=self.url(number),
+            comments=dict(zip((comment.key for comment in change.comments), ids, strict=False)),
+            at=moment(ticket.get("updated_at")),
+        )
+
+
+def number_of(change: TicketChange) -> int:
+    """The ticket's id. Raises Rejected for one that Zendesk cannot have given."""
+    if change.external_id is None or not change.external_id.isdigit():
+        raise Rejected(f"{change.external_id} is not a ticket's id", code="bad_id", field="external_id")
+    return int(change.external_id)
+
+
+def failed(key: str, error: GatewayError) -> Failed:
+    """The error of one change in a batch."""
+    after, target = None, None
+    if isinstance(error, Retry):
+        name, after = "retry", error.after
+    elif isinstance(error, Moved):
+        name, target = "moved", error.to
+    elif isinstance(error, Reauthorise):
+        name = "reauthorise"
+    elif isinstance(error, Unknown):
+        name = "unknown"
+    elif isinstance(error, Closed):
+        name = "closed"
+    elif isinstance(error, Gone):
+        name = "gone"
+    else:
+        name = "rejected"
+    return Failed.model_validate(
+        {"key": key, "error": name, "code": error.code, "reason": error.reason, "after": after, "moved_to": target}
+    )

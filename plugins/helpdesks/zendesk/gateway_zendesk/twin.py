@@ -1,0 +1,201 @@
+"""A local simulator of Zendesk Support: its API as far as this plugin uses it, and the people who work there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+
+from gateway_schemas.testing.twin import Twin
+from gateway_schemas.time import TimeSource
+from gateway_zendesk.twin_admin import AdminEndpoints
+from gateway_zendesk.twin_desk import Desk
+from gateway_zendesk.twin_http import basic
+from gateway_zendesk.twin_jobs import Jobs
+from gateway_zendesk.twin_limits import Limits
+from gateway_zendesk.twin_model import ApiError, Ticket, User
+from gateway_zendesk.twin_rules import Rules
+from gateway_zendesk.twin_tickets import EXPORT_PAGE, TicketEndpoints
+
+_VIA = {"bulk": "batch", "problem": "linked_problem", "app": "mobile", "mail": "email"}
+
+
+class ZendeskTwin(Twin):
+    """One Zendesk account with an admin user whose API token is `token`.
+
+    Tests and the demo act as its agents through `agent`, `agent_comment`, `merge`, `set_status` and the like. Limits
+    are the documented ones; `twin.limits.off()` lifts them. Faults beyond those of `Twin` are plain attributes.
+    """
+
+    name = "zendesk"
+
+    def __init__(
+        self,
+        *,
+        time: TimeSource | None = None,
+        seed: int = 0,
+        email: str = "gateway@acme.example",
+        token: str = "twin-token",
+        oauth_token: str = "twin-oauth-token",
+    ) -> None:
+        super().__init__(time=time, seed=seed)
+        self.email = email
+        self.token = token
+        self.oauth_token = oauth_token
+        self.expired = False
+        """Whether the credentials are refused."""
+        self.limits = Limits(self.time)
+        self.jobs = Jobs(self.time, self._tasks)
+        self.desk = Desk(self.time, self.effect, self._happened, lambda: self.url)
+        self.rules = Rules(self.time, self.desk, self.emit)
+        self.export_lag = 60
+        """Seconds that the incremental export keeps back."""
+        self.export_page = EXPORT_PAGE
+        self.tag_words_everywhere = True
+        """Whether `additional_tags` and `remove_tags` work outside `update_many?ids=`."""
+        self.sideload_comment_authors = True
+        """Whether `include=users` on audits brings the authors of comments beside those of audits."""
+        self.replayed = 0
+        """How many creates were answered from the memory of idempotency keys."""
+        self.api_user = self.desk.people.add("Gateway", "admin", email=email)
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Every endpoint of the twin."""
+        return [*AdminEndpoints(self).routes(), *TicketEndpoints(self).routes()]
+
+    def authenticate(self, request: Request) -> User:
+        """Basic `{email}/token` or Bearer; Zendesk's 401 otherwise. Without an Accept header it answers 415."""
+        if "accept" not in request.headers:
+            raise ApiError(415, {"error": "UnsupportedMediaType", "description": "Accept header is required"})
+        given = request.headers.get("authorization", "")
+        pair = basic(given)
+        good = pair == (f"{self.email}/token", self.token) or given == f"Bearer {self.oauth_token}"
+        if self.expired or not good:
+            raise ApiError(401, {"error": "Couldn't authenticate you"})
+        return self.api_user
+
+    def _happened(self, happening: Any) -> None:
+        self.rules.happened(happening)
+
+    # what tests and the demo see
+
+    @property
+    def tickets(self) -> dict[int, Ticket]:
+        """Every ticket by id, deleted ones too."""
+        return self.desk.tickets
+
+    def tickets_by_external_id(self, external_id: str) -> list[Ticket]:
+        """The tickets that carry it."""
+        return self.desk.by_external(external_id)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Tickets with their comments, newest last."""
+        people = self.desk.people.all
+        return {
+            "tickets": [
+                {
+                    **{name: value for name, value in ticket.json(self.url).items() if name != "url"},
+                    "requester": people[ticket.requester_id].name,
+                    "comments": [
+                        {
+                            "id": comment.id,
+                            "author": people[comment.author_id].name,
+                            "public": comment.public,
+                            "body": comment.body,
+                            "via": comment.via["channel"],
+                        }
+                        for comment in ticket.comments
+                    ],
+                }
+                for ticket in self.tickets.values()
+            ],
+            "users": len(people),
+            "jobs": [job.json(self.url) for job in self.jobs.all.values()],
+        }
+
+    # the people who work there
+
+    def agent(self, name: str, *, role: str = "agent", email: str | None = None) -> int:
+        """A member of staff; the same name gives the same one."""
+        for user in self.desk.people.all.values():
+            if user.staff and user.name == name:
+                return user.id
+        address = email or f"{name.lower().replace(' ', '.')}@acme.example"
+        return self.desk.people.add(name, role, email=address).id
+
+    def agent_comment(
+        self,
+        ticket_id: int | str,
+        agent: int | str,
+        text: str,
+        public: bool = True,
+        status: str | None = None,
+        tags: Iterable[str] = (),
+        via: str = "web",
+        at: datetime | None = None,
+        *,
+        remove_tags: Iterable[str] = (),
+        fields: dict[int, Any] | None = None,
+        html: str | None = None,
+    ) -> int:
+        """An agent writes: `via` is web, mobile, email, api, rule, automation, merge, bulk or problem. Gives the id."""
+        user = self._staff(agent)
+        ticket = self.desk.ticket(int(ticket_id))
+        data: dict[str, Any] = {
+            "comment": {"html_body": html, "public": public} if html else {"body": text, "public": public},
+            "additional_tags": list(tags),
+            "remove_tags": list(remove_tags),
+        }
+        if ticket.assignee_id is None:
+            data["assignee_id"] = user.id
+        if status or (public and ticket.status == "new"):
+            data["status"] = status or "open"
+        if fields:
+            data["custom_fields"] = [{"id": key, "value": value} for key, value in fields.items()]
+        audit = self.desk.update(ticket, data, user, kind=_VIA.get(via, via), at=at)
+        if audit is None or audit.comment is None:
+            raise ValueError("an agent's comment needs a text")
+        return audit.comment.id
+
+    def customer_comment(self, ticket_id: int | str, text: str) -> int:
+        """The requester writes at the helpdesk itself, by e-mail."""
+        ticket = self.desk.ticket(int(ticket_id))
+        user = self.desk.people.all[ticket.requester_id]
+        audit = self.desk.update(ticket, {"comment": {"body": text, "public": True}}, user, kind="email")
+        if audit is None or audit.comment is None:
+            raise ValueError("a customer's comment needs a text")
+        return audit.comment.id
+
+    def change(self, ticket_id: int | str, data: dict[str, Any], agent: int | str = "Agent", via: str = "web") -> None:
+        """An agent changes fields: `data` as in the API (`status`, `priority`, `additional_tags`, …)."""
+        user, ticket = self._staff(agent), self.desk.ticket(int(ticket_id))
+        if data.get("status") == "solved" and ticket.assignee_id is None:
+            data = {**data, "assignee_id": user.id}
+        self.desk.update(ticket, data, user, kind=_VIA.get(via, via))
+
+    def set_status(self, ticket_id: int | str, status: str, agent: int | str = "Agent") -> None:
+        """An agent sets the status."""
+        self.change(ticket_id, {"status": status}, agent)
+
+    def close(self, ticket_id: int | str) -> None:
+        """An automation closes the ticket for good."""
+        self.change(ticket_id, {"status": "closed"}, via="automation")
+
+    def merge(self, source: int | str, target: int | str, agent: int | str = "Agent") -> None:
+        """An agent merges `source` into `target`."""
+        self.desk.merge([self.desk.ticket(int(source))], self.desk.ticket(int(target)), self._staff(agent))
+
+    def delete(self, ticket_id: int | str, agent: int | str = "Agent") -> None:
+        """An admin deletes the ticket."""
+        self.desk.delete(self.desk.ticket(int(ticket_id)), self._staff(agent))
+
+    def make_private(self, ticket_id: int | str, comment_id: int | str, agent: int | str = "Agent") -> None:
+        """An agent turns a public comment of theirs into an internal one."""
+        self.desk.make_private(self.desk.ticket(int(ticket_id)), int(comment_id), self._staff(agent), kind="web")
+
+    def _staff(self, agent: int | str) -> User:
+        number = agent if isinstance(agent, int) else self.agent(agent)
+        return self.desk.people.all[number]

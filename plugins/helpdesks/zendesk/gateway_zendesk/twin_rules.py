@@ -1,0 +1,218 @@
+"""The twin's triggers and webhooks: conditions are evaluated, requests are signed as Zendesk signs them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway_schemas.testing.twin import WebhookBuilder
+from gateway_schemas.time import TimeSource
+from gateway_zendesk.twin_desk import Desk, Happening
+from gateway_zendesk.twin_events import event_payloads
+from gateway_zendesk.twin_model import STATUSES, VIA_IDS, ApiError, invalid, iso, not_found
+
+CONDITIONAL = "conditional_ticket_events"
+_CONDITIONS = frozenset(
+    {"current_tags", "update_type", "comment_is_public", "role", "status", "priority", "current_via_id", "via_id"}
+    | {"group_id", "brand_id", "ticket_form_id", "assignee_id", "requester_id"}
+)
+
+
+@dataclass
+class Webhook:
+    id: str
+    data: dict[str, Any]
+    secret: str
+    invocations: list[str] = field(default_factory=list)
+
+    def json(self) -> dict[str, Any]:
+        return {"id": self.id, **self.data}
+
+
+def webhook_signature(secret: str, timestamp: str, body: bytes) -> str:
+    """base64(HMAC-SHA256(secret, timestamp ‖ body)); the secret is used as its characters, not decoded."""
+    return base64.b64encode(hmac.new(secret.encode(), timestamp.encode() + body, hashlib.sha256).digest()).decode()
+
+
+class Rules:
+    """Triggers, the webhooks they call, and the webhooks subscribed to events."""
+
+    def __init__(self, time: TimeSource, desk: Desk, emit: Callable[[WebhookBuilder], None]) -> None:
+        self.time = time
+        self.desk = desk
+        self.emit = emit
+        self.webhooks: dict[str, Webhook] = {}
+        self.triggers: dict[int, dict[str, Any]] = {}
+        self.account_id = "22129848"
+        self._invocation = 8_350_205_582
+
+    # webhooks
+
+    def create_webhook(self, data: Any) -> Webhook:
+        """`POST /webhooks`: validates as Zendesk documents; the twin accepts plain http for loopback."""
+        missing = [
+            name for name in ("name", "status", "endpoint", "http_method", "request_format") if not data.get(name)
+        ]
+        if missing:
+            errors = [{"code": "InvalidWebhook", "title": f"{name}: is required"} for name in missing]
+            raise ApiError(400, {"errors": errors})
+        self._check_subscriptions(data.get("subscriptions") or [])
+        webhook = Webhook(f"01{secrets.token_hex(12).upper()}", dict(data), secrets.token_urlsafe(36))
+        webhook.data.setdefault("created_at", iso(self.time.now()))
+        self.webhooks[webhook.id] = webhook
+        return webhook
+
+    def update_webhook(self, webhook_id: str, data: dict[str, Any], *, replace: bool) -> None:
+        """`PUT` replaces, `PATCH` merges. An event webhook can never become a trigger's webhook or the reverse."""
+        webhook = self.webhook(webhook_id)
+        wanted = data.get("subscriptions", webhook.data.get("subscriptions") or [])
+        self._check_subscriptions(wanted)
+        if (CONDITIONAL in wanted) != (CONDITIONAL in (webhook.data.get("subscriptions") or [])):
+            raise ApiError(
+                400, {"errors": [{"code": "InvalidSubscription", "title": "Subscription type cannot change"}]}
+            )
+        webhook.data = {**({} if replace else webhook.data), **data}
+
+    def webhook(self, webhook_id: str) -> Webhook:
+        """The webhook, or Zendesk's JSON:API 404."""
+        if webhook_id not in self.webhooks:
+            raise ApiError(404, {"errors": [{"code": "WebhookNotFound", "title": "Webhook not found"}]})
+        return self.webhooks[webhook_id]
+
+    def _check_subscriptions(self, wanted: list[str]) -> None:
+        events = [one for one in wanted if one.startswith("zen:event-type:")]
+        if (CONDITIONAL in wanted and events) or any(one != CONDITIONAL and one not in events for one in wanted):
+            raise ApiError(400, {"errors": [{"code": "InvalidSubscription", "title": "Subscriptions are not valid"}]})
+
+    # triggers
+
+    def save_trigger(self, data: dict[str, Any], trigger_id: int | None = None) -> dict[str, Any]:
+        """`POST` or `PUT /triggers`: title, conditions and actions are checked."""
+        if not data.get("title"):
+            raise invalid("title", "Title: cannot be blank", "BlankValue")
+        conditions = data.get("conditions") or {}
+        given = [*(conditions.get("all") or []), *(conditions.get("any") or [])]
+        if not given:
+            raise invalid("base", "Conditions: at least one is required", "BlankValue")
+        for condition in given:
+            name = condition.get("field", "")
+            if name not in _CONDITIONS and not name.startswith("custom_fields_"):
+                raise invalid("base", f"Condition {name} is not valid", "InvalidValue")
+        for action in data.get("actions") or []:
+            if action.get("field") == "notification_webhook" and action["value"][0] not in self.webhooks:
+                raise invalid("base", "Webhook: is invalid", "InvalidValue")
+        number = trigger_id or self.desk.new_id()
+        kept = self.triggers.get(number, {"category_id": "10026", "active": True, "position": len(self.triggers) + 1})
+        self.triggers[number] = {**kept, "updated_at": iso(self.time.now()), **data, "id": number}
+        return self.triggers[number]
+
+    def trigger(self, trigger_id: int) -> dict[str, Any]:
+        """The trigger, or 404."""
+        if trigger_id not in self.triggers:
+            raise not_found()
+        return self.triggers[trigger_id]
+
+    # what happens
+
+    def happened(self, happening: Happening) -> None:
+        """Called for every audit: run the triggers, then tell event subscriptions."""
+        if not happening.deleted:
+            for trigger in list(self.triggers.values()):
+                if trigger.get("active", True) and self._matches(trigger["conditions"], happening):
+                    self._act(trigger, happening)
+        listening = [one for one in self.webhooks.values() if CONDITIONAL not in (one.data.get("subscriptions") or [])]
+        if listening:
+            for kind, payload in event_payloads(happening, self.desk, self.account_id):
+                for webhook in listening:
+                    if kind in (webhook.data.get("subscriptions") or []):
+                        self.send(webhook, json.dumps(payload, ensure_ascii=False).encode())
+
+    def _matches(self, conditions: dict[str, Any], happening: Happening) -> bool:
+        every, some = conditions.get("all") or [], conditions.get("any") or []
+        return all(self._holds(one, happening) for one in every) and (
+            not some or any(self._holds(one, happening) for one in some)
+        )
+
+    def _holds(self, condition: dict[str, Any], happening: Happening) -> bool:
+        name, operator, value = condition["field"], condition.get("operator"), str(condition.get("value", ""))
+        ticket, comment = happening.ticket, happening.audit.comment
+        if name == "current_tags":
+            shared = bool(set(value.split()) & set(ticket.tags))
+            return shared if operator == "includes" else not shared
+        if name == "update_type":
+            return happening.type.lower() == value.lower()
+        if name == "comment_is_public":
+            if value == "not_relevant":
+                return comment is not None
+            return comment is not None and comment.public == (value != "false")
+        if name == "role":
+            actual = "agent" if happening.updater.staff else "end_user"
+            if happening.via in ("rule", "automation"):
+                actual = "system"
+            hit = value in (actual, str(happening.updater.id), "all")
+        elif name in ("current_via_id", "via_id"):
+            hit = str(VIA_IDS.get(happening.via, 0)) == value
+        else:
+            changes = {event.get("field_name"): event for event in happening.audit.events}
+            if operator in ("changed", "not_changed"):
+                return bool((name in changes) == (operator == "changed"))
+            if operator in ("value", "value_previous"):
+                side = "value" if operator == "value" else "previous_value"
+                return name in changes and bool(str(changes[name].get(side, "")).lower() == value.lower())
+            actual = str(getattr(ticket, name, "") or "")
+            if name == "status" and operator in ("less_than", "greater_than"):
+                difference = STATUSES.index(actual) - STATUSES.index(value)
+                return difference < 0 if operator == "less_than" else difference > 0
+            hit = actual.lower() == value.lower()
+        return hit if operator in ("is", None) else not hit
+
+    def _act(self, trigger: dict[str, Any], happening: Happening) -> None:
+        for action in trigger.get("actions") or []:
+            if action.get("field") != "notification_webhook":
+                continue
+            webhook = self.webhooks.get(action["value"][0])
+            if webhook is not None and webhook.data.get("status") == "active":
+                self.send(webhook, self._fill(action["value"][1], happening).encode())
+
+    def _fill(self, template: str, happening: Happening) -> str:
+        """Placeholders are put in as they are: a quote in a subject breaks the JSON, as it does at Zendesk."""
+        ticket = happening.ticket
+        values = {
+            "ticket.id": ticket.id,
+            "ticket.external_id": ticket.external_id or "",
+            "ticket.status": ticket.status.capitalize(),
+            "ticket.title": ticket.subject,
+            "ticket.updated_at_with_timestamp": iso(ticket.updated_at),
+            "current_user.id": happening.updater.id,
+        }
+        return re.sub(r"\{\{\s*([\w.]+)\s*\}\}", lambda found: str(values.get(found[1], "")), template)
+
+    def send(self, webhook: Webhook, body: bytes) -> None:
+        """One invocation: its id stays the same over repeats, the signature is made anew for each try."""
+        self._invocation += 1
+        invocation = str(self._invocation)
+        webhook.invocations.append(invocation)
+
+        def build() -> tuple[str, dict[str, str], bytes]:
+            timestamp = iso(self.time.now())
+            headers = {
+                "content-type": "application/json; charset=utf-8",
+                "user-agent": "Zendesk Webhook",
+                "x-zendesk-account-id": self.account_id,
+                "x-zendesk-webhook-id": webhook.id,
+                "x-zendesk-webhook-invocation-id": invocation,
+                "x-zendesk-webhook-signature": webhook_signature(webhook.secret, timestamp, body),
+                "x-zendesk-webhook-signature-timestamp": timestamp,
+                **(webhook.data.get("custom_headers") or {}),
+            }
+            return str(webhook.data["endpoint"]), headers, body
+
+        if webhook.data.get("status") == "active":
+            self.emit(build)

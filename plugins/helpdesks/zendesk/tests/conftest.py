@@ -1,0 +1,192 @@
+"""A twin of Zendesk on loopback and the plugin connected to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway_schemas.interaction import Wanted
+from gateway_schemas.plugin import Setup
+from gateway_schemas.testing.twin import Fault
+from gateway_schemas.ticket import (
+    Done,
+    FoundTicket,
+    OutgoingComment,
+    Pending,
+    PushIntent,
+    PushResult,
+    Requester,
+    TicketChange,
+)
+from gateway_schemas.webhook import RawDelivery, RawPage
+from gateway_zendesk.config import ZendeskConfig
+from gateway_zendesk.plugin import ZendeskHelpdesk
+from gateway_zendesk.twin import ZendeskTwin
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+
+class StillTime:
+    """Time that moves when a test says so; waiting in it moves it too."""
+
+    def __init__(self, at: datetime = NOW) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.at += timedelta(seconds=seconds)
+
+    def pass_by(self, **amount: float) -> None:
+        self.at += timedelta(**amount)
+
+
+class Memory:
+    """A state document that lives as long as the test."""
+
+    def __init__(self) -> None:
+        self.document: dict[str, Any] = {}
+
+    async def load(self) -> dict[str, Any]:
+        return dict(self.document)
+
+    async def save(self, document: Mapping[str, Any]) -> None:
+        self.document = dict(document)
+
+
+@dataclass
+class Desk:
+    """The twin, the plugin on it, and what tests do with both."""
+
+    twin: ZendeskTwin
+    http: httpx2.AsyncClient
+    time: StillTime
+    state: Memory = field(default_factory=Memory)
+    settings: dict[str, Any] = field(default_factory=dict)
+    door: str = "http://127.0.0.1:9/hooks/zendesk"
+
+    def config(self) -> ZendeskConfig:
+        known = {"base_url": self.twin.url, "email": self.twin.email, "api_token": self.twin.token}
+        return ZendeskConfig.model_validate(
+            {**known, "api_user_id": self.twin.api_user.id, "tag": "gateway", **self.settings}
+        )
+
+    @property
+    def plugin(self) -> ZendeskHelpdesk:
+        """A new instance each time, as after a restart; what outlives it is in `state`."""
+        setup = Setup(time=self.time, config=self.config(), http=self.http, state=self.state, door=self.door)
+        return ZendeskHelpdesk(setup)
+
+    async def push(self, *changes: TicketChange) -> list[PushResult]:
+        """Push and, where it became a job, wait for its end."""
+        plugin = self.plugin
+        results = list(await plugin.push(changes))
+        waiting = [one for one in results if isinstance(one, Pending)]
+        if waiting:
+            await self.twin.settle()
+            ended = {one.key: one for one in await plugin.resume(waiting)}
+            results = [ended.get(one.key, one) for one in results]
+        return results
+
+    async def read(self, *tickets: int | str) -> list[Any]:
+        """Fetch tickets and normalise what came."""
+        wanted = [Wanted(ref=str(ticket), kind="ticket") for ticket in tickets]
+        plugin = self.plugin
+        return [item for page in await plugin.fetch(wanted) for item in plugin.normalise(delivery(page, self.time))]
+
+    def customer(self, name: str = "alice", provider: str = "fake") -> Requester:
+        """A customer's account at a source."""
+        return Requester(external_id=f"{provider}:{name}", name=name.title(), handle=name, provider=provider)
+
+    def comment(self, key: str = "c1", text: str = "The train is late", **more: Any) -> OutgoingComment:
+        """A comment by alice unless said otherwise."""
+        return OutgoingComment(**{"key": key, "text": text, "author": self.customer(), "at": NOW, **more})
+
+    def change(self, key: str = "k1", comments: Sequence[OutgoingComment] | None = None, **more: Any) -> TicketChange:
+        """A change with one comment; without `external_id` a create."""
+        given = (self.comment(f"{key}-c"),) if comments is None else tuple(comments)
+        values = {"ticket_key": f"t-{key}", "requester": self.customer(), "subject": "Post by @alice"}
+        return TicketChange(**{"key": key, "comments": given, **values, **more})
+
+    async def created(self, key: str = "k1", **more: Any) -> int:
+        """A ticket that the plugin made."""
+        (done,) = await self.push(self.change(key, **more))
+        assert isinstance(done, Done)
+        return int(done.external_id)
+
+    async def find(self, change: TicketChange) -> FoundTicket:
+        """Look for a change after an unknown outcome."""
+        return await self.plugin.find(PushIntent(change=change, started_at=self.time.now()))
+
+    def fault(self, kind: Any, **more: Any) -> Fault:
+        """One fault for the twin."""
+        return Fault(kind, **more)
+
+    def requests(self, method: str = "", part: str = "") -> list[tuple[str, str, int]]:
+        """What was asked of the twin."""
+        return [one for one in self.twin.requests if one[0].startswith(method) and part in one[1]]
+
+
+def delivery(page: RawPage, time: StillTime, origin: Any = "fetch") -> RawDelivery:
+    """The stored delivery that the host makes of a page."""
+    return RawDelivery("d1", origin, page.body, time.now(), stream=page.stream, note=page.note)
+
+
+class Stage:
+    """One server for all tests, playing whichever twin is on: to start and stop one takes longer than a test."""
+
+    def __init__(self) -> None:
+        self.playing: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.playing is not None
+        await self.playing(scope, receive, send)
+
+
+class QuietServer(uvicorn.Server):
+    """A server that leaves the test run's signals alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@pytest.fixture(scope="session")
+async def stage() -> AsyncIterator[tuple[Stage, str, httpx2.AsyncClient]]:
+    stage = Stage()
+    listener = socket.create_server(("127.0.0.1", 0))
+    # inherited by each connection: without it every answer waits 40 ms for an acknowledgement
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    server = QuietServer(uvicorn.Config(stage, log_level="critical", lifespan="off"))
+    task = asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with httpx2.AsyncClient(trust_env=False, timeout=1.0) as http:
+        yield stage, url, http
+    server.should_exit = True
+    await task
+    listener.close()
+
+
+@pytest.fixture
+async def desk(stage: tuple[Stage, str, httpx2.AsyncClient]) -> AsyncIterator[Desk]:
+    time = StillTime()
+    twin = ZendeskTwin(time=time)
+    twin.limits.off()
+    stage[0].playing, twin.url = twin.app, stage[1]
+    yield Desk(twin, stage[2], time)
+    twin.jobs.release()
+    await twin.settle()
+    if twin._client is not None:
+        await twin._client.aclose()

@@ -1,0 +1,63 @@
+"""`except Exception` hides bugs, unless the place owns a row or an answer that records the error. Each place is listed.
+
+To add one, make the handler record what happened, then list it here with the reason. A place that is gone must leave
+the list as well.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from support.repository import parse, product_code, relative, report
+
+LISTED: dict[str, str] = {
+    # "gateway/pipeline/normalise.py:normalise_one": "the delivery's row is marked failed with the error",
+}
+
+BROAD = {"Exception", "BaseException", "ExceptionGroup", "BaseExceptionGroup"}
+
+
+def is_broad(node: ast.expr | None) -> bool:
+    """Whether it catches about everything: no type at all, one of the bases, or a tuple that holds one."""
+    if node is None:
+        return True
+    if isinstance(node, ast.Tuple):
+        return any(is_broad(each) for each in node.elts)
+    if isinstance(node, ast.Attribute):
+        return node.attr in BROAD
+    return isinstance(node, ast.Name) and node.id in BROAD
+
+
+def broad(path: Path) -> Iterator[tuple[str, int]]:
+    """Place (`file:Class.function`) and line of every broad handler and every `suppress(Exception)`."""
+    pending: list[tuple[ast.AST, tuple[str, ...]]] = [(parse(path), ())]
+    while pending:
+        node, within = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            within = (*within, node.name)
+        caught: list[ast.expr | None] = []
+        if isinstance(node, ast.ExceptHandler):
+            caught = [node.type]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "suppress":
+            caught = list(node.args)
+        if any(is_broad(each) for each in caught):
+            yield f"{relative(path)}:{'.'.join(within) or '<module>'}", getattr(node, "lineno", 0)
+        pending.extend((child, within) for child in ast.iter_child_nodes(node))
+
+
+def test_every_broad_except_is_listed() -> None:
+    found = [f"{place} (line {line})" for path in product_code() for place, line in broad(path) if place not in LISTED]
+    assert not found, report(found, "catch what can happen, or record it and list the place with the reason")
+
+
+def test_no_listed_place_is_stale() -> None:
+    present = {place for path in product_code() for place, _ in broad(path)}
+    stale = sorted(set(LISTED) - present)
+    assert not stale, report(stale, "nothing broad is caught there any more: take it off the list")
+
+
+def test_every_listed_place_says_why() -> None:
+    bare = [place for place, reason in LISTED.items() if len(reason.split()) < 4]
+    assert not bare, report(bare, "say what records the error")
