@@ -145,9 +145,7 @@ def plugin_list(
         typer.echo(json.dumps([asdict(one) for one in listed], indent=2))
     else:
         for one in listed:
-            typer.echo(
-                f"{one.role:9} {one.name:20} {one.distribution} {one.version}  {'ok' if one.ok else 'BROKEN: ' + one.error}"
-            )
+            typer.echo(f"{one.role:9} {one.name:20} {one.distribution} {one.version}  {one.error or 'ok'}")
     if any(not one.ok for one in listed):
         raise typer.Exit(1)
 

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from gateway_schemas.base import Model
 
-
 Row = Mapping[str, Any]
 """One row of a statement, by column name."""
 
@@ -55,7 +54,8 @@ class Database:
 
 def as_json(value: Any) -> str:
     """JSON text of models, UUIDs, times and plain values, for a jsonb parameter."""
-    return to_json(value, fallback=_plain).decode("utf-8")
+    # JSON has no NaN, and PostgreSQL refuses one
+    return to_json(value, fallback=_plain, inf_nan_mode="null").decode("utf-8")
 
 
 def _plain(value: Any) -> Any:
@@ -84,7 +84,8 @@ async def insert_rows(
 ) -> list[Row]:
     """Insert many rows in one statement. `tail` is what follows the rows: ON CONFLICT, RETURNING.
 
-    The rows travel as one JSON document that PostgreSQL types by the table itself, so a batch of 500 costs one round trip
+    The rows travel as one JSON document that PostgreSQL types by the table itself, so a batch of 500 costs one round
+    trip
     and one parse. All rows name the same columns; bytea columns do not travel this way.
     """
     rows = list(rows)

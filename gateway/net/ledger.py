@@ -82,7 +82,8 @@ class Ledger:
 
         Raises Retry, having taken nothing, with code `rate_budget` when a window is full, `rate_blocked` when the
         provider asked to wait or has nothing left, `cost_budget` when the day's money is spent, and
-        `budget_unavailable` when the database does not answer: without a budget nothing leaves.
+        `budget_unavailable` when the database does not answer: without a budget nothing leaves. The error's bucket is
+        `<bucket>:<scope>` where only one scope ran out.
         """
         rows = rows_of(demand)
         linger = seconds if seconds is not None else _UNBOUNDED
@@ -265,15 +266,17 @@ def _refusal(demand: Demand, answer: list[RowMapping], now: datetime) -> Retry:
             bucket=demand.bucket,
             code="cost_budget",
         )
-    wait, bucket, per_ms, full = max(
-        (float(ms), row["bucket"], row["per_ms"], kind == "full_ms")
+    wait, bucket, scope, per_ms, full = max(
+        (float(ms), row["bucket"], row["scope"], row["per_ms"], kind == "full_ms")
         for row in answer
         for kind in ("blocked_ms", "told_ms", "full_ms")
         if (ms := row[kind]) is not None
     )
     name = "all requests" if bucket == EVERYTHING else bucket
     after = timedelta(milliseconds=max(1.0, wait))
+    # what ran out for one ticket or user must not be taken for the whole bucket
+    which = f"{bucket}:{scope}" if scope else bucket
     if full:
         window = timedelta(milliseconds=per_ms)
-        return Retry(f"The budget of {name} per {window} is used up", after=after, bucket=bucket, code="rate_budget")
-    return Retry(f"The provider asked to wait with {name}", after=after, bucket=bucket, code="rate_blocked")
+        return Retry(f"The budget of {name} per {window} is used up", after=after, bucket=which, code="rate_budget")
+    return Retry(f"The provider asked to wait with {name}", after=after, bucket=which, code="rate_blocked")

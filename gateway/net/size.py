@@ -46,7 +46,7 @@ class SizeCapTransport(httpx2.AsyncBaseTransport):
             layers = [one for one in response.headers.get_list("content-encoding", split_commas=True) if one.strip()]
             if sum(layer.strip().lower() != "identity" for layer in layers) > 1:
                 raise _refused(request, "packed more than once", "response_encoding")
-            if limit is not None and request.method != "HEAD":
+            if limit is not None and request.method != "HEAD" and response.status_code not in (204, 304):
                 length = response.headers.get("content-length", "")
                 if length.isascii() and length.isdecimal() and int(length) > limit:
                     raise _too_large(request, limit)

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gateway.connections import Endpoint
 from gateway.db.database import Database, execute, fetch_all, is_data_error
@@ -32,7 +32,8 @@ NOT_KEPT = {b"authorization", b"proxy-authorization", b"cookie"}
 
 INSERT = """
 INSERT INTO delivery
-    (received_at, app_id, connection_id, role, origin, stream, method, query, headers, body, note, shard, state, attempts)
+    (received_at, app_id, connection_id, role, origin, stream, method, query, headers, body, note, shard, state,
+    attempts)
 SELECT at, app, connection, role, 'webhook', '', method, query, headers, body, '{}', :shard, 'pending', 0
 FROM unnest(CAST(:at AS timestamptz[]), CAST(:app AS uuid[]), CAST(:connection AS uuid[]), CAST(:role AS text[]),
             CAST(:method AS text[]), CAST(:query AS bytea[]), CAST(:headers AS bytea[]), CAST(:body AS bytea[]))
@@ -58,6 +59,7 @@ class Inbox:
         self._gathering: list[_Waiting] = []
         self._news = asyncio.Event()
         self._shard = 0
+        self._committing = False
         self._task: asyncio.Task[None] | None = None
 
     async def store(self, endpoint: Endpoint, request: WebhookRequest) -> int:
@@ -71,7 +73,7 @@ class Inbox:
 
     async def close(self) -> None:
         """Commit what has gathered, then stop."""
-        while self._gathering:
+        while self._gathering or self._committing:
             await asyncio.sleep(0.005)
         if self._task is not None:
             self._task.cancel()
@@ -82,19 +84,23 @@ class Inbox:
             self._news.clear()
             while self._gathering:
                 group, self._gathering = self._gathering[: self._limit], self._gathering[self._limit :]
-                await self._commit(group)
+                self._committing = True
+                try:
+                    await self._commit(group)
+                finally:
+                    self._committing = False
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         self._shard = (self._shard + 1) % SHARDS
         try:
             ids = await self._insert(group, self._shard)
-        except DBAPIError as error:
-            if is_data_error(error) and len(group) > 1:
+        except (SQLAlchemyError, OSError) as error:
+            if isinstance(error, DBAPIError) and is_data_error(error) and len(group) > 1:
                 # one hostile request must not refuse the others of its group
                 for one in group:
                     await self._commit([one])
                 return
-            log.error("a group of %d deliveries was not stored: %s", len(group), type(error.orig).__name__)
+            log.error("a group of %d deliveries was not stored: %s", len(group), type(error).__name__)
             for one in group:
                 if not one.committed.done():
                     one.committed.set_exception(error)
@@ -145,18 +151,26 @@ def verify(plugin: Source[Any] | Helpdesk[Any], request: WebhookRequest) -> Webh
 
 
 async def count_refusal(
-    database: Database, endpoint_id: UUID, code: str, now: datetime, log_it: Callable[[str], None] = log.warning
+    database: Database,
+    endpoint_id: UUID,
+    code: str,
+    now: datetime,
+    log_it: Callable[[str], None] = log.warning,
+    *,
+    count: int = 1,
 ) -> None:
-    """Count a request that was turned away; its body is not stored."""
-    log_it(f"{endpoint_id}: a request was refused ({code})")
+    """Count requests that were turned away; their bodies are not stored."""
+    log_it(f"{endpoint_id}: {'a request was' if count == 1 else f'{count} requests were'} refused ({code})")
     async with database.write() as connection:
         await execute(
             connection,
             """INSERT INTO refusal (endpoint_id, day, code, count, last_at)
-               VALUES (:endpoint, :day, :code, 1, :now)
-               ON CONFLICT (endpoint_id, day, code) DO UPDATE SET count = refusal.count + 1, last_at = EXCLUDED.last_at""",
+               VALUES (:endpoint, :day, :code, :count, :now)
+               ON CONFLICT (endpoint_id, day, code) DO UPDATE SET count = refusal.count + EXCLUDED.count,
+                      last_at = EXCLUDED.last_at""",
             endpoint=endpoint_id,
             day=now.date(),
             code=code,
+            count=count,
             now=now,
         )

@@ -57,14 +57,14 @@ def choose(
     if frozen:
         return [row for row in rows if row["change_key"] == frozen[0]["change_key"]]
     messages = [row for row in rows if row["kind"] == "comment"]
-    limit = 1 if not exists else per_change
-    if exists and len(messages) > digest_above and rows[0]["kind"] == "comment":
-        limit = len(rows)
+    digest = exists and len(messages) > digest_above and rows[0]["kind"] == "comment"
     chosen: list[Mapping[str, Any]] = []
     comments = 0
     for row in rows:
         if row["kind"] in COMMENTING:
-            if comments == limit or (limit == len(rows) and row["kind"] != "comment"):
+            if digest and row["kind"] != "comment":
+                break
+            if not digest and comments == (per_change if exists else 1):
                 break
             comments += 1
         chosen.append(row)

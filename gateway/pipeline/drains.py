@@ -11,7 +11,7 @@ import time
 from uuid import UUID
 
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
-from gateway.db.database import execute, fetch_all
+from gateway.db.database import fetch_all
 from gateway.engine.leases import Held, LeaseLost
 from gateway.engine.sandbox import Sandbox
 from gateway.engine.shards import SHARDS
@@ -21,6 +21,7 @@ from gateway.pipeline.poll import poll_stream
 from gateway.pipeline.push import push_due
 from gateway.pipeline.render import render_due
 from gateway.pipeline.send import send_due
+from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
 
@@ -117,7 +118,8 @@ SELECT 'fetch:' || id FROM open WHERE EXISTS (
     SELECT 1 FROM wanted w WHERE w.connection_id = open.id AND w.state = 'pending' AND w.due_at <= :now)
 UNION ALL
 SELECT 'push:' || id FROM open WHERE role = 'helpdesk' AND EXISTS (
-    SELECT 1 FROM push p WHERE p.helpdesk_id = open.id AND p.state IN ('pending', 'in_flight', 'job') AND p.due_at <= :now
+    SELECT 1 FROM push p WHERE p.helpdesk_id = open.id AND p.state IN ('pending', 'in_flight', 'job')
+        AND p.due_at <= :now
         AND (p.state <> 'in_flight' OR p.deadline_at < clock_timestamp()))
 UNION ALL
 SELECT 'reply:' || id FROM open WHERE role = 'source' AND EXISTS (
@@ -137,11 +139,6 @@ async def tick(runtime: Runtime) -> None:
     """Find due rows and wake their drains: what time brings, and what a lost wake-up left behind."""
     now = runtime.now()
     async with runtime.database.read() as connection:
-        await execute(
-            connection,
-            """UPDATE revision SET state = 'pending', waits_for = NULL, wait_until = NULL
-               WHERE state = 'waiting' AND wait_until <= :now""",
-            now=now,
-        )
+        await release_waiting(connection, now)
         names = [row["name"] for row in await fetch_all(connection, DUE, now=now)]
     await runtime.wake(names)

@@ -19,6 +19,7 @@ from gateway.db.database import as_json, execute, fetch_all
 from gateway.engine.leases import Held
 from gateway.engine.shards import SHARDS
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
+from gateway.pipeline.waiting import release_waiting
 from gateway.runtime import Runtime
 from gateway_schemas.interaction import Wanted
 from gateway_schemas.webhook import RawPage
@@ -87,7 +88,8 @@ async def fetch_due(runtime: Runtime, endpoint: Endpoint, held: Held) -> bool:
         due = await fetch_all(
             connection,
             """SELECT id, kind, ref, reason, generation, attempts FROM wanted
-               WHERE connection_id = :connection AND state = 'pending' AND due_at <= :now ORDER BY due_at, id LIMIT :limit""",
+               WHERE connection_id = :connection AND state = 'pending' AND due_at <= :now ORDER BY due_at,
+                      id LIMIT :limit""",
             connection=endpoint.id,
             now=now,
             limit=BATCH,
@@ -119,8 +121,6 @@ async def _settle(
     began: datetime,
     milliseconds: int,
 ) -> set[str]:
-    from gateway.pipeline.record import let_go, scope_of
-
     now = runtime.now()
     async with runtime.database.write() as connection:
         await held.check(connection)
@@ -149,11 +149,11 @@ async def _settle(
             await _postpone(
                 connection, unanswered, Trouble("retry", "unanswered", "the provider did not answer for it"), now
             )
-        if endpoint.role == "source":
-            scope = scope_of(runtime.registry, endpoint)
-            wakes |= await let_go(connection, [(scope, ref) for ref in sorted(gone)])
         await note_success(connection, endpoint, now)
-        return wakes
+    if gone:
+        async with runtime.database.read() as connection:
+            wakes |= await release_waiting(connection, now)
+    return wakes
 
 
 async def _postpone(
@@ -185,11 +185,13 @@ async def store_pages(
     await execute(
         connection,
         """
-        INSERT INTO delivery (received_at, app_id, connection_id, role, origin, stream, method, query, headers, body, note,
+        INSERT INTO delivery (received_at, app_id, connection_id, role, origin, stream, method, query, headers,
+            body, note,
                               shard, state, attempts)
         SELECT :now, CAST(:app AS uuid), :connection, :role, :origin, stream, '', '', '', body, CAST(note AS jsonb),
                :shard, 'pending', 0
-        FROM unnest(CAST(:streams AS text[]), CAST(:bodies AS bytea[]), CAST(:notes AS text[])) AS p (stream, body, note)
+        FROM unnest(CAST(:streams AS text[]), CAST(:bodies AS bytea[]), CAST(:notes AS text[])) AS p (stream, body,
+            note)
         """,
         now=now,
         app=endpoint.app_id,

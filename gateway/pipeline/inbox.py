@@ -24,6 +24,7 @@ from gateway.pipeline.normalise import Read, read_pending
 from gateway.pipeline.record import record
 from gateway.pipeline.send import after_sent
 from gateway.pipeline.thread import Plan, fold
+from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
 
@@ -71,6 +72,8 @@ async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> N
             await held.check(connection)
             await _end(connection, reads, now)
         return
+    async with runtime.database.read() as connection:
+        wakes |= await release_waiting(connection, now)
     await runtime.wake(wakes)
 
 
@@ -79,7 +82,8 @@ async def _end(connection: AsyncConnection, reads: Sequence[Read], now: Any) -> 
     await execute(
         connection,
         """UPDATE delivery d SET state = g.state, reason = g.reason, processed_at = :now, attempts = attempts + 1
-           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, received_at timestamptz, state text, reason text)
+           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, received_at timestamptz, state text,
+               reason text)
            WHERE d.id = g.id AND d.received_at = g.received_at""",
         rows=as_json(
             [
@@ -164,7 +168,8 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
     )
     await execute(
         connection,
-        """UPDATE ticket t SET status = g.status, priority = g.priority, last_inbound_at = g.last_inbound_at, updated_at = :now
+        """UPDATE ticket t SET status = g.status, priority = g.priority, last_inbound_at = g.last_inbound_at,
+               updated_at = :now
            FROM jsonb_to_recordset(CAST(:rows AS jsonb))
                AS g (id uuid, status text, priority text, last_inbound_at timestamptz) WHERE t.id = g.id""",
         rows=as_json(
@@ -179,7 +184,8 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
     for key, payload in sorted(plan.rewritten.items()):
         await execute(
             connection,
-            "UPDATE push SET payload = payload || CAST(:payload AS jsonb) WHERE key = :key AND state = 'pending' AND tries = 0",
+            """UPDATE push SET payload = payload || CAST(:payload AS jsonb)
+               WHERE key = :key AND state = 'pending' AND tries = 0""",
             key=key,
             payload=as_json(payload),
         )
@@ -209,7 +215,8 @@ async def _proven(
     endpoint = await runtime.connections.get(echo.connection_id)
     touched = await execute(
         connection,
-        """UPDATE reply SET state = 'sent', external_id = :external, url = :url, sent_at = :at, code = NULL, reason = NULL,
+        """UPDATE reply SET state = 'sent', external_id = :external, url = :url, sent_at = :at, code = NULL,
+               reason = NULL,
                updated_at = :now WHERE id = :id AND state IN ('sending', 'unknown') AND external_id IS NULL""",
         id=reply_id,
         external=echo.external_id,

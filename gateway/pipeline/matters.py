@@ -29,7 +29,8 @@ ITEM = """
 """
 
 PENDING = f"""
-SELECT r.id AS revision_id, r.change, r.at, r.seen_at, CASE WHEN r.change = 'deleted' THEN i.data ELSE r.data END AS data, {ITEM}
+SELECT r.id AS revision_id, r.change, r.at, r.seen_at, CASE WHEN r.change = 'deleted' THEN i.data ELSE r.data END AS
+    data, {ITEM}
 FROM revision r JOIN interaction i ON i.id = r.interaction_id JOIN account a ON a.id = i.account_id
      JOIN connection c ON c.id = i.connection_id
 WHERE r.shard = :shard AND r.state = 'pending' AND NOT c.paused_in
@@ -38,17 +39,18 @@ ORDER BY r.id LIMIT :limit
 
 ANCESTORS = f"""
 WITH RECURSIVE up AS (
-    SELECT i.id AS origin, i.id, i.scope, i.in_reply_to, 0 AS depth FROM interaction i WHERE i.id = ANY(:ids)
+    SELECT i.id AS start, i.id, i.scope, i.in_reply_to, 0 AS depth FROM interaction i WHERE i.id = ANY(:ids)
     UNION ALL
-    SELECT up.origin, p.id, p.scope, p.in_reply_to, up.depth + 1 FROM up JOIN interaction p
+    SELECT up.start, p.id, p.scope, p.in_reply_to, up.depth + 1 FROM up JOIN interaction p
         ON p.scope = up.scope AND p.id = COALESCE(
             (SELECT x.id FROM interaction x WHERE x.scope = up.scope AND x.external_id = up.in_reply_to),
             (SELECT x.interaction_id FROM interaction_alias x WHERE x.scope = up.scope AND x.alias = up.in_reply_to))
     WHERE up.depth < {DEPTH} AND up.in_reply_to IS NOT NULL
 )
-SELECT up.origin, up.depth, i.data, i.published_at AS at, i.created_at AS seen_at, {ITEM}
-FROM up JOIN interaction i ON i.id = up.id JOIN account a ON a.id = i.account_id JOIN connection c ON c.id = i.connection_id
-WHERE up.depth > 0 ORDER BY up.origin, up.depth
+SELECT up.start, up.depth, i.data, i.published_at AS at, i.created_at AS seen_at, {ITEM}
+FROM up JOIN interaction i ON i.id = up.id JOIN account a ON a.id = i.account_id JOIN connection c
+    ON c.id = i.connection_id
+WHERE up.depth > 0 ORDER BY up.start, up.depth
 """
 
 
@@ -76,6 +78,13 @@ class ThreadedItem:
     brand_id: UUID | None
     helpdesk_id: UUID | None
     requester: dict[str, Any]
+    depth: int = 0
+    """How many stored posts it stands below: posts of one moment are told from the top."""
+
+    @property
+    def order(self) -> tuple[datetime, int, int, str]:
+        """Sorts a conversation as it was written, also where the source's clock is too coarse to tell."""
+        return (self.at, self.depth, len(self.external_id), self.external_id)
 
 
 @dataclass
@@ -145,7 +154,8 @@ class Matters:
         self.loose[item.thread_id][item.interaction_id] = item
 
     def claim(self, item: ThreadedItem) -> list[ThreadedItem]:
-        """What the same customer wrote in this thread before there was a ticket, and the brand's own in a private one."""
+        """What the same customer wrote in this thread before there was a ticket, and the brand's own in a private
+        one."""
         mine = [
             one
             for one in self.loose.get(item.thread_id, {}).values()
@@ -182,13 +192,14 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
     for row in await fetch_all(
         connection, ANCESTORS, ids=[row["interaction_id"] for row in rows if row["in_reply_to"]]
     ):
-        above[row["origin"]].append(row)
+        above[row["start"]].append(row)
     threads = await _threads(connection, rows, above, now)
-    matters.items = sorted(
-        (_item(row, threads[row["interaction_id"]]) for row in rows), key=lambda one: (one.at, one.revision_id)
-    )
+    matters.items = [_item(row, threads[row["interaction_id"]]) for row in rows]
     for id, ancestors in above.items():
         matters.parents[id] = [_item(row, row["thread_id"] or threads[id]) for row in ancestors]
+    for one in matters.items:
+        one.depth = len(above.get(one.interaction_id, ()))
+    matters.items.sort(key=lambda one: (*one.order, one.revision_id))
     thread_ids = list(set(threads.values()))
     account_ids = list(
         {one.account_id for one in matters.items}
@@ -196,7 +207,8 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
     )
     legs = await fetch_all(
         connection,
-        """SELECT thread_id, account_id, ticket_id FROM leg WHERE thread_id = ANY(:threads) AND account_id = ANY(:accounts)""",
+        """SELECT thread_id, account_id, ticket_id FROM leg WHERE thread_id = ANY(:threads)
+               AND account_id = ANY(:accounts)""",
         threads=thread_ids,
         accounts=account_ids,
     )
@@ -210,7 +222,8 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
     tickets = await fetch_all(
         connection,
         """
-        SELECT t.id, COALESCE(m.id, t.id) AS effective, COALESCE(m.helpdesk_id, t.helpdesk_id) AS helpdesk_id, t.account_id,
+        SELECT t.id, COALESCE(m.id, t.id) AS effective, COALESCE(m.helpdesk_id, t.helpdesk_id) AS helpdesk_id,
+            t.account_id,
                COALESCE(m.status, t.status) AS status, COALESCE(m.priority, t.priority) AS priority,
                CASE WHEN m.id IS NULL THEN t.ended ELSE m.ended END AS ended, t.opened_at,
                GREATEST(t.last_inbound_at, m.last_inbound_at) AS last_inbound_at, t.brand_id
@@ -252,7 +265,8 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
     await _replies(connection, matters)
     for row in await fetch_all(
         connection,
-        """SELECT interaction_id, key FROM push WHERE interaction_id = ANY(:ids) AND kind = 'comment' AND state = 'pending'
+        """SELECT interaction_id, key FROM push WHERE interaction_id = ANY(:ids) AND kind = 'comment'
+               AND state = 'pending'
            AND tries = 0""",
         ids=ids,
     ):

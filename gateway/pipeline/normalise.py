@@ -18,7 +18,7 @@ from gateway.db.database import fetch_all
 from gateway.engine.sandbox import Outcome, Sandbox
 from gateway.pipeline.accept import unpack_headers
 from gateway.runtime import Runtime
-from gateway_schemas.interaction import Ignored
+from gateway_schemas.interaction import Ignored, Unreadable
 from gateway_schemas.webhook import RawDelivery
 
 READ = """
@@ -93,7 +93,11 @@ async def _route(runtime: Runtime, read: Read, endpoint: Endpoint, outcome: Outc
         read.fail(f"{outcome.code}: {outcome.reason}")
         return
     ignored: list[str] = []
+    unreadable: list[str] = []
     for item in outcome.values:
+        if isinstance(item, Unreadable):
+            unreadable.append(item.reason)
+            continue
         if isinstance(item, Ignored):
             ignored.append(item.reason)
             continue
@@ -104,8 +108,10 @@ async def _route(runtime: Runtime, read: Read, endpoint: Endpoint, outcome: Outc
             ignored.append(f"no connection for account {item.account}")
             continue
         read.news.append((concerned, item))
-    read.reason = "; ".join(dict.fromkeys(ignored)) or None
-    if not read.news:
+    read.reason = "; ".join(dict.fromkeys([*unreadable, *ignored])) or None
+    if unreadable:
+        read.state = "failed"
+    elif not read.news:
         read.state, read.reason = "ignored", read.reason or "the plugin found nothing in it"
 
 

@@ -160,7 +160,8 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
         return
     await execute(
         connection,
-        "UPDATE ticket SET merged_into = :into, ended = 'merged', updated_at = :now WHERE id = :id OR merged_into = :id",
+        """UPDATE ticket SET merged_into = :into, ended = 'merged', updated_at = :now
+           WHERE id = :id OR merged_into = :id""",
         id=ticket_id,
         into=ours["id"],
         now=now,
@@ -194,9 +195,11 @@ async def follow_up(connection: AsyncConnection, ticket_id: UUID, ended: str, no
     fresh = new_id()
     await execute(
         connection,
-        """INSERT INTO ticket (id, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, status, priority,
+        """INSERT INTO ticket (id, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, status,
+               priority,
                tags, followup_of, opened_at, last_inbound_at, created_at, updated_at)
-           SELECT :fresh, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, 'new', priority, tags, id,
+           SELECT :fresh, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, 'new', priority,
+               tags, id,
                :now, last_inbound_at, :now, :now FROM ticket WHERE id = :id""",
         fresh=fresh,
         id=ticket_id,
@@ -225,8 +228,10 @@ async def _send_again(connection: AsyncConnection, change: Change, ticket_id: UU
     )
     await execute(
         connection,
-        """UPDATE push SET state = 'dropped', reason = 'the ticket was closed, merged or deleted at the helpdesk', done_at = :now
-           WHERE (id = ANY(:ids) OR (ticket_id = :old AND state = 'pending')) AND kind = 'update' AND :old <> :ticket""",
+        """UPDATE push SET state = 'dropped', reason = 'the ticket was closed, merged or deleted at the helpdesk',
+               done_at = :now
+           WHERE (id = ANY(:ids) OR (ticket_id = :old AND state = 'pending')) AND kind = 'update'
+                  AND :old <> :ticket""",
         ids=ids,
         old=change.ticket_id,
         ticket=ticket_id,
@@ -246,7 +251,8 @@ async def _place_ticket(
 ) -> None:
     await execute(
         connection,
-        """UPDATE ticket SET external_id = COALESCE(external_id, :external), external_url = COALESCE(external_url, :url),
+        """UPDATE ticket SET external_id = COALESCE(external_id, :external), external_url = COALESCE(external_url,
+               :url),
                problem = NULL, updated_at = :now
            WHERE id = :id AND (external_id IS NULL OR problem IS NOT NULL)""",
         id=ticket_id,
@@ -259,7 +265,8 @@ async def _place_ticket(
 async def _finish(connection: AsyncConnection, change: Change, comments: dict[str, str | None], at: datetime) -> None:
     await execute(
         connection,
-        """UPDATE push p SET state = 'done', done_at = :at, external_id = g.comment, job = NULL, code = NULL, reason = NULL
+        """UPDATE push p SET state = 'done', done_at = :at, external_id = g.comment, job = NULL, code = NULL,
+               reason = NULL
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, comment text)
            WHERE p.id = g.id AND p.change_key = :key AND p.epoch = :epoch""",
         rows=as_json([{"id": id, "comment": comments.get(key)} for id, key in _pairs(change)]),

@@ -89,7 +89,8 @@ async def _record(
         wakes = await store_pages(connection, endpoint, "poll", page.pages, now)
         await execute(
             connection,
-            """UPDATE cursor SET cursor = CAST(:cursor AS jsonb), polled_at = :now, failures = 0, reason = NULL, next_at = :next
+            """UPDATE cursor SET cursor = CAST(:cursor AS jsonb), polled_at = :now, failures = 0, reason = NULL,
+                   next_at = :next
                WHERE connection_id = :id AND stream = :stream""",
             id=endpoint.id,
             stream=stream,

@@ -49,7 +49,8 @@ ORDER BY min(lane), min(id) LIMIT :limit
 """
 
 TICKETS = """
-SELECT t.id, t.external_id, t.subject, t.priority, t.tags, t.ended, t.account_id, f.external_id AS followup_external_id,
+SELECT t.id, t.external_id, t.subject, t.priority, t.tags, t.ended, t.account_id,
+       CASE WHEN f.ended = 'closed' THEN f.external_id END AS followup_external_id,
        jsonb_build_object('external_id', a.provider || ':' || a.external_id, 'provider', a.provider, 'handle', a.handle,
            'name', COALESCE(a.name, '@' || a.handle, a.provider || ' user ' || a.external_id), 'url', a.url,
            'avatar_url', a.avatar_url) AS requester
@@ -172,7 +173,8 @@ async def _commit_in_flight(
     await execute(
         connection,
         """
-        UPDATE push p SET state = 'in_flight', change_key = g.change_key, epoch = g.epoch, started_at = :now, tries = p.tries + 1,
+        UPDATE push p SET state = 'in_flight', change_key = g.change_key, epoch = g.epoch, started_at = :now,
+            tries = p.tries + 1,
             deadline_at = clock_timestamp() + make_interval(secs => :seconds)
         FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, change_key text, epoch bigint) WHERE p.id = g.id
         """,

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
-from gateway.engine.shards import SHARD_SQL, shard_of
+from gateway.engine.shards import shard_of
 from gateway.pipeline.fetch import want
 from gateway.pipeline.normalise import Read
 from gateway.registry import Registry
@@ -92,8 +92,6 @@ async def record(
     wakes = await want(connection, await _unrecorded(connection, registry, wanted), now)
     wakes |= await _revisions(connection, incoming, inserted, known, now, ancestor_wait)
     wakes |= await _deleted_revisions(connection, deletions, now)
-    arrived = {key: item for key, item in known.items() if key in inserted}
-    wakes |= await release(connection, arrived, incoming)
     return wakes
 
 
@@ -155,7 +153,8 @@ async def _accounts(connection: AsyncConnection, incoming: Sequence[Incoming], n
         )
         SELECT id, scope, external_id FROM fresh
         UNION ALL
-        SELECT a.id, a.scope, a.external_id FROM account a JOIN given g ON a.scope = g.scope AND a.external_id = g.external_id
+        SELECT a.id, a.scope, a.external_id FROM account a JOIN given g ON a.scope = g.scope
+            AND a.external_id = g.external_id
         """,
         rows=as_json(rows),
     )
@@ -307,13 +306,16 @@ async def locate(connection: AsyncConnection, keys: Iterable[Key]) -> dict[Key, 
         """
         WITH asked AS (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS text[])) AS a (scope, id)),
         found AS (
-            SELECT a.scope, a.id AS asked, i.id FROM asked a JOIN interaction i ON i.scope = a.scope AND i.external_id = a.id
+            SELECT a.scope, a.id AS asked, i.id FROM asked a JOIN interaction i ON i.scope = a.scope
+                AND i.external_id = a.id
             UNION
-            SELECT a.scope, a.id, x.interaction_id FROM asked a JOIN interaction_alias x ON x.scope = a.scope AND x.alias = a.id
+            SELECT a.scope, a.id, x.interaction_id FROM asked a JOIN interaction_alias x ON x.scope = a.scope
+                AND x.alias = a.id
         )
         SELECT f.scope, f.asked, i.id, i.account_id, i.direction, i.revision, i.version_at, i.addressed,
                i.deleted_at IS NOT NULL AS deleted,
-               (SELECT max(r.waits_for) FROM revision r WHERE r.interaction_id = i.id AND r.state = 'waiting') AS waits_for
+               (SELECT max(r.waits_for) FROM revision r WHERE r.interaction_id = i.id
+                   AND r.state = 'waiting') AS waits_for
         FROM found f JOIN interaction i ON i.id = f.id
         """,
         scopes=[key[0] for key in keys],
@@ -498,52 +500,6 @@ async def _deleted_revisions(
         )
         wakes |= {f"thread:{row['shard']}" for row in fresh}
     return wakes
-
-
-async def release(
-    connection: AsyncConnection, arrived: dict[Key, Known], incoming: Sequence[Incoming] = ()
-) -> set[str]:
-    """Let go of what waited for these, unless they wait for something themselves: then it waits on for that."""
-    if not arrived:
-        return set()
-    aliases = {(one.key[0], alias): one.key for one in incoming for alias in one.item.supersedes if one.key in arrived}
-    names = {**{key: key for key in arrived}, **aliases}
-    state = await locate(connection, names.values())
-    free: list[Key] = []
-    for name, key in sorted(names.items()):
-        onward = state[key].waits_for if key in state else None
-        if onward is None:
-            free.append(name)
-        else:
-            await execute(
-                connection,
-                "UPDATE revision SET waits_for = :onward WHERE state = 'waiting' AND scope = :scope AND waits_for = :id",
-                onward=onward,
-                scope=name[0],
-                id=name[1],
-            )
-    return await let_go(connection, free)
-
-
-async def let_go(connection: AsyncConnection, keys: Sequence[Key]) -> set[str]:
-    """Let go of what waits for these refs: they have come, or will not. The brand's answers go to their parent's shard."""
-    if not keys:
-        return set()
-    rows = await fetch_all(
-        connection,
-        f"""
-        UPDATE revision r SET state = 'pending', waits_for = NULL, wait_until = NULL,
-            shard = COALESCE((SELECT {SHARD_SQL.format("p.account_id")} FROM interaction i
-                              JOIN interaction p ON p.scope = i.scope AND p.external_id = i.in_reply_to
-                              WHERE i.id = r.interaction_id AND i.direction = 'outbound'), r.shard)
-        WHERE r.state = 'waiting' AND (r.scope, r.waits_for) IN
-            (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:refs AS text[])))
-        RETURNING r.shard
-        """,
-        scopes=[key[0] for key in keys],
-        refs=[key[1] for key in keys],
-    )
-    return {f"thread:{row['shard']}" for row in rows}
 
 
 async def revoke(connection: AsyncConnection, endpoint: Endpoint, reason: str) -> None:

@@ -25,7 +25,8 @@ from gateway_schemas.interaction import Interaction, ReplyTarget
 from gateway_schemas.reply import Draft, OutgoingFile, Rendered
 
 RECEIVED = """
-SELECT r.id, r.ticket_id, r.text, r.html, r.leg, r.interaction_id, r.written_at, r.attachments, r.helpdesk_id, r.comment_id,
+SELECT r.id, r.ticket_id, r.text, r.html, r.leg, r.interaction_id, r.written_at, r.attachments, r.helpdesk_id,
+    r.comment_id,
        r.approved_digest, t.account_id, t.status, t.priority, t.tags, t.opened_at, b.name AS brand
 FROM reply r JOIN ticket t ON t.id = r.ticket_id LEFT JOIN brand b ON b.id = t.brand_id
 WHERE r.connection_id = :connection AND r.state = 'received' AND r.due_at <= :now ORDER BY r.created_at LIMIT :limit
@@ -35,7 +36,8 @@ HEARD = """
 SELECT i.id, i.external_id, i.revision, i.visibility, i.account_id, i.published_at, i.deleted_at, i.data,
        p.done_at, p.done_at IS NOT NULL AS told
 FROM interaction i LEFT JOIN LATERAL (
-    SELECT min(done_at) AS done_at FROM push WHERE interaction_id = i.id AND kind = 'comment' AND state = 'done') p ON true
+    SELECT min(done_at) AS done_at FROM push WHERE interaction_id = i.id AND kind = 'comment'
+        AND state = 'done') p ON true
 WHERE i.ticket_id = :ticket AND i.direction = 'inbound' ORDER BY i.published_at, i.id
 """
 
@@ -88,9 +90,7 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
     if reply["leg"] is not None:
         on_leg = [one for one in (mine or alive) if one["visibility"] == reply["leg"]]
         return Target((on_leg or mine or alive)[-1], reply["leg"])
-    if not mine:
-        return Target(alive[0], alive[0]["visibility"])
-    target = mine[-1]
+    target = mine[-1] if mine else alive[0]
     newer = [one for one in alive if one["published_at"] > target["published_at"] and one not in seen]
     if reply["comment_id"] is not None and any(
         one["visibility"] != target["visibility"] or one["account_id"] != target["account_id"] for one in newer
@@ -98,8 +98,8 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
         return Target(
             target,
             target["visibility"],
-            hold="A newer message of another visibility or author came in while this was written. Choose what it answers: "
-            "add the tag reply:public or reply:private, or answer again.",
+            hold="A newer message of another visibility or author came in while this was written. "
+            "Choose what it answers: add the tag reply:public or reply:private, or answer again.",
             code="newer_message",
         )
     return Target(target, target["visibility"])
@@ -142,7 +142,8 @@ async def _settle(
         return Settled(state, outcome.code, outcome.reason, target=target, newest=newest)
     rendered: Rendered = outcome.values[0]
     if rendered.limit is not None and rendered.length > rendered.limit:
-        reason = f"It is too long for this channel: {rendered.length} of at most {rendered.limit} ({rendered.counting.value})."
+        measure = f"{rendered.length} of at most {rendered.limit} ({rendered.counting.value})"
+        reason = f"It is too long for this channel: {measure}."
         return Settled("blocked", "too_long", reason, target=target, rendered=rendered, newest=newest)
     if rendered.visibility == "public" and target.interaction["visibility"] == "private" and reply["leg"] != "public":
         reason = "The answer would be more public than the message it answers."

@@ -177,7 +177,8 @@ async def _changed_answer(
 ) -> set[str]:
     known = await fetch_one(
         connection,
-        "SELECT id, text, state, comment_revision FROM reply WHERE helpdesk_id = :helpdesk AND comment_id = :comment FOR UPDATE",
+        """SELECT id, text, state, comment_revision FROM reply
+           WHERE helpdesk_id = :helpdesk AND comment_id = :comment FOR UPDATE""",
         helpdesk=endpoint.id,
         comment=item.external_id,
     )
@@ -186,7 +187,8 @@ async def _changed_answer(
     if known["state"] in CHANGEABLE:
         await execute(
             connection,
-            """UPDATE reply SET text = :text, html = :html, comment_revision = :revision, state = 'received', code = NULL,
+            """UPDATE reply SET text = :text, html = :html, comment_revision = :revision, state = 'received',
+                   code = NULL,
                    reason = NULL, approved_digest = NULL, updated_at = :now WHERE id = :id""",
             id=known["id"],
             text=item.text,
@@ -217,8 +219,8 @@ async def _is_ours(connection: AsyncConnection, endpoint: Endpoint, item: AgentR
     """A comment that the gateway wrote itself, should the plugin not have known it."""
     row = await fetch_one(
         connection,
-        "SELECT 1 FROM push p JOIN ticket t ON t.id = p.ticket_id WHERE t.helpdesk_id = :helpdesk AND t.external_id = :ticket "
-        "AND p.external_id = :comment LIMIT 1",
+        """SELECT 1 FROM push p JOIN ticket t ON t.id = p.ticket_id
+           WHERE t.helpdesk_id = :helpdesk AND t.external_id = :ticket AND p.external_id = :comment LIMIT 1""",
         helpdesk=endpoint.id,
         ticket=item.ticket,
         comment=item.external_id,

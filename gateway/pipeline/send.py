@@ -1,6 +1,7 @@
 """Back, station 4: the answer goes out, at most once.
 
-`sending` is committed with a deadline before the call; right before the request the deadline is looked at once more; the
+`sending` is committed with a deadline before the call; right before the request the deadline is looked at once more;
+the
 call's time ends before it. Until then nobody else touches the row, and afterwards only `find` may say what became of
 it. "Not found" is believed only where the source proves it; else a person is asked.
 """
@@ -19,12 +20,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
-from gateway.db.database import execute, fetch_all, fetch_one
+from gateway.db.database import Row, execute, fetch_all, fetch_one
 from gateway.engine.leases import Held
 from gateway.net.client import calling
 from gateway.pipeline.marks import mark_push, published_push
-from gateway.pipeline.record import let_go, scope_of
+from gateway.pipeline.record import scope_of
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
+from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
 from gateway_schemas.reply import Absent, FindResult, Found, NotYet, Rendered, SendIntent, Sent, absent_is_proof
@@ -35,6 +37,10 @@ log = logging.getLogger(__name__)
 MARGIN = 3.0
 """Seconds between the end of a call's time and the deadline after which `find` may be asked."""
 YIELD_AFTER = 2.0
+REPEAT = "repeat"
+"""A reply that may be out already and is sent again under its key to a source that drops repeated keys: it is not
+   decided
+anew, because holding it now could not take it back."""
 
 PAUSED = """
 EXISTS (SELECT 1 FROM outbound_pause p WHERE p.lifted_at IS NULL AND (p.scope = 'all'
@@ -43,14 +49,16 @@ EXISTS (SELECT 1 FROM outbound_pause p WHERE p.lifted_at IS NULL AND (p.scope = 
 """
 
 READY = f"""
-SELECT DISTINCT ON (r.ticket_id) r.id, r.ticket_id, r.key, r.rendered, r.decided_on, r.not_after, r.tries, r.digest,
+SELECT DISTINCT ON (r.ticket_id) r.id, r.ticket_id, r.key, r.code, r.rendered, r.decided_on, r.not_after, r.tries,
+    r.digest,
        r.approved_digest, i.revision AS revision_now, i.deleted_at, r.started_at,
        (SELECT n.id::text FROM interaction n WHERE n.ticket_id = r.ticket_id AND n.direction = 'inbound'
         ORDER BY n.published_at DESC, n.id DESC LIMIT 1) AS newest_now
 FROM reply r JOIN ticket t ON t.id = r.ticket_id JOIN connection c ON c.id = r.connection_id
      LEFT JOIN interaction i ON i.id = r.interaction_id
 WHERE r.connection_id = :connection AND r.state = 'queued' AND r.due_at <= :now AND NOT c.paused_out AND NOT {PAUSED}
-  AND NOT EXISTS (SELECT 1 FROM reply o WHERE o.ticket_id = r.ticket_id AND o.state IN ('sending', 'unknown') AND o.code IS DISTINCT FROM 'needs_person')
+  AND NOT EXISTS (SELECT 1 FROM reply o WHERE o.ticket_id = r.ticket_id AND o.state IN ('sending', 'unknown')
+      AND o.code IS DISTINCT FROM 'needs_person')
 ORDER BY r.ticket_id, r.written_at, r.created_at LIMIT :limit
 """
 
@@ -102,12 +110,14 @@ async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, hel
     flights: list[Flight] = []
     wakes: set[str] = set()
     seconds = runtime.settings.call_timeout + MARGIN
-    began = time.monotonic()
+    until = time.monotonic() + runtime.settings.call_timeout
     async with runtime.database.write() as connection:
         await held.check(connection)
         for row in await fetch_all(connection, READY, connection=endpoint.id, now=now, limit=free):
             basis = row["decided_on"] or {}
-            if row["not_after"] < now:
+            if row["code"] == REPEAT:
+                await _take_off(connection, row, held, seconds, now, flights, until)
+            elif row["not_after"] < now:
                 wakes |= await _hold(connection, row["id"], "expired", "It waited too long to go out unconfirmed.", now)
             elif row["deleted_at"] is not None:
                 wakes |= await _hold(connection, row["id"], "target_deleted", "The customer deleted the message.", now)
@@ -125,32 +135,36 @@ async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, hel
                 )
                 wakes.add(f"reply:{endpoint.id}")
             else:
-                touched = await execute(
-                    connection,
-                    """UPDATE reply SET state = 'sending', epoch = :epoch, tries = tries + 1, started_at = :now, code = NULL,
-                           reason = NULL, deadline_at = clock_timestamp() + make_interval(secs => :seconds), updated_at = :now
-                       WHERE id = :id AND state = 'queued'""",
-                    id=row["id"],
-                    epoch=held.epoch,
-                    now=now,
-                    seconds=seconds,
-                )
-                if touched:
-                    rendered = Rendered.model_validate(row["rendered"])
-                    flights.append(
-                        Flight(
-                            row["id"],
-                            row["ticket_id"],
-                            row["key"],
-                            rendered,
-                            held.epoch,
-                            row["tries"] + 1,
-                            now,
-                            until=began + runtime.settings.call_timeout,
-                        )
-                    )
+                await _take_off(connection, row, held, seconds, now, flights, until)
     await runtime.wake(wakes)
     return flights
+
+
+async def _take_off(
+    connection: AsyncConnection,
+    row: Row,
+    held: Held,
+    seconds: float,
+    now: datetime,
+    flights: list[Flight],
+    until: float,
+) -> None:
+    """Commit `sending`, with the deadline until which nobody else touches the reply."""
+    touched = await execute(
+        connection,
+        """UPDATE reply SET state = 'sending', epoch = :epoch, tries = tries + 1, started_at = :now, code = NULL,
+               reason = NULL, deadline_at = clock_timestamp() + make_interval(secs => :seconds), updated_at = :now
+           WHERE id = :id AND state = 'queued'""",
+        id=row["id"],
+        epoch=held.epoch,
+        now=now,
+        seconds=seconds,
+    )
+    if touched:
+        rendered = Rendered.model_validate(row["rendered"])
+        flights.append(
+            Flight(row["id"], row["ticket_id"], row["key"], rendered, held.epoch, row["tries"] + 1, now, until)
+        )
 
 
 async def _fly(runtime: Runtime, endpoint: Endpoint, source: Source[Any], flight: Flight) -> bool:
@@ -188,6 +202,8 @@ async def _fly(runtime: Runtime, endpoint: Endpoint, source: Source[Any], flight
         await note_attempt(
             connection, endpoint.id, "send", str(flight.id), trouble, now, int((time.monotonic() - started) * 1000)
         )
+    async with runtime.database.read() as connection:
+        wakes |= await release_waiting(connection, now)
     await runtime.wake(wakes)
     return trouble is not None and trouble.kind in ("retry", "reauthorise")
 
@@ -207,9 +223,11 @@ async def _sent(
     before = await fetch_one(connection, "SELECT state, code FROM reply WHERE id = :id FOR UPDATE", id=reply_id)
     touched = await execute(
         connection,
-        """UPDATE reply SET state = 'sent', external_id = :external, url = COALESCE(:url, url), sent_at = :at, code = NULL,
+        """UPDATE reply SET state = 'sent', external_id = :external, url = COALESCE(:url, url), sent_at = :at,
+               code = NULL,
                reason = NULL, deadline_at = NULL, updated_at = :now
-           WHERE id = :id AND state IN ('sending', 'unknown', 'sent') AND (CAST(:epoch AS bigint) IS NULL OR epoch = :epoch)""",
+           WHERE id = :id AND state IN ('sending', 'unknown', 'sent') AND (CAST(:epoch AS bigint) IS NULL OR epoch =
+                  :epoch)""",
         id=reply_id,
         external=external_id,
         url=url,
@@ -254,7 +272,7 @@ async def after_sent(
         external=external_id,
     )
     drain = await published_push(connection, reply_id, url, now, was_marked=was_marked)
-    return await let_go(connection, [(scope, f"reply:{reply_id}")]) | ({drain} if drain else set())
+    return {drain} if drain else set()
 
 
 async def _not_sent(connection: AsyncConnection, flight: Flight, trouble: Trouble, now: datetime) -> set[str]:
@@ -300,7 +318,8 @@ async def _ask_after_unknown(runtime: Runtime, endpoint: Endpoint, source: Sourc
         await held.check(connection)
         await execute(
             connection,
-            """UPDATE reply SET state = 'unknown', code = 'interrupted', reason = 'the call was interrupted', due_at = :now
+            """UPDATE reply SET state = 'unknown', code = 'interrupted', reason = 'the call was interrupted',
+                   due_at = :now
                WHERE connection_id = :connection AND state = 'sending' AND deadline_at < clock_timestamp()""",
             connection=endpoint.id,
             now=now,
@@ -368,12 +387,13 @@ async def _learn(
         await _ask_again(connection, row["id"], now + trouble.delay(min(row["tries"] + 2, 5)), now)
         return set()
     if source.capabilities.idempotent_send and trouble is not None:
-        await _requeue(connection, row["id"], now)  # the source itself drops a repeated key
+        await _requeue(connection, row["id"], now, code=REPEAT)
         return {f"send:{endpoint.id}"}
     reason = "The source cannot tell whether it was published. Please look there, and answer again only if it was not."
     await execute(
         connection,
-        "UPDATE reply SET code = 'needs_person', reason = :reason, updated_at = :now WHERE id = :id AND state = 'unknown'",
+        """UPDATE reply SET code = 'needs_person', reason = :reason, updated_at = :now
+           WHERE id = :id AND state = 'unknown'""",
         id=row["id"],
         reason=reason,
         now=now,
@@ -382,11 +402,13 @@ async def _learn(
     return {drain} if drain else set()
 
 
-async def _requeue(connection: AsyncConnection, reply_id: UUID, now: datetime) -> None:
+async def _requeue(connection: AsyncConnection, reply_id: UUID, now: datetime, code: str | None = None) -> None:
     await execute(
         connection,
-        "UPDATE reply SET state = 'queued', due_at = :now, updated_at = :now WHERE id = :id AND state = 'unknown'",
+        """UPDATE reply SET state = 'queued', code = :code, due_at = :now, updated_at = :now
+           WHERE id = :id AND state = 'unknown'""",
         id=reply_id,
+        code=code,
         now=now,
     )
 

@@ -156,7 +156,7 @@ def _open(plan: Plan, matters: Matters, item: ThreadedItem, *, follows: TicketRo
     helpdesk_id = follows.helpdesk_id if follows else item.helpdesk_id
     linked = None if follows else matters.first_ticket(item.thread_id)
     claimed = [] if follows else matters.claim(item)
-    first = min([item, *claimed], key=lambda one: one.news.published_at)
+    first = min([item, *claimed], key=lambda one: one.order)
     ticket = TicketRow(
         id=new_id(),
         helpdesk_id=helpdesk_id,
@@ -189,7 +189,7 @@ def _open(plan: Plan, matters: Matters, item: ThreadedItem, *, follows: TicketRo
     matters.add_ticket(ticket)
     _add_leg(plan, matters, item, ticket)
     if follows is None:
-        for one in sorted([item, *claimed], key=lambda one: one.news.published_at):
+        for one in sorted([item, *claimed], key=lambda one: one.order):
             if one.news.direction == "outbound":
                 _place(plan, one, ticket)
                 _note(plan, ticket, one, wording.native_answer(one.news, one.provider))
@@ -240,7 +240,14 @@ def _tell(plan: Plan, ticket: TicketRow, item: ThreadedItem, *, edited: bool = F
 
 def _note(plan: Plan, ticket: TicketRow, item: ThreadedItem, text: str) -> None:
     key = f"n:{item.interaction_id}:{item.change}:{item.news.revision}:{ticket.id}"
-    payload: dict[str, Any] = {"text": text, "author": None, "public": False, "at": plan.now, "url": None, "attachments": []}
+    payload: dict[str, Any] = {
+        "text": text,
+        "author": None,
+        "public": False,
+        "at": plan.now,
+        "url": None,
+        "attachments": [],
+    }
     _push(plan, ticket, item, key, "note", payload)
 
 

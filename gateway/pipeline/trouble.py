@@ -33,7 +33,8 @@ class Trouble:
     bucket: str | None = None
 
     def delay(self, tries: int) -> timedelta:
-        """How long to wait before try number `tries` + 1; a little random, so that a crowd does not come back at once."""
+        """How long to wait before try number `tries` + 1; a little random, so that a crowd does not come back at
+        once."""
         if self.after is not None:
             return self.after
         return timedelta(seconds=BACKOFF[min(tries, len(BACKOFF)) - 1] * random.uniform(0.9, 1.1))

@@ -45,9 +45,8 @@ def comment(item: Interaction, *, edited: bool = False) -> str:
     if item.text:
         lines.append(item.text)
     for file in item.attachments:
-        lines.append(
-            f"[{file.media_type or 'attachment'}{': ' + file.alt_text if file.alt_text else ''}] {file.url or ''}".rstrip()
-        )
+        label = ": ".join(part for part in (file.media_type or "attachment", file.alt_text) if part)
+        lines.append(f"[{label}] {file.url or ''}".rstrip())
     return "\n".join(lines) or f"[{KINDS[item.kind]} without text]"
 
 

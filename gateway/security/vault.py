@@ -17,7 +17,8 @@ _VERSION = b"\x01"
 
 
 class VaultError(Exception):
-    """The stored secrets cannot be opened with this key: GATEWAY_SECRET_KEY (or the data folder's secret.key) changed."""
+    """The stored secrets cannot be opened with this key: GATEWAY_SECRET_KEY (or the data folder's secret.key)
+    changed."""
 
 
 class Vault:

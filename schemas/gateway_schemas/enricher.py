@@ -11,7 +11,8 @@ from gateway_schemas.plugin import C, Plugin
 
 
 class Enricher(Plugin[C], ABC):
-    """Asked before the policies, under a deadline; what it says is stored in the case, so decisions stay reproducible."""
+    """Asked before the policies, under a deadline; what it says is stored in the case, so decisions stay
+    reproducible."""
 
     deadline: ClassVar[timedelta] = timedelta(seconds=2)
     cache: ClassVar[timedelta] = timedelta(minutes=10)

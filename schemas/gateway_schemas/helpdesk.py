@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from gateway_schemas.capabilities import HelpdeskCapabilities
-from gateway_schemas.interaction import Ignored, Revoked, Wanted
+from gateway_schemas.interaction import Ignored, Revoked, Unreadable, Wanted
 from gateway_schemas.plugin import C, Health, InstallReport, Plugin
 from gateway_schemas.ticket import (
     AgentNote,
@@ -21,13 +21,14 @@ from gateway_schemas.ticket import (
 )
 from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest, WebhookResponse
 
-HelpdeskNews = AgentReply | AgentNote | TicketChanged | Wanted | Revoked | Ignored
+HelpdeskNews = AgentReply | AgentNote | TicketChanged | Wanted | Revoked | Ignored | Unreadable
 
 
 class Helpdesk(Plugin[C], ABC):
     """One connection to a helpdesk. `verify` and `normalise` are pure, as in `Source`."""
 
-    capabilities: ClassVar[HelpdeskCapabilities]
+    capabilities: HelpdeskCapabilities
+    """A class attribute; an instance may narrow it where its configuration decides."""
 
     @abstractmethod
     def verify(self, request: WebhookRequest) -> WebhookResponse | None:
@@ -70,4 +71,5 @@ class Helpdesk(Plugin[C], ABC):
 
     @abstractmethod
     async def check(self) -> Health:
-        """Called on demand and by probes: credentials, rights, and settings of the helpdesk that would work against us."""
+        """Called on demand and by probes: credentials, rights, and settings of the helpdesk that would work against
+        us."""

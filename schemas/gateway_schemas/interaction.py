@@ -1,6 +1,7 @@
 """What a source plugin produces: posts, comments, reviews and direct messages in one vocabulary.
 
-Field names follow ActivityStreams 2.0 (`in_reply_to`, `attachments`, `published_at`) and schema.org (`Review`, `Rating`).
+Field names follow ActivityStreams 2.0 (`in_reply_to`, `attachments`, `published_at`) and schema.org (`Review`,
+`Rating`).
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Attachment(Model):
 class ReplyTarget(Model):
     """How to answer one interaction.
 
-    `comment` and `mention` answer in the thread, `review` fills the one slot of a review, `direct_message` writes to the
+    `comment` and `mention` answer in the thread, `review` fills the one slot of a review, `direct_message` writes to
+    the
     conversation `ref` or, where the conversation does not exist yet, to `recipient`.
     """
 
@@ -109,7 +111,8 @@ class Interaction(Model):
     """External ids of the accounts named in the text."""
     quotes: str | None = None
     addressed: bool = True
-    """Whether the author speaks to the brand (mention, reply to it, review, message). False for context that was fetched."""
+    """Whether the author speaks to the brand (mention, reply to it, review, message). False for context that was
+    fetched."""
     attachments: tuple[Attachment, ...] = ()
     url: str | None = None
     reply_target: ReplyTarget | None = None
@@ -163,12 +166,22 @@ class Revoked(Model):
 
 
 class Ignored(Model):
-    """A delivery, or a part of one, that is understood and means nothing to us. The reason is kept with the delivery."""
+    """A delivery, or a part of one, that is understood and means nothing to us. The reason is kept with the
+    delivery."""
 
     reason: str
 
 
-Normalised = Interaction | Deletion | SendStatus | Wanted | Revoked | Ignored
+class Unreadable(Model):
+    """A part of a delivery that is not what it should be, beside parts that are. The delivery ends failed and
+           replayable;
+    its good parts are recorded. `reason` names the field and the mend.
+    """
+
+    reason: str
+
+
+Normalised = Interaction | Deletion | SendStatus | Wanted | Revoked | Ignored | Unreadable
 
 
 def content_revision(*parts: object) -> str:

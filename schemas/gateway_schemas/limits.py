@@ -17,6 +17,9 @@ from typing import Any
 BUCKET = "gateway.bucket"
 COST = "gateway.cost"
 SCOPE = "gateway.scope"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST = 10**8
+"""Seconds: a provider that asks for more made a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What an admin lets the gateway use: a share of each rate limit, and US dollars a day (UTC) for priced requests."""
+    """What an admin lets the gateway use: a share of each rate limit, and US dollars a day (UTC) for priced
+    requests."""
 
     share: float = 1.0
     daily_usd: Decimal | None = None
@@ -51,7 +55,8 @@ class LimitReading:
 
 
 def metered(bucket: str, *, cost: Decimal | None = None, scope: str | None = None) -> dict[str, Any]:
-    """Extensions for a request: the bucket it counts against, its price in US dollars, and its scope where one counts."""
+    """Extensions for a request: the bucket it counts against, its price in US dollars, and its scope where one
+    counts."""
     extensions: dict[str, Any] = {BUCKET: bucket}
     if cost is not None:
         extensions[COST] = cost
@@ -61,7 +66,10 @@ def metered(bucket: str, *, cost: Decimal | None = None, scope: str | None = Non
 
 
 def retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """Read a Retry-After header in seconds or as an HTTP date (RFC 9110, 10.2.3); None when absent or unreadable."""
+    """Read a Retry-After header in seconds or as an HTTP date (RFC 9110, 10.2.3); None when absent or unreadable.
+
+    A wait of more than three years counts as unreadable: whoever adds it to a date must not overflow.
+    """
     if not value:
         return None
     value = value.strip()
@@ -74,8 +82,8 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
             return None
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
-        return max(timedelta(), at - now)
-    return timedelta(seconds=seconds) if 0 <= seconds < 10**8 else None
+        seconds = max(0.0, (at - now).total_seconds())
+    return timedelta(seconds=seconds) if 0 <= seconds < _LONGEST else None
 
 
 def epoch_headers(headers: Mapping[str, str], bucket: str, *, prefix: str = "x-rate-limit-") -> list[LimitReading]:
@@ -83,7 +91,7 @@ def epoch_headers(headers: Mapping[str, str], bucket: str, *, prefix: str = "x-r
     limit, remaining, reset = (_integer(headers.get(prefix + name)) for name in ("limit", "remaining", "reset"))
     if limit is None and remaining is None:
         return []
-    return [LimitReading(bucket, limit, remaining, datetime.fromtimestamp(reset, UTC) if reset else None)]
+    return [LimitReading(bucket, limit, remaining, _later(_EPOCH, reset) if reset else None)]
 
 
 def delta_headers(
@@ -93,7 +101,14 @@ def delta_headers(
     limit, remaining, reset = (_integer(headers.get(prefix + name)) for name in ("limit", "remaining", "reset"))
     if limit is None and remaining is None:
         return []
-    return [LimitReading(bucket, limit, remaining, now + timedelta(seconds=reset) if reset is not None else None)]
+    return [LimitReading(bucket, limit, remaining, _later(now, reset) if reset is not None else None)]
+
+
+def _later(start: datetime, seconds: int) -> datetime | None:
+    try:
+        return start + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
 
 
 def _integer(value: str | None) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import httpx2
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from gateway_schemas.base import Model
 from gateway_schemas.limits import Allowance, Budget, LimitReading
@@ -119,11 +119,12 @@ class Step(Model):
 
 
 class InstallReport(Model):
-    """What `install` did. `config` holds values to merge into the connection's config (webhook ids, signing secrets)."""
+    """What `install` did. `config` holds values to merge into the connection's config (webhook ids, signing
+    secrets)."""
 
     steps: tuple[Step, ...] = ()
-    config: dict[str, Any] = {}
-    app_config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
+    app_config: dict[str, Any] = Field(default_factory=dict)
 
 
 class HealthFinding(Model):
@@ -148,4 +149,4 @@ class AccountRef(Model):
     external_id: str
     name: str
     handle: str | None = None
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from gateway_schemas.capabilities import SourceCapabilities
 from gateway_schemas.errors import Rejected
@@ -21,7 +21,8 @@ class Source(Plugin[C], ABC):
     clock or state; the host runs the last two in a process that it can kill. Everything async gets `self.http`.
     """
 
-    capabilities: ClassVar[SourceCapabilities]
+    capabilities: SourceCapabilities
+    """A class attribute; an instance may narrow it where its configuration decides."""
 
     @abstractmethod
     def verify(self, request: WebhookRequest) -> WebhookResponse | None:
@@ -47,7 +48,8 @@ class Source(Plugin[C], ABC):
         return Page((), cursor or {})
 
     async def listen(self) -> AsyncIterator[Hint]:
-        """Called once per connection by one process at a time: follow the provider's stream. It may end; it is restarted."""
+        """Called once per connection by one process at a time: follow the provider's stream. It may end; it is
+        restarted."""
         return
         yield Hint()  # an async generator without items
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, TypeVar
+
+from pydantic_core import PydanticSerializationError
 
 from gateway_schemas.base import Model
 from gateway_schemas.errors import Malformed
@@ -13,7 +16,8 @@ M = TypeVar("M", bound=Model)
 
 
 def clean(value: Any) -> Any:
-    """The same JSON value with NUL characters and lone surrogates replaced by U+FFFD, at any depth."""
+    """The same JSON value, fit to be stored at any depth: NUL characters and lone surrogates become U+FFFD, and the
+    numbers that JSON does not have (NaN, infinities) None."""
     if isinstance(value, str):
         if value.isascii():
             return value.replace("\x00", _REPLACEMENT) if "\x00" in value else value
@@ -26,15 +30,26 @@ def clean(value: Any) -> Any:
         return {clean(key): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [clean(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value
 
 
 def clean_model(model: M) -> M:
-    """The same model with its text cleaned; the model itself where nothing needed it."""
-    text = model.model_dump_json()
-    if "\\u0000" not in text and "\x00" not in text:
-        return model
-    return type(model).model_validate(clean(model.model_dump()))
+    """The same model with its text cleaned; the model itself where nothing needed it.
+
+    Raises ValueError where it holds what cannot be written as JSON even so.
+    """
+    try:
+        text = model.model_dump_json()
+    except PydanticSerializationError:  # a lone surrogate in a value; one in a key has become U+FFFD
+        pass
+    else:
+        if "\\u0000" not in text and _REPLACEMENT not in text:
+            return model
+    cleaned = type(model).model_validate(clean(model.model_dump()))
+    cleaned.model_dump_json()
+    return cleaned
 
 
 def parse_json(body: bytes) -> Any:

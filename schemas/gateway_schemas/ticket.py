@@ -74,7 +74,8 @@ class TicketChange(Model):
     remove_tags: tuple[str, ...] = ()
     fields: GatewayFields | None = None
     custom: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
-    """Values by our own field names (`source`, `rating`, `language`, …); the plugin's config maps them to the helpdesk's."""
+    """Values by our own field names (`source`, `rating`, `language`, …); the plugin's config maps them to the
+    helpdesk's."""
     make_private: tuple[str, ...] = ()
     """Helpdesk ids of public comments that were not published and must not look as if they were."""
 
@@ -135,7 +136,8 @@ class Agent(Model):
 
 
 class AgentReply(Model):
-    """A comment on a ticket that looks like an answer to the customer; whether it is one, the host decides by `origin`."""
+    """A comment on a ticket that looks like an answer to the customer; whether it is one,
+    the host decides by `origin`."""
 
     ticket: str
     """The helpdesk's ticket id."""

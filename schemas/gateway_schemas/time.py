@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-_LAYOUT = struct.Struct("<Qddd")  # sequence (odd while being written), real anchor, virtual anchor, speed
+_SEQUENCE = struct.Struct("<Q")  # odd while the anchors are being written
+_ANCHORS = struct.Struct("<ddd")  # real anchor, virtual anchor, speed
 
 
 class TimeSource(Protocol):
@@ -52,33 +53,40 @@ class SharedTime:
         self.path = Path(path)
         descriptor = os.open(self.path, os.O_RDWR)
         try:
-            self._map = mmap.mmap(descriptor, _LAYOUT.size)
+            self._map = mmap.mmap(descriptor, _SEQUENCE.size + _ANCHORS.size)
         finally:
             os.close(descriptor)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, at: datetime, speed: float = 1.0) -> SharedTime:
         """Make the file, starting at `at`; an existing file is overwritten."""
-        Path(path).write_bytes(_LAYOUT.pack(0, _time.time(), at.timestamp(), speed))
+        Path(path).write_bytes(_SEQUENCE.pack(0) + _ANCHORS.pack(_time.time(), at.timestamp(), speed))
         return cls(path)
 
     def _read(self) -> tuple[float, float, float]:
+        # whole fields are copied: `pack_into` writes zeros first, and a reader would take those for an even sequence
+        start = _SEQUENCE.size
         while True:
-            before, real, virtual, speed = _LAYOUT.unpack_from(self._map)
-            after: int = _LAYOUT.unpack_from(self._map)[0]
-            if before == after and before % 2 == 0:
-                return real, virtual, speed
+            before = self._map[:start]
+            anchors = self._map[start : start + _ANCHORS.size]
+            if before == self._map[:start] and before[0] % 2 == 0:
+                return _ANCHORS.unpack(anchors)
 
-    def _write(self, virtual: float, speed: float) -> None:
-        sequence: int = _LAYOUT.unpack_from(self._map)[0]
-        _LAYOUT.pack_into(self._map, 0, sequence + 1, 0.0, 0.0, 0.0)
-        _LAYOUT.pack_into(self._map, 0, sequence + 1, _time.time(), virtual, speed)
-        struct.pack_into("<Q", self._map, 0, sequence + 2)
+    def _write(self, real: float, virtual: float, speed: float) -> None:
+        start = _SEQUENCE.size
+        # odd, also after a writer that died half-way
+        writing = _SEQUENCE.unpack(self._map[:start])[0] | 1
+        self._map[:start] = _SEQUENCE.pack(writing)
+        self._map[start : start + _ANCHORS.size] = _ANCHORS.pack(real, virtual, speed)
+        self._map[:start] = _SEQUENCE.pack(writing + 1)
+
+    def _at(self, real_now: float) -> float:
+        real, virtual, speed = self._read()
+        return virtual + (real_now - real) * speed
 
     def now(self) -> datetime:
         """The current virtual time, aware, in UTC."""
-        real, virtual, speed = self._read()
-        return datetime.fromtimestamp(virtual + (_time.time() - real) * speed, UTC)
+        return datetime.fromtimestamp(self._at(_time.time()), UTC)
 
     @property
     def speed(self) -> float:
@@ -87,12 +95,16 @@ class SharedTime:
 
     def jump(self, to: datetime) -> None:
         """Set the virtual time to `to`; going back is ignored, because timers may already have fired."""
-        if to > self.now():
-            self._write(to.timestamp(), self.speed)
+        real = _time.time()
+        if to.timestamp() > self._at(real):
+            self._write(real, to.timestamp(), self.speed)
 
     def set_speed(self, speed: float) -> None:
-        """Go on from the current virtual time at `speed`."""
-        self._write(self.now().timestamp(), speed)
+        """Go on from the current virtual time at `speed`. Raises ValueError below 0: time does not run back."""
+        if not speed >= 0:
+            raise ValueError("the speed of time is 0 or more")
+        real = _time.time()
+        self._write(real, self._at(real), speed)
 
     async def sleep(self, seconds: float) -> None:
         """Return once `seconds` of virtual time have passed; looks again often enough to follow a jump."""

@@ -89,7 +89,8 @@ class RawPage:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One step of polling. The cursor is a JSON document of the plugin's own; it is stored with the pages, never before."""
+    """One step of polling. The cursor is a JSON document of the plugin's own; it is stored with the pages, never
+    before."""
 
     pages: Sequence[RawPage]
     cursor: dict[str, Any]

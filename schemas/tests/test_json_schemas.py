@@ -65,7 +65,8 @@ def test_what_a_model_writes_satisfies_its_schema() -> None:
         (document,) = [document for document in DOCUMENTS.values() if document["title"] == name]
         jsonschema.validate(json.loads(model.model_dump_json()), document)
     (document,) = [document for document in DOCUMENTS.values() if document["title"] == "Interaction"]
-    for broken in ({"kind": "tweet"}, {"author": {}}, {"unheard_of": 1}, {"account": ""}):
+    mistakes: list[dict[str, object]] = [{"kind": "tweet"}, {"author": {}}, {"unheard_of": 1}, {"account": ""}]
+    for broken in mistakes:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**json.loads(interaction.model_dump_json()), **broken}, document)
 

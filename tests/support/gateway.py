@@ -80,14 +80,26 @@ class Gateway:
         await self._write(
             """INSERT INTO app (id, plugin, name, config, secrets, allow_private, version, created_at, updated_at)
                VALUES (:id, :plugin, :name, CAST(:config AS jsonb), :secrets, :private, 1, :now, :now)""",
-            id=id, plugin=plugin, name=name, config=as_json(shown), now=now, private=LOOPBACK,
+            id=id,
+            plugin=plugin,
+            name=name,
+            config=as_json(shown),
+            now=now,
+            private=LOOPBACK,
             secrets=self.runtime.vault.seal(secret, f"app:{id}"),
         )
         return id
 
     async def add_connection(
-        self, role: str, plugin: str, config: Mapping[str, Any], *, name: str = "", app: UUID | None = None,
-        helpdesk: UUID | None = None, history: str = "record",
+        self,
+        role: str,
+        plugin: str,
+        config: Mapping[str, Any],
+        *,
+        name: str = "",
+        app: UUID | None = None,
+        helpdesk: UUID | None = None,
+        history: str = "record",
     ) -> UUID:
         """Write a connection as the REST API would."""
         cls = self.runtime.registry.plugin(role, plugin)
@@ -96,13 +108,25 @@ class Gateway:
         shown, secret = split_secrets(model)
         id, now = new_id(), self.runtime.now()
         await self._write(
-            """INSERT INTO connection (id, role, plugin, name, app_id, account, config, secrets, allow_private, helpdesk_id, history,
-                   history_days, sla_owner, status, paused_in, paused_out, failures, state, version, created_at, updated_at)
-               VALUES (:id, :role, :plugin, :name, :app, :account, CAST(:config AS jsonb), :secrets, :private, :helpdesk, :history,
+            """INSERT INTO connection (id, role, plugin, name, app_id, account, config, secrets, allow_private,
+                   helpdesk_id, history,
+                   history_days, sla_owner, status, paused_in, paused_out, failures, state, version, created_at,
+                   updated_at)
+               VALUES (:id, :role, :plugin, :name, :app, :account, CAST(:config AS jsonb), :secrets, :private,
+                   :helpdesk, :history,
                    90, 'gateway', 'active', false, false, 0, '{}', 1, :now, :now)""",
-            id=id, role=role, plugin=plugin, name=name or plugin, app=app, account=cls.account_of(model), config=as_json(shown),
-            secrets=self.runtime.vault.seal(secret, f"connection:{id}"), private=LOOPBACK, helpdesk=helpdesk,
-            history=history, now=now,
+            id=id,
+            role=role,
+            plugin=plugin,
+            name=name or plugin,
+            app=app,
+            account=cls.account_of(model),
+            config=as_json(shown),
+            secrets=self.runtime.vault.seal(secret, f"connection:{id}"),
+            private=LOOPBACK,
+            helpdesk=helpdesk,
+            history=history,
+            now=now,
         )
         async with self.runtime.database.write() as connection:
             if cls.capabilities.poll:
@@ -117,14 +141,32 @@ class Gateway:
         assert cls is not None and endpoint.config is not None
         shown, secret = split_secrets(cls.Config.model_validate({**endpoint.config, **changes}))
         await self._write(
-            """UPDATE connection SET config = CAST(:config AS jsonb), secrets = :secrets, version = version + 1 WHERE id = :id""",
-            id=id, config=as_json(shown), secrets=self.runtime.vault.seal(secret, f"connection:{id}"),
+            """UPDATE connection SET config = CAST(:config AS jsonb), secrets = :secrets,
+                   version = version + 1 WHERE id = :id""",
+            id=id,
+            config=as_json(shown),
+            secrets=self.runtime.vault.seal(secret, f"connection:{id}"),
         )
         self.runtime.connections.forget(id)
 
     async def _write(self, sql: str, **values: Any) -> None:
         async with self.runtime.database.write() as connection:
             await execute(connection, sql, **values)
+
+    async def execute(self, sql: str, **values: Any) -> None:
+        """Change a row behind the gateway's back."""
+        await self._write(sql, **values)
+
+    async def pause(self) -> None:
+        """Stop everything outbound."""
+        await self._write(
+            """INSERT INTO outbound_pause (id, scope, scope_id, paused_by, since) VALUES (:id, 'all', '', 'test', :now)""",
+            id=new_id(), now=self.runtime.now(),
+        )
+
+    async def lift(self) -> None:
+        """Let it go on."""
+        await self._write("UPDATE outbound_pause SET lifted_at = :now, lifted_by = 'test'", now=self.runtime.now())
 
     async def rows(self, sql: str, **values: Any) -> list[Any]:
         """Rows of a query."""
@@ -160,7 +202,8 @@ class Gateway:
             await asyncio.sleep(0.02)
 
     async def quiet(self, seconds: float = 20.0) -> None:
-        """Wait until nothing is under way: every delivery ended, every change threaded, every push and reply settled."""
+        """Wait until nothing is under way: every delivery ended, every change threaded, every push and reply
+        settled."""
 
         async def idle() -> bool:
             return await self.value(IDLE, now=self.runtime.now()) == 0

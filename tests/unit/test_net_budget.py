@@ -43,8 +43,13 @@ class Provider(Twin):
 
     name = "provider"
 
-    def __init__(self, time: TimeSource) -> None:
-        super().__init__(time=time)
+    def __init__(self) -> None:
+        super().__init__()
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing has arrived, and nothing is wrong."""
+        self.faults = []
         self.arrivals: list[float] = []
         self.headers: dict[str, str] = {}
         self.body: dict[str, Any] = {}
@@ -53,8 +58,9 @@ class Provider(Twin):
 
     def routes(self) -> Sequence[BaseRoute]:
         async def take(request: Request) -> Response:
+            arrivals = self.arrivals
             await asyncio.sleep(self.random.uniform(*self.latency))  # on its way to us
-            self.arrivals.append(self.time.now().timestamp())
+            arrivals.append(self.time.now().timestamp())
             await asyncio.sleep(self.random.uniform(*self.latency))  # and the answer's back
             return JSONResponse(self.body, status_code=self.status, headers=self.headers)
 
@@ -70,7 +76,7 @@ def most_in_a_window(arrivals: list[float], seconds: float) -> int:
 @pytest.fixture(scope="module")
 async def engines(server_url: str) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:
     """Two processes of the gateway: the same database and nothing else in common."""
-    url = await clone_database(server_url, "template1")
+    url = await clone_database(server_url, "template0")
     driver = make_url(url).set(drivername="postgresql+psycopg")
     one, two = (create_async_engine(driver, pool_size=5, max_overflow=5) for _ in range(2))
     tables = [SQLModel.metadata.tables[str(table.__tablename__)] for table in (BudgetRow, BudgetCost)]
@@ -112,11 +118,19 @@ def clock(tmp_path: Path) -> SharedTime:
     return SharedTime.create(tmp_path / "time", at=START, speed=0.0)
 
 
-@pytest.fixture
-async def provider(clock: SharedTime) -> AsyncIterator[Provider]:
-    twin = Provider(clock)
+@pytest.fixture(scope="module")
+async def served() -> AsyncIterator[Provider]:
+    twin = Provider()
     async with twin.serve():
         yield twin
+
+
+@pytest.fixture
+def provider(served: Provider, clock: SharedTime) -> Provider:
+    """The provider, in the test's time."""
+    served.reset()
+    served.time = clock
+    return served
 
 
 @asynccontextmanager
@@ -186,12 +200,11 @@ async def test_no_window_sees_more_than_the_share_and_a_backlog_uses_95_percent_
 
 
 async def test_over_real_http_in_fast_time_nothing_is_over(
-    engine: AsyncEngine, other_engine: AsyncEngine, tmp_path: Path
+    engine: AsyncEngine, other_engine: AsyncEngine, provider: Provider, tmp_path: Path
 ) -> None:
     """Two processes drain a backlog against one provider, a minute in two seconds, with jitter and a jump."""
     clock = SharedTime.create(tmp_path / "fast", at=START, speed=30.0)
-    provider = Provider(clock)
-    provider.latency = (0.0, 0.02)
+    provider.time, provider.latency = clock, (0.0, 0.02)
     budgets = [Budget("*", 60, MINUTE), Budget("post", 40, MINUTE), Budget("post", 12, timedelta(seconds=10))]
 
     async def drain(http: httpx2.AsyncClient, until: datetime) -> None:
@@ -202,7 +215,6 @@ async def test_over_real_http_in_fast_time_nothing_is_over(
                 await clock.sleep(wait_of(refused).total_seconds())
 
     async with (
-        provider.serve(),
         process(engine, clock, budgets=budgets) as (_, one),
         process(other_engine, clock, budgets=budgets) as (_, two),
     ):
@@ -389,8 +401,9 @@ async def test_a_429_of_one_scope_stops_that_scope(engine: AsyncEngine, clock: S
     async with process(engine, clock, budgets=budgets) as (_, http):
         provider.faults = [Fault("status_before", status=429, headers={"Retry-After": "60"})]
         await http.post(provider.url, extensions=metered("update", scope="ticket-1"))
-        with pytest.raises(Retry):
+        with pytest.raises(Retry) as refused:
             await http.post(provider.url, extensions=metered("update", scope="ticket-1"))
+        assert refused.value.bucket == "update:ticket-1"
         await http.post(provider.url, extensions=metered("update", scope="ticket-2"))
 
 

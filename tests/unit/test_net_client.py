@@ -83,7 +83,7 @@ class Provider(Twin):
 @pytest.fixture(scope="module")
 async def engine(server_url: str) -> AsyncIterator[AsyncEngine]:
     """One database for this file: budgets hardly matter here."""
-    url = await clone_database(server_url, "template1")
+    url = await clone_database(server_url, "template0")
     engine = create_async_engine(make_url(url).set(drivername="postgresql+psycopg"))
     tables = [SQLModel.metadata.tables[str(table.__tablename__)] for table in (Budget, BudgetCost)]
     async with engine.begin() as connection:
@@ -93,11 +93,19 @@ async def engine(server_url: str) -> AsyncIterator[AsyncEngine]:
     await drop_database(url)
 
 
-@pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
+@pytest.fixture(scope="module")
+async def served() -> AsyncIterator[Provider]:
     twin = Provider()
     async with twin.serve():
         yield twin
+
+
+@pytest.fixture
+def provider(served: Provider) -> Provider:
+    """The provider, well and not asked for anything yet."""
+    served.faults = []
+    served.requests.clear()
+    return served
 
 
 @pytest.fixture
@@ -255,7 +263,6 @@ async def test_no_secret_in_logs_or_errors(
     http: httpx2.AsyncClient, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("httpcore2").setLevel(logging.INFO)
     url = f"{provider.url}/bot-hush/send?access_token=hush"
     headers = {"Authorization": "Bearer hush"}
     said: list[str] = []

@@ -72,7 +72,7 @@ class Names:
 @pytest.fixture(scope="module")
 async def engine(server_url: str) -> AsyncIterator[AsyncEngine]:
     """One database for this file: budgets hardly matter here."""
-    url = await clone_database(server_url, "template1")
+    url = await clone_database(server_url, "template0")
     engine = create_async_engine(make_url(url).set(drivername="postgresql+psycopg"))
     tables = [SQLModel.metadata.tables[str(table.__tablename__)] for table in (Budget, BudgetCost)]
     async with engine.begin() as connection:
@@ -82,11 +82,19 @@ async def engine(server_url: str) -> AsyncIterator[AsyncEngine]:
     await drop_database(url)
 
 
-@pytest.fixture
-async def inside() -> AsyncIterator[Inside]:
+@pytest.fixture(scope="module")
+async def served() -> AsyncIterator[Inside]:
     twin = Inside()
     async with twin.serve():
         yield twin
+
+
+@pytest.fixture
+def inside(served: Inside) -> Inside:
+    """The service, not reached by anybody yet."""
+    served.seen.clear()
+    served.peers.clear()
+    return served
 
 
 @pytest.fixture

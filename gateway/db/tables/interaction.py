@@ -112,7 +112,8 @@ class InteractionAlias(SQLModel, table=True):
 
 
 class Tombstone(SQLModel, table=True):
-    """A deletion that was told of something not (yet) recorded: when the thing arrives after all, it is dead on arrival."""
+    """A deletion that was told of something not (yet) recorded: when the thing arrives after all,
+    it is dead on arrival."""
 
     __table_args__ = (PrimaryKeyConstraint("scope", "external_id"),)
 

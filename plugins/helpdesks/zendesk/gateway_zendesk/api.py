@@ -68,31 +68,30 @@ def status_of(error: GatewayError) -> int | None:
     return response.status_code if response is not None else None
 
 
-def readings(headers: Mapping[str, str], now: datetime, share: float = 1.0) -> list[LimitReading]:
-    """What headers say of limits. Of each limit only our share counts: what is left beyond it is for others."""
+def readings(headers: Mapping[str, str], now: datetime) -> list[LimitReading]:
+    """What headers say of limits: of all requests of the account (`*`), and of each bucket with a header of its own."""
     found: list[LimitReading] = []
     limit = _number(headers.get("x-rate-limit") or headers.get("ratelimit-limit"))
     left = _number(headers.get("x-rate-limit-remaining") or headers.get("ratelimit-remaining"))
-    resets = _number(headers.get("ratelimit-reset"))
     if limit is not None and left is not None:
-        found.append(_reading("*", limit, left, resets, now, share))
+        found.append(LimitReading("*", limit, left, _resets(_number(headers.get("ratelimit-reset")), now)))
     for name, value in headers.items():
         if name.lower().startswith(_BUCKET_HEADER):
-            parts = {key: int(number) for key, number in _PART.findall(value)}
-            if "total" in parts and "remaining" in parts:
+            parts = {key: _number(number) for key, number in _PART.findall(value)}
+            if parts.get("total") is not None and parts.get("remaining") is not None:
                 bucket = name.lower().removeprefix(_BUCKET_HEADER)
-                found.append(_reading(bucket, parts["total"], parts["remaining"], parts.get("resets"), now, share))
+                resets = _resets(parts.get("resets"), now)
+                found.append(LimitReading(bucket, parts["total"], parts["remaining"], resets))
     return found
 
 
-def _reading(bucket: str, limit: int, left: int, resets: int | None, now: datetime, share: float) -> LimitReading:
-    reserved = limit - int(limit * share)
-    at = now + timedelta(seconds=resets) if resets is not None else None
-    return LimitReading(bucket, limit - reserved, max(0, left - reserved), at)
+def _resets(seconds: int | None, now: datetime) -> datetime | None:
+    return now + timedelta(seconds=seconds) if seconds is not None else None
 
 
 def _number(value: str | None) -> int | None:
-    return int(value) if value and value.strip().isdigit() else None
+    # no window of Zendesk's is longer than a day; a number with more digits is a broken header
+    return int(value) if value and value.strip().isdecimal() and len(value.strip()) < 8 else None
 
 
 class Api:

@@ -17,6 +17,8 @@ from gateway_zendesk.push import Pusher, failed, number_of
 
 MOST = 100
 ASK_AGAIN = timedelta(seconds=2)
+SINGLE_CALLS = 20
+"""Calls beside the jobs that one push or resume makes: the host waits for it, and not for long."""
 _REFUSED = frozenset({"RecordInvalid", "InvalidValue", "BlankValue", "DuplicateValue", "TooLong", "InvalidAttribute"})
 _GONE = frozenset({"RecordNotFound", "TicketNotFound"})
 
@@ -64,6 +66,7 @@ class Bulk:
         results: dict[str, PushResult] = {}
         creates: list[tuple[TicketChange, dict[str, Any]]] = []
         updates: list[tuple[TicketChange, dict[str, Any]]] = []
+        calls = 0
         for change in changes:
             try:
                 for person in payloads.people_in(change):
@@ -72,15 +75,16 @@ class Bulk:
                 if change.external_id is None:
                     creates.append((change, payloads.creation(change, users, self.pusher.config)))
                     continue
-                await self.pusher.hide(change)
-                updates.append((change, payloads.update(change, users, self.pusher.config)))
+                if calls >= SINGLE_CALLS:
+                    raise Retry("more single calls than fit into one push; the rest follows", code="portioned")
+                calls += await self.pusher.prepare(change)
+                updates.append((change, self.pusher.payload(change, users)))
             except GatewayError as error:
                 results[change.key] = failed(change.key, error)
-        # an empty update is a look at the ticket, which no job does
-        alone = [one for one in updates if not one[1]]
-        updates = [one for one in updates if one[1]]
-        for change, ticket in alone:
+        for change, ticket in [one for one in updates if not one[1]]:
+            # nothing left to write: a look at the ticket, which no job does
             results[change.key] = await self._single(change, ticket)
+        updates = [one for one in updates if one[1]]
         for group in (creates, updates):
             if len(group) > 1:
                 results.update(await self._job(group))
@@ -162,8 +166,15 @@ class Bulk:
                 refused[one.key] = (note, *outcome)
         touched = [note.ticket for note in mended.values()] + [note.ticket for note, _, _ in refused.values()]
         tickets = await self._tickets(number for number in touched if number is not None)
-        for key, note in mended.items():
-            results[key] = await self._mend(key, note, tickets, results[key])
+        calls = 0
+        for one in pending:
+            if one.key not in mended:
+                continue
+            if calls >= SINGLE_CALLS:
+                results[one.key] = one.model_copy(update={"after": ASK_AGAIN})
+                continue
+            results[one.key], mend = await self._mend(one.key, mended[one.key], tickets, results[one.key])
+            calls += 2 * mend
         for key, (note, code, details) in refused.items():
             results[key] = await self._explain(key, note, code, details, tickets)
         return [results[one.key] for one in pending]
@@ -184,14 +195,15 @@ class Bulk:
             found.update({one["id"]: one for one in objects(document, "tickets") if isinstance(one.get("id"), int)})
         return found
 
-    async def _mend(self, key: str, note: Note, tickets: Mapping[int, dict[str, Any]], done: PushResult) -> PushResult:
+    async def _mend(
+        self, key: str, note: Note, tickets: Mapping[int, dict[str, Any]], done: PushResult
+    ) -> tuple[PushResult, bool]:
         if note.ticket is None or note.ticket not in tickets:
-            return done
+            return done, False
         try:
-            await self.pusher.mend_tags(note.ticket, tickets[note.ticket], note.add, note.remove)
+            return done, await self.pusher.mend_tags(note.ticket, tickets[note.ticket], note.add, note.remove)
         except GatewayError as error:
-            return failed(key, error)
-        return done
+            return failed(key, error), True
 
     async def _explain(
         self, key: str, note: Note, code: str, details: str, tickets: Mapping[int, dict[str, Any]]
@@ -210,7 +222,7 @@ class Bulk:
                 return failed(key, why)
         if code in _REFUSED:
             return failed(key, Rejected(reason, code=code))
-        return failed(key, Retry(reason, code=code or "job_item_failed", after=timedelta(seconds=5)))
+        return failed(key, Retry(reason, code=code or "job_item_failed"))
 
 
 def _outcome(note: Note, job: Mapping[str, Any] | None) -> int | GatewayError | tuple[str, str] | None:

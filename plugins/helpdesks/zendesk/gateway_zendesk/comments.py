@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway_schemas.interaction import Attachment, Ignored, Visibility
+from gateway_schemas.interaction import Attachment, Ignored, Unreadable, Visibility
 from gateway_schemas.ticket import Agent, AgentNote, AgentReply
 from gateway_zendesk.config import ZendeskConfig
 from gateway_zendesk.words import moment, origin_of
@@ -28,7 +28,7 @@ Audit = Mapping[str, Any]
 
 def comments_of(
     ticket: Mapping[str, Any], audits: Sequence[Audit], people: Mapping[Any, Mapping[str, Any]], config: ZendeskConfig
-) -> Iterator[AgentReply | AgentNote | Ignored]:
+) -> Iterator[AgentReply | AgentNote | Ignored | Unreadable]:
     """Every comment of the audits, oldest first; the gateway's own and the customers' come as Ignored."""
     history = _History(ticket, audits, config)
     for audit in audits:
@@ -60,10 +60,10 @@ def _comment(
     people: Mapping[Any, Mapping[str, Any]],
     history: _History,
     leg: Visibility | None,
-) -> AgentReply | AgentNote | Ignored:
+) -> AgentReply | AgentNote | Ignored | Unreadable:
     number, at = str(event.get("id", "")), moment(event.get("created_at")) or moment(audit.get("created_at"))
     if not number.isdigit() or at is None:
-        return Ignored(reason=f"ticket {ticket['id']}: a comment without id or time")
+        return Unreadable(reason=f"ticket {ticket['id']}: a comment in its audits has no id or no time")
     if mark_of(audit) is not None:
         return Ignored(reason=f"comment {number}: written by the gateway")
     author_id = event.get("author_id", audit.get("author_id"))

@@ -37,7 +37,7 @@ class ZendeskConfig(BaseModel):
     """The category for the trigger, where the account sorts its triggers and the first category will not do."""
     tag: str = Field(default="gateway", pattern=r"^[^\s,]+$")
     """The tag that every ticket of this connection carries; trigger and poll go by it."""
-    key_prefix: str = ""
+    key_prefix: str = "gateway:"
     """Beginning of our tickets' external ids: tickets that lost the tag are still known by it. Empty: by tag only."""
     fields: dict[str, int] = Field(default_factory=dict)
     """Our field names (`gw_state`, `gw_last_url`, `gw_next_due`, `gw_sla`, `leg`, `source`, `rating`, …) to the ids of

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from gateway_schemas.errors import GatewayError, Gone, Rejected, Retry, Unknown
 from gateway_schemas.http import json_object
 from gateway_schemas.plugin import StateStore
 from gateway_schemas.ticket import Requester
-from gateway_zendesk.api import Api, objects, status_of
+from gateway_zendesk.api import JOBS, Api, objects, status_of
 
 STATE_BYTES = 60_000
 """What the cache may take of the state document's 64 KiB."""
 MEMORY = 20_000
-NEW_PER_PUSH = 20
-"""New users one push makes: Zendesk takes one a second, and a push should not last for minutes."""
+WAITS_PER_PUSH = 4
+"""Zendesk takes one new user a second, and the host does not wait long for a push: so many seconds are waited for."""
+LONGEST_WAIT = timedelta(seconds=2)
+TOGETHER = 10
+"""From this many new users the bulk call is tried, where Zendesk has enabled it for the account."""
+PENDING = timedelta(seconds=2)
 _LOOKUP, _LOOKUP_LENGTH = 100, 1500
 
 
@@ -29,6 +34,9 @@ class Customers:
         self.state = state
         self._ids: dict[str, int] = {}
         self._loaded = False
+        self._one_by_one = False
+        self._job: str | None = None
+        self._asked: set[str] = set()
 
     async def ids(self, people: Iterable[Requester]) -> dict[str, int]:
         """The user id of each; raises what stood in the way of the first that has none."""
@@ -48,15 +56,8 @@ class Customers:
                 theirs = await self._look_up(missing)
             except GatewayError as error:
                 return self._known(wanted), dict.fromkeys(missing, error)
-            for made, (name, person) in enumerate(one for one in missing.items() if one[0] not in self._ids):
-                if made >= NEW_PER_PUSH:
-                    reason = "more new customers than Zendesk takes at once; the rest follow"
-                    errors[name] = Retry(reason, code="users_pending")
-                    continue
-                try:
-                    self._ids[name] = await self._create(person, theirs.get(name.lower()))
-                except GatewayError as error:
-                    errors[name] = error
+            new = [person for name, person in missing.items() if name not in self._ids]
+            errors = await self._make(new, theirs)
             await self._save()
         return self._known(wanted), errors
 
@@ -97,17 +98,71 @@ class Customers:
         except Gone:
             return []
 
+    async def _make(self, new: Sequence[Requester], theirs: Mapping[str, str]) -> dict[str, GatewayError]:
+        """Make users: many by a job, to be found the next time; else one by one, as fast as Zendesk takes them."""
+        errors: dict[str, GatewayError] = {}
+        reason = "new customers are being made at Zendesk; their tickets follow"
+        pending = Retry(reason, code="users_pending", after=PENDING)
+        fresh = [one for one in new if one.external_id not in self._asked and one.external_id.lower() not in theirs]
+        if await self._job_runs() or (len(fresh) >= TOGETHER and await self._make_together(fresh)):
+            errors = {one.external_id: pending for one in new if one.external_id in self._asked}
+        waits = 0
+        for person in new:
+            name = person.external_id
+            while name not in errors and name not in self._ids:
+                try:
+                    self._ids[name] = await self._create(person, theirs.get(name.lower()))
+                except Retry as error:
+                    if error.after is None or error.after > LONGEST_WAIT:
+                        errors[name] = error
+                    elif waits == WAITS_PER_PUSH:
+                        errors[name] = pending
+                    else:
+                        waits += 1
+                        await self.api.time.sleep(error.after.total_seconds())
+                except GatewayError as error:
+                    errors[name] = error
+        return errors
+
+    async def _make_together(self, people: Sequence[Requester]) -> bool:
+        """`create_or_update_many` as a job; False where it is not enabled. Who is missing after it is made alone."""
+        if self._one_by_one:
+            return False
+        part = people[:_LOOKUP]
+        users = [_user(person, person.external_id) for person in part]
+        try:
+            document = json_object(
+                await self.api.send("POST", "users/create_or_update_many", bucket=JOBS, json={"users": users})
+            )
+        except Rejected:
+            self._one_by_one = True
+            return False
+        except GatewayError:
+            return False
+        status = document.get("job_status")
+        self._job = str(status.get("id")) if isinstance(status, dict) and status.get("id") else None
+        self._asked = {person.external_id for person in part}
+        return True
+
+    async def _job_runs(self) -> bool:
+        if self._job is None:
+            return False
+        try:
+            status = (await self.api.get(f"job_statuses/{self._job}")).get("job_status")
+        except GatewayError:
+            status = None
+        if isinstance(status, dict) and status.get("status") in ("queued", "working"):
+            return True
+        self._job = None
+        return False
+
     async def _create(self, person: Requester, taken: str | None) -> int:
         """`create_or_update` is safe to repeat: the external id finds the user that an earlier try made."""
         external_id = person.external_id
         if taken is not None:
             # Zendesk compares without regard to case; another customer has these letters, and they stay two people
             external_id = f"{external_id}~{hashlib.sha256(external_id.encode()).hexdigest()[:8]}"
-        user: dict[str, Any] = {
-            "name": person.name.strip() or person.handle or person.external_id,
-            "external_id": external_id,
-            "skip_verify_email": True,
-        }
+        user = _user(person, external_id)
         if person.provider == "x" and person.handle:
             identity = {"type": "twitter", "value": person.handle.lstrip("@")}
             try:
@@ -149,6 +204,12 @@ class Customers:
             kept.append((name, number))
         document = await self.state.load()
         await self.state.save({**document, "users": dict(reversed(kept))})
+
+
+def _user(person: Requester, external_id: str) -> dict[str, Any]:
+    """A customer without an e-mail address: nothing is sent to them, neither a welcome nor a survey."""
+    name = person.name.strip() or person.handle or person.external_id
+    return {"name": name, "external_id": external_id, "skip_verify_email": True}
 
 
 def _chunks(names: Iterable[str]) -> Iterator[list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway_schemas.errors import Malformed
 from gateway_schemas.helpdesk import HelpdeskNews
-from gateway_schemas.interaction import Ignored, Wanted
+from gateway_schemas.interaction import Ignored, Unreadable, Wanted
 from gateway_schemas.text import parse_object
 from gateway_schemas.ticket import TicketChanged
 from gateway_schemas.webhook import RawDelivery
@@ -140,7 +140,7 @@ def _export(document: Mapping[str, Any], config: ZendeskConfig) -> list[Helpdesk
     news: list[HelpdeskNews] = []
     for ticket in _list(document, "tickets"):
         if not isinstance(ticket, dict) or not str(ticket.get("id", "")).isdigit():
-            news.append(Ignored(reason="an entry of the export without a ticket id"))
+            news.append(Unreadable(reason="tickets: an entry of the export has no id"))
             continue
         number, at = str(ticket["id"]), moment(ticket.get("updated_at"))
         if not ours(ticket, config):

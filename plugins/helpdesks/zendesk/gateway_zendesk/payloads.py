@@ -76,8 +76,10 @@ def creation(change: TicketChange, users: Mapping[str, int], config: ZendeskConf
     return ticket
 
 
-def update(change: TicketChange, users: Mapping[str, int], config: ZendeskConfig) -> dict[str, Any]:
-    """The `ticket` of an update; empty when the change asks for nothing that an update can do.
+def update(
+    change: TicketChange, users: Mapping[str, int], config: ZendeskConfig, *, tags: bool = True
+) -> dict[str, Any]:
+    """The `ticket` of an update; empty when the change asks for nothing that an update can do. `tags` puts them in.
 
     No `safe_update`: it needs the `updated_stamp` of the ticket as last read, which a coalesced push has not got, and
     nothing is replaced here that an agent could have changed meanwhile (tags are added and removed, not set).
@@ -87,9 +89,9 @@ def update(change: TicketChange, users: Mapping[str, int], config: ZendeskConfig
     ticket = _common(change, users, config, creating=False)
     if change.subject:
         ticket["subject"] = change.subject
-    if change.add_tags:
+    if change.add_tags and tags:
         ticket["additional_tags"] = merged_tags((), change.add_tags, ())
-    if change.remove_tags:
+    if change.remove_tags and tags:
         ticket["remove_tags"] = merged_tags((), change.remove_tags, ())
     return ticket
 

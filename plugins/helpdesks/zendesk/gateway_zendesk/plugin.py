@@ -54,7 +54,7 @@ class ZendeskHelpdesk(Helpdesk[ZendeskConfig]):
         Budget(JOBS, 30, _MINUTE),
     )
     """Documented for the Growth and Professional plans. What answers say of the account's own limits corrects them."""
-    capabilities: ClassVar[HelpdeskCapabilities] = HelpdeskCapabilities(
+    capabilities = HelpdeskCapabilities(
         webhook=True,
         poll=True,
         streams=(STREAM,),
@@ -129,8 +129,8 @@ class ZendeskHelpdesk(Helpdesk[ZendeskConfig]):
         return await Checker(Installer(self._api, self.setup.door)).run()
 
     def limits_of(self, response: httpx2.Response, bucket: str) -> list[LimitReading]:
-        """`X-Rate-Limit`, `ratelimit-*` and `zendesk-ratelimit-<bucket>`, each cut to the configured share."""
-        return readings(response.headers, self.setup.time.now(), self.config.share)
+        """`X-Rate-Limit`, `ratelimit-*` and `zendesk-ratelimit-<bucket>`."""
+        return readings(response.headers, self.setup.time.now())
 
     @classmethod
     def account_of(cls, config: ZendeskConfig) -> str | None:
@@ -144,7 +144,7 @@ class ZendeskHelpdesk(Helpdesk[ZendeskConfig]):
 
     @classmethod
     def allowance_of(cls, config: ZendeskConfig, app: BaseModel | None = None) -> Allowance:
-        """The configured share of the account's limits."""
+        """The rest of the account's limit is for its other integrations."""
         return Allowance(share=config.share)
 
 

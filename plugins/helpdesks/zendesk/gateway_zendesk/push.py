@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from gateway_schemas.errors import Closed, GatewayError, Gone, Moved, Reauthorise, Rejected, Retry, Unknown
@@ -14,6 +15,8 @@ from gateway_zendesk.customers import Customers
 from gateway_zendesk.normalise import merged_into
 from gateway_zendesk.words import moment
 
+_SHORT = timedelta(seconds=5)
+
 
 class Pusher:
     """Single calls for single changes."""
@@ -22,14 +25,20 @@ class Pusher:
         self.api = api
         self.customers = customers
         self.config = api.config
+        self.tags_apart = False
+        """Whether this account was seen to ignore `additional_tags` outside `update_many?ids=`."""
 
     async def one(self, change: TicketChange) -> Done:
         """Apply one change. Raises the errors of the contract: Closed, Moved and Gone for what people did meanwhile."""
         users = await self.customers.ids(payloads.people_in(change))
         if change.external_id is None:
             return await self.create(change, payloads.creation(change, users, self.config))
-        await self.hide(change)
-        return await self.update(change, payloads.update(change, users, self.config))
+        await self.prepare(change)
+        return await self.update(change, self.payload(change, users))
+
+    def payload(self, change: TicketChange, users: Mapping[str, int]) -> dict[str, Any]:
+        """The body of an update, after `prepare`."""
+        return payloads.update(change, users, self.config, tags=not self.tags_apart)
 
     async def create(self, change: TicketChange, ticket: dict[str, Any]) -> Done:
         """`POST /tickets`: the same key within two hours gives the ticket that the first try made."""
@@ -66,12 +75,22 @@ class Pusher:
             raise
         document = json_object(response, effect=True)
         done = self._done(change, document)
-        await self.mend_tags(number, document["ticket"], change.add_tags, change.remove_tags)
+        await self.mend_tags(
+            number, document["ticket"], change.add_tags, change.remove_tags, repeatable=not change.comments
+        )
         return done
 
-    async def hide(self, change: TicketChange) -> None:
-        """Make the named comments private. It may be repeated; a comment that is not there shows nothing in public."""
-        number = number_of(change)
+    async def prepare(self, change: TicketChange) -> int:
+        """Called before an update: what needs calls of its own and may be repeated. Returns how many it took.
+
+        Public comments are made private; one that is not there shows nothing in public. Tags are written here where the
+        update itself would not take them.
+        """
+        number, calls = number_of(change), len(change.make_private)
+        if self.tags_apart:
+            calls += await self._write_tags(
+                number, payloads.merged_tags((), change.add_tags, ()), payloads.merged_tags((), change.remove_tags, ())
+            )
         for comment in change.make_private:
             if not comment.isdigit():
                 raise Rejected(f"{comment} is not a comment's id", code="bad_id", field="make_private")
@@ -88,32 +107,51 @@ class Pusher:
             except Rejected as error:
                 await self._refused(change, error)
                 raise
+        return calls
 
     async def mend_tags(
-        self, ticket: int, stored: Mapping[str, Any], added: Iterable[str], removed: Iterable[str]
-    ) -> None:
-        """Called with what an update left: write the tags by their own endpoints where the update did not take them.
+        self,
+        ticket: int,
+        stored: Mapping[str, Any],
+        added: Iterable[str],
+        removed: Iterable[str],
+        *,
+        repeatable: bool = False,
+    ) -> bool:
+        """Called with what an update left: write the tags that it did not take. Returns whether there were any.
 
-        `additional_tags` is documented for bulk updates only. The change itself is done by now, so what goes wrong here
-        is Unknown, never Retry: a repeated change would write its comment a second time.
+        `additional_tags` is documented for `update_many?ids=` only. Unless the update is `repeatable`, for it had no
+        comment, what goes wrong here is Unknown and not Retry: a repeat would write the comment a second time. Once an
+        account was seen to ignore the words, tags are written before the update, where a failure costs nothing.
         """
         tags = stored.get("tags")
         have = set(tags) if isinstance(tags, list) else set()
         gone = payloads.merged_tags((), removed, ())
         missing = [tag for tag in payloads.merged_tags((), added, gone) if tag not in have]
         left = [tag for tag in gone if tag in have]
+        if not missing and not left:
+            return False
+        self.tags_apart = True
         try:
-            for method, wrong in (("PUT", missing), ("DELETE", left)):
-                if wrong:
-                    await self.api.send(
-                        method,
-                        f"tickets/{ticket}/tags",
-                        bucket="tickets-update",
-                        scope=str(ticket),
-                        json={"tags": wrong},
-                    )
+            await self._write_tags(ticket, missing, left)
         except GatewayError as error:
+            if repeatable:
+                raise
             raise Unknown(f"the update was made, its tags were not: {error.reason}", code="tags_unwritten") from error
+        return True
+
+    async def _write_tags(self, ticket: int, add: Sequence[str], remove: Sequence[str]) -> int:
+        """By the endpoints for tags, which add and remove without replacing. Returns how many calls it took."""
+        calls = [(method, tags) for method, tags in (("PUT", add), ("DELETE", remove)) if tags]
+        for method, tags in calls:
+            await self.api.send(
+                method,
+                f"tickets/{ticket}/tags",
+                bucket="tickets-update",
+                scope=str(ticket),
+                json={"tags": list(tags)},
+            )
+        return len(calls)
 
     async def why_closed(self, ticket: Mapping[str, Any]) -> Closed | Moved | None:
         """What a ticket's state means for changes to it: merged, closed, or None when it takes changes."""
@@ -172,7 +210,9 @@ def failed(key: str, error: GatewayError) -> Failed:
     """The error of one change in a batch."""
     after, target = None, None
     if isinstance(error, Retry):
-        name, after = "retry", error.after
+        # a wait without the bucket it is for would be taken for the whole connection's: one ticket's ten minutes may
+        # not hold everything back, and the budgets keep the bucket itself back
+        name, after = "retry", error.after if error.bucket is None or (error.after or _SHORT) <= _SHORT else None
     elif isinstance(error, Moved):
         name, target = "moved", error.to
     elif isinstance(error, Reauthorise):

@@ -58,6 +58,8 @@ class ZendeskTwin(Twin):
         """Whether `additional_tags` and `remove_tags` work outside `update_many?ids=`."""
         self.sideload_comment_authors = True
         """Whether `include=users` on audits brings the authors of comments beside those of audits."""
+        self.bulk_users = False
+        """Whether `users/create_or_update_many` is enabled for the account; else it answers 403."""
         self.replayed = 0
         """How many creates were answered from the memory of idempotency keys."""
         self.api_user = self.desk.people.add("Gateway", "admin", email=email)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from gateway_zendesk.twin_http import Answer, Call, page, route
+from gateway_zendesk.twin_jobs import create_work
 from gateway_zendesk.twin_model import ApiError, User, invalid, not_found
 
 if TYPE_CHECKING:
@@ -70,8 +71,17 @@ class AdminEndpoints:
         return Answer({"user": user.json(self.twin.url)}, 201 if created else 200, headers)
 
     def create_or_update_many(self, call: Call) -> Answer:
-        # the bulk form has to be enabled by Zendesk for the account
-        raise ApiError(403, {"error": {"title": "Forbidden", "message": "You do not have access to this page."}})
+        """As a job, where Zendesk has enabled it for the account."""
+        if not self.twin.bulk_users:
+            raise ApiError(403, {"error": {"title": "Forbidden", "message": "You do not have access to this page."}})
+        people = self.twin.desk.people
+        items = [one for one in call.body.get("users") or [] if isinstance(one, dict)]
+        job = self.twin.jobs.start(
+            "Bulk Create or Update User",
+            items,
+            create_work(lambda item, _: people.create_or_update(item)[0].id, call.user),
+        )
+        return Answer({"job_status": job.json(self.twin.url)}, 200, self.twin.jobs.headers())
 
     def show_users(self, call: Call) -> Answer:
         people = self.twin.desk.people

@@ -13,10 +13,12 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_schemas.interaction import Wanted
-from gateway_schemas.plugin import Setup
+from gateway_schemas.plugin import InstallReport, Setup
 from gateway_schemas.testing.twin import Fault
 from gateway_schemas.ticket import (
     Done,
@@ -28,7 +30,7 @@ from gateway_schemas.ticket import (
     Requester,
     TicketChange,
 )
-from gateway_schemas.webhook import RawDelivery, RawPage
+from gateway_schemas.webhook import RawDelivery, RawPage, WebhookRequest
 from gateway_zendesk.config import ZendeskConfig
 from gateway_zendesk.plugin import ZendeskHelpdesk
 from gateway_zendesk.twin import ZendeskTwin
@@ -76,6 +78,7 @@ class Desk:
     state: Memory = field(default_factory=Memory)
     settings: dict[str, Any] = field(default_factory=dict)
     door: str = "http://127.0.0.1:9/hooks/zendesk"
+    inbox: list[WebhookRequest] = field(default_factory=list)
 
     def config(self) -> ZendeskConfig:
         known = {"base_url": self.twin.url, "email": self.twin.email, "api_token": self.twin.token}
@@ -126,6 +129,25 @@ class Desk:
         assert isinstance(done, Done)
         return int(done.external_id)
 
+    async def hooks(self) -> list[Any]:
+        """What came in through the door since last time, verified and normalised."""
+        await self.twin.settle()
+        received, self.inbox[:] = list(self.inbox), []
+        plugin = self.plugin
+        news: list[Any] = []
+        for request in received:
+            plugin.verify(request)
+            news += plugin.normalise(
+                RawDelivery("w1", "webhook", request.body, request.received_at, headers=request.headers)
+            )
+        return news
+
+    async def installed(self) -> InstallReport:
+        """Install, and keep in the config what it found, as the host does."""
+        report = await self.plugin.install(dry_run=False)
+        self.settings = {**self.settings, **report.config}
+        return report
+
     async def find(self, change: TicketChange) -> FoundTicket:
         """Look for a change after an unknown outcome."""
         return await self.plugin.find(PushIntent(change=change, started_at=self.time.now()))
@@ -150,9 +172,29 @@ class Stage:
     def __init__(self) -> None:
         self.playing: ASGIApp | None = None
 
+        self.desk: Desk | None = None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self.playing is not None
-        await self.playing(scope, receive, send)
+        if scope["path"] == "/hooks/zendesk":
+            await self.door(Request(scope, receive), send)
+        else:
+            await self.playing(scope, receive, send)
+
+    async def door(self, request: Request, send: Send) -> None:
+        """The host's door: it keeps what comes, byte for byte."""
+        assert self.desk is not None
+        self.desk.inbox.append(
+            WebhookRequest(
+                method=request.method,
+                path=request.url.path,
+                query=request.scope["query_string"],
+                headers=request.headers.raw,
+                body=await request.body(),
+                received_at=self.desk.time.now(),
+            )
+        )
+        await Response()(request.scope, request.receive, send)
 
 
 class QuietServer(uvicorn.Server):
@@ -185,7 +227,8 @@ async def desk(stage: tuple[Stage, str, httpx2.AsyncClient]) -> AsyncIterator[De
     twin = ZendeskTwin(time=time)
     twin.limits.off()
     stage[0].playing, twin.url = twin.app, stage[1]
-    yield Desk(twin, stage[2], time)
+    stage[0].desk = Desk(twin, stage[2], time, door=f"{stage[1]}/hooks/zendesk")
+    yield stage[0].desk
     twin.jobs.release()
     await twin.settle()
     if twin._client is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -240,8 +241,7 @@ async def test_a_webhook_after_rotation_and_after_its_time(desk: Any) -> None:
     desk.twin.agent_comment(ticket, "Ada", "too late")
     await desk.twin.settle()
     (request,) = desk.inbox
-    late = type(request)(**{**{name: getattr(request, name) for name in request.__slots__}})
-    object.__setattr__(late, "received_at", request.received_at + timedelta(minutes=5, seconds=2))
+    late = replace(request, received_at=request.received_at + timedelta(minutes=5, seconds=2))
     with pytest.raises(Unverified):
         desk.plugin.verify(late)
     desk.inbox.clear()

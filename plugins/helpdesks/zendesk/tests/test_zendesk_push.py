@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -85,6 +86,33 @@ async def test_tags_that_fail_after_the_comment_never_repeat_the_comment(desk: A
     assert caught.value.code == "tags_unwritten"
     found = await desk.find(asked)
     assert set(found.comments) == {"k2-c"}
+
+
+async def test_tags_that_fail_without_a_comment_are_tried_again(desk: Any) -> None:
+    ticket = await desk.created()
+    desk.twin.tag_words_everywhere = False
+    desk.twin.faults.append(desk.fault("status_before", path="/tags$", status=500))
+    asked = desk.change("k2", (), external_id=str(ticket), subject=None, status="open", add_tags=("gw_held",))
+    with pytest.raises(Retry):
+        await desk.push(asked)
+    await desk.push(asked)
+    assert "gw_held" in desk.twin.tickets[ticket].tags
+
+
+async def test_an_account_that_ignored_tags_once_gets_them_first(desk: Any) -> None:
+    """From then on a failure with the tags comes before the comment, and may be repeated."""
+    ticket = await desk.created()
+    desk.twin.tag_words_everywhere = False
+    plugin = desk.plugin
+    await plugin.push([desk.change("k2", external_id=str(ticket), subject=None, add_tags=("one",))])
+    desk.twin.faults.append(desk.fault("status_before", path="/tags$", status=500))
+    asked = desk.change("k3", external_id=str(ticket), subject=None, add_tags=("two",), remove_tags=("one",))
+    with pytest.raises(Retry):
+        await plugin.push([asked])
+    assert len(desk.twin.tickets[ticket].comments) == 2
+    await plugin.push([asked])
+    assert desk.twin.tickets[ticket].tags == ["gateway", "two"]
+    assert len(desk.twin.tickets[ticket].comments) == 3
 
 
 async def test_fields_go_where_the_config_maps_them(desk: Any) -> None:
@@ -311,8 +339,6 @@ async def test_the_state_document_stays_small(desk: Any) -> None:
     for number in range(2000):
         plugin._pusher.customers._ids[f"fake:{number:0>60}"] = number
     await plugin.push([desk.change()])
-    import json
-
     assert len(json.dumps(desk.state.document)) < 64 * 1024
     assert "fake:alice" in desk.state.document["users"]
 

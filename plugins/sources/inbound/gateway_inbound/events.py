@@ -25,6 +25,7 @@ from gateway_schemas.interaction import (
     Interaction,
     Normalised,
     SendStatus,
+    Unreadable,
     content_revision,
 )
 from gateway_schemas.text import parse_object
@@ -49,21 +50,21 @@ _IDS = frozenset({"external_id", "revision", "root", "in_reply_to", "quotes", "r
 _TIME = TypeAdapter(AwareDatetime)
 
 
-class Unreadable(Exception):
+class Complaint(Exception):
     """One event cannot be read; the message is for the people of the sending system."""
 
 
 def read(body: bytes, config: InboundConfig) -> list[Normalised]:
     """Called with the body of a verified webhook: what it says.
 
-    A batch never fails as a whole while one of its events can be read: each of the others becomes `Ignored` with its
-    complaint, which the host keeps with the delivery. Raises Malformed when nothing can be read.
+    A batch never fails as a whole while one of its events can be read: each of the others becomes `Unreadable` with its
+    complaint, and the host keeps the delivery as failed and replayable. Raises Malformed when nothing can be read.
     """
     document = parse_object(body)
     if document.get("type") != "batch":
         try:
             return [_event(document, "", config)]
-        except Unreadable as complaint:
+        except Complaint as complaint:
             raise Malformed(str(complaint)) from None
     events = document.get("data")
     if not isinstance(events, list):
@@ -73,9 +74,9 @@ def read(body: bytes, config: InboundConfig) -> list[Normalised]:
     for index, event in enumerate(events):
         try:
             found.append(_event(event, f"data[{index}].", config))
-        except Unreadable as complaint:
+        except Complaint as complaint:
             complaints.append(str(complaint))
-            found.append(Ignored(reason=f"cannot be read: {complaint}"))
+            found.append(Unreadable(reason=str(complaint)))
     if complaints and len(complaints) == len(events):
         raise Malformed("; ".join(complaints[:3]) + _more(len(complaints) - 3, "event"))
     return found or [Ignored(reason="a batch without events")]
@@ -83,24 +84,24 @@ def read(body: bytes, config: InboundConfig) -> list[Normalised]:
 
 def _event(event: Any, path: str, config: InboundConfig) -> Normalised:
     if not isinstance(event, dict):
-        raise Unreadable(f"{path.rstrip('.')}: expected an object with `type`, `timestamp` and `data`")
+        raise Complaint(f"{path.rstrip('.')}: expected an object with `type`, `timestamp` and `data`")
     kind = event.get("type")
     if not isinstance(kind, str):
-        raise Unreadable(f"{path}type: required; one of {', '.join(TYPES)}")
+        raise Complaint(f"{path}type: required; one of {', '.join(TYPES)}")
     if kind == "batch":
-        raise Unreadable(f"{path}type: a batch may not hold another batch")
+        raise Complaint(f"{path}type: a batch may not hold another batch")
     if kind not in TYPES:
         return Ignored(reason=f"{path}type: {kind[:80]!r} is none of {', '.join(TYPES)}")
     data = event.get("data")
     if not isinstance(data, dict):
-        raise Unreadable(f"{path}data: required; an object that holds what the event is about")
+        raise Complaint(f"{path}data: required; an object that holds what the event is about")
     path += "data"
     _check(data, path)
     data = dict(data)
     at = _timestamp(event.get("timestamp"), path.removesuffix("data") + "timestamp")
     account = data.pop("account", None)
     if account is not None and account != config.account:
-        raise Unreadable(
+        raise Complaint(
             f"{path}.account: this door belongs to the account {config.account!r}; leave the field out, "
             "or make a connection for the other account"
         )
@@ -126,7 +127,7 @@ def _interaction(
         data.setdefault("edited_at", at)
     data.setdefault("visibility", "private" if data.get("kind") == "direct_message" else "public")
     if data.get("kind") == "direct_message" and data["visibility"] == "public":
-        raise Unreadable(f"{path}.visibility: a direct_message is `private`; leave the field out")
+        raise Complaint(f"{path}.visibility: a direct_message is `private`; leave the field out")
     author = data.get("author")
     author_id = author.get("external_id") if isinstance(author, dict) else None
     if author_id in config.own_authors:
@@ -184,7 +185,7 @@ def _timestamp(value: Any, path: str) -> datetime | None:
     try:
         return _TIME.validate_python(value)
     except ValidationError:
-        raise Unreadable(f"{path}: expected {TIME}") from None
+        raise Complaint(f"{path}: expected {TIME}") from None
 
 
 def _validate(model: type[M], data: dict[str, Any], path: str) -> M:
@@ -193,7 +194,7 @@ def _validate(model: type[M], data: dict[str, Any], path: str) -> M:
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_input=False, include_context=True)
         described = [_describe(error, model, path) for error in errors[:5]]
-        raise Unreadable("; ".join(described) + _more(len(errors) - 5, "field")) from None
+        raise Complaint("; ".join(described) + _more(len(errors) - 5, "field")) from None
 
 
 def _describe(error: ErrorDetails, model: type[Model], path: str) -> str:
@@ -227,21 +228,21 @@ def _check(value: Any, path: str, depth: int = 0) -> None:
     id the U+FFFD that this leaves would name another thing.
     """
     if depth > DEPTH:
-        raise Unreadable(f"{path[:200]}: nested too deeply; at most {DEPTH} levels")
+        raise Complaint(f"{path[:200]}: nested too deeply; at most {DEPTH} levels")
     match value:
         case bool():
             return
         case int() if not -(2**63) <= value < 2**63:
-            raise Unreadable(f"{path[:200]}: the number does not fit into 64 bits; write it as a string")
+            raise Complaint(f"{path[:200]}: the number does not fit into 64 bits; write it as a string")
         case float() if not math.isfinite(value):
-            raise Unreadable(f"{path[:200]}: not a finite number")
+            raise Complaint(f"{path[:200]}: not a finite number")
         case list():
             for index, item in enumerate(value):
                 _check(item, f"{path}[{index}]", depth + 1)
         case dict():
             for key, item in value.items():
                 if key in _IDS and isinstance(item, str) and "\ufffd" in item:
-                    raise Unreadable(f"{path[:200]}.{key}: an id may not hold NUL, half an emoji or U+FFFD")
+                    raise Complaint(f"{path[:200]}.{key}: an id may not hold NUL, half an emoji or U+FFFD")
                 _check(item, f"{path}.{key}", depth + 1)
 
 

@@ -33,7 +33,7 @@ class InboundSource(Source[InboundConfig]):
     name = "inbound"
     title = "Any system, by webhook"
     Config = InboundConfig
-    capabilities: ClassVar[SourceCapabilities] = SourceCapabilities(
+    capabilities = SourceCapabilities(
         kinds=frozenset({"post", "comment", "review", "direct_message"}),
         identity="account",
         webhook=True,
@@ -46,7 +46,7 @@ class InboundSource(Source[InboundConfig]):
     def __init__(self, setup: Setup[InboundConfig]) -> None:
         super().__init__(setup)
         if setup.config is not None:
-            self.capabilities = self.capabilities_of(setup.config)  # type: ignore[misc]  # narrower than the class's
+            self.capabilities = self.capabilities_of(setup.config)  # narrower than the class's
 
     @classmethod
     def capabilities_of(cls, config: InboundConfig) -> SourceCapabilities:
@@ -88,7 +88,7 @@ class InboundSource(Source[InboundConfig]):
     def normalise(self, delivery: RawDelivery) -> Sequence[Normalised]:
         """One event, or the events of a batch in their order.
 
-        An event of a batch that cannot be read becomes `Ignored` with the field and the mend, beside the others. Raises
+        An event of a batch that cannot be read becomes `Unreadable` with the field and the mend, beside the others. Raises
         Malformed when no event can be read; the sender has had its 2xx, so the reason is for the deliveries' list.
         """
         return read(delivery.body, self.config)

@@ -17,7 +17,7 @@ from gateway_inbound.config import InboundConfig
 from gateway_inbound.events import read as read_body
 from gateway_inbound.source import InboundSource
 from gateway_schemas.errors import Malformed
-from gateway_schemas.interaction import Deletion, Ignored, Interaction, Normalised, SendStatus
+from gateway_schemas.interaction import Deletion, Ignored, Interaction, Normalised, SendStatus, Unreadable
 from gateway_schemas.testing.fixtures import as_delivery, assert_golden, load_request
 from gateway_schemas.webhook import RawDelivery
 
@@ -134,6 +134,15 @@ def test_an_update_is_edited_at_its_events_time_and_keeps_when_it_was_published(
     assert "data.published_at: required" in complaint(source, event("interaction.updated"))
 
 
+def test_sending_the_same_state_again_is_no_new_revision(make_source: MakeSource) -> None:
+    source = make_source()
+    again = [
+        one(source, event("interaction.updated", published_at=STAMP, timestamp=f"2026-05-0{day}T12:30:00Z"))
+        for day in (5, 6)
+    ]
+    assert {item.revision for item in again} == {one(source, event()).revision}
+
+
 def test_a_deletion_needs_no_more_than_an_id(make_source: MakeSource) -> None:
     source = make_source()
     bare = {"type": "interaction.deleted", "timestamp": STAMP, "data": {"external_id": "c-1"}}
@@ -199,7 +208,8 @@ def test_a_complaint_is_complete_but_never_endless(make_source: MakeSource) -> N
         "data.kind",
         "data.author",
     ]
-    flood = complaint(source, event(**{f"field-{number}-{'x' * 5000}": 1 for number in range(100)}))
+    unknown: dict[str, Any] = {f"field-{number}-{'x' * 5000}": 1 for number in range(100)}
+    flood = complaint(source, event(**unknown))
     assert flood.endswith("; and 95 more fields")
     assert len(flood) < 3000
 
@@ -223,9 +233,9 @@ def test_promise_2_one_bad_event_does_not_take_its_batch_down(make_source: MakeS
     assert isinstance(first, Interaction)
     assert isinstance(last, Interaction)
     assert (first.external_id, last.external_id, last.text) == ("a", "b", "x\ufffdy \ufffd")
-    said = "cannot be read: data[1].data.author.external_id: required; the author's id at your system"
-    assert bad == Ignored(reason=said)
-    assert worse == Ignored(reason="cannot be read: data[2]: expected an object with `type`, `timestamp` and `data`")
+    said = "data[1].data.author.external_id: required; the author's id at your system"
+    assert bad == Unreadable(reason=said)
+    assert worse == Unreadable(reason="data[2]: expected an object with `type`, `timestamp` and `data`")
 
 
 def test_a_batch_of_which_nothing_can_be_read_fails_and_can_be_replayed(make_source: MakeSource) -> None:

@@ -298,13 +298,14 @@ async def test_what_the_twin_pushes_is_let_in_and_read(connected: MakeSource, tw
     received: list[RawDelivery] = []
     async with door(source, received) as twin.door:
         comment = {"external_id": "c-1", "kind": "comment", "author": {"external_id": "u-1"}, "text": "hello?"}
-        for step in (
+        steps: list[Callable[[], str]] = [
             lambda: twin.push(comment),
             lambda: twin.edit("c-1", text="hello?!"),
             lambda: twin.reply_status("reply-1", "removed", "spam"),
             lambda: twin.delete("c-1"),
             lambda: twin.batch([twin.event("interaction.created", comment), {"type": "nonsense"}]),
-        ):
+        ]
+        for step in steps:
             step()
             await asyncio.wait_for(twin.settle(), 5)
         sent = await source.send(rendered(source), "key-1")

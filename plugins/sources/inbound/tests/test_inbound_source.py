@@ -29,12 +29,23 @@ OTHER = base64.b64encode(b"another secret of another system").decode()
 REPLY = {"reply_url": "https://forum.example/replies", "reply_secret": "whsec_" + OTHER}
 
 
-def request(body: bytes = b"{}", *, key: bytes = KEY, method: str = "POST", **headers: str) -> WebhookRequest:
+def request(
+    body: bytes = b"{}",
+    *,
+    key: bytes = KEY,
+    method: str = "POST",
+    timestamp: str = str(int(AT.timestamp())),
+    message_id: str = "msg_1",
+    signature: str | None = None,
+) -> WebhookRequest:
     """A request signed by hand, as the specification reads, not with the code under test."""
-    seconds = headers.pop("timestamp", str(int(AT.timestamp())))
-    code = base64.b64encode(hmac.new(key, f"msg_1.{seconds}.".encode() + body, hashlib.sha256).digest()).decode()
-    signed = {"webhook-id": "msg_1", "webhook-timestamp": seconds, "webhook-signature": f"v1,{code}", **headers}
-    pairs = tuple((name.title().encode(), value.encode()) for name, value in signed.items() if value)
+    code = base64.b64encode(hmac.new(key, f"msg_1.{timestamp}.".encode() + body, hashlib.sha256).digest()).decode()
+    signed = {
+        "Webhook-Id": message_id,
+        "Webhook-Timestamp": timestamp,
+        "Webhook-Signature": f"v1,{code}" if signature is None else signature,
+    }
+    pairs = tuple((name.encode(), value.encode()) for name, value in signed.items() if value)
     return WebhookRequest(method=method, path="/hooks/1", query=b"", headers=pairs, body=body, received_at=AT)
 
 
@@ -86,9 +97,9 @@ def test_what_is_too_old_or_from_the_future_is_refused(seconds: int, make_source
     "wrong",
     [
         request(key=b"x" * 32),
-        request(**{"webhook-signature": ""}),
-        request(**{"webhook-id": "msg_2"}),
-        request(**{"webhook-signature": "v1,"}),
+        request(signature=""),
+        request(signature="v1,"),
+        request(message_id="msg_2"),
         request(timestamp="soon"),
         request(method="GET"),
         request(method="PUT"),

@@ -59,8 +59,7 @@ def _page(body: Any, delivery: RawDelivery) -> Iterator[Iterator[Normalised]]:
         for value in objects:
             yield _polled_message(account, value, includes)
         return
-    # what was fetched as an ancestor carries its own parent; asking on would walk and pay for whole conversations
-    thread = Thread(account, includes, ancestors=delivery.origin != "fetch")
+    thread = Thread(account, includes)
     for value in objects:
         yield _polled_post(thread, value, addressed=delivery.stream == "mentions")
     if not objects:
@@ -133,7 +132,7 @@ def _post(type: str, account: str, payload: Mapping[str, Any], includes: Include
     elif post.author_id is None:
         yield Wanted(ref=post.id, reason="thin", account=account)
     else:
-        yield from Thread(account, includes, ancestors=True).items(post, addressed=type in ADDRESSED)
+        yield from Thread(account, includes).items(post, addressed=type in ADDRESSED)
 
 
 def _deleted(account: str, payload: Mapping[str, Any]) -> Normalised:
@@ -174,7 +173,7 @@ def _account_activity(event: Mapping[str, Any]) -> Iterator[Normalised]:
         elif cut:
             yield Wanted(ref=post.id, reason="thin", account=account)
         else:
-            yield from Thread(account, Includes({"users": users}), ancestors=True).items(post)
+            yield from Thread(account, Includes({"users": users})).items(post)
     for old in event.get("tweet_delete_events") or ():
         known = True
         status = old.get("status") if isinstance(old, Mapping) else None

@@ -43,7 +43,7 @@ class XSource(Source[XConfig]):
     Config: ClassVar[type[BaseModel]] = XConfig
     AppConfig: ClassVar[type[BaseModel]] = XApp
     budgets: ClassVar[tuple[Budget, ...]] = BUDGETS
-    capabilities: ClassVar[SourceCapabilities] = SourceCapabilities(
+    capabilities = SourceCapabilities(
         kinds=frozenset({"post", "comment", "direct_message"}),
         identity="provider",
         webhook=True,

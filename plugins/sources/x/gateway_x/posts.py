@@ -71,10 +71,9 @@ def media_type(url: str | None) -> str | None:
 class Thread:
     """The posts of one delivery, seen from one of the brand's accounts."""
 
-    def __init__(self, account: str, includes: Includes, *, ancestors: bool) -> None:
+    def __init__(self, account: str, includes: Includes) -> None:
         self.account = account
         self.includes = includes
-        self.ancestors = ancestors
         self._done: set[str] = set()
         self._wanted: set[str] = set()
 
@@ -101,7 +100,7 @@ class Thread:
             yield self.interaction(post, addressed=addressed)
 
     def _asks(self, post: Post) -> bool:
-        return self.ancestors and post.in_reply_to_user_id != self.account
+        return post.in_reply_to_user_id != self.account
 
     def interaction(self, post: Post, *, addressed: bool = False) -> Interaction:
         """One post. Raises Malformed when it names no author."""

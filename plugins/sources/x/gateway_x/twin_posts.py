@@ -112,8 +112,9 @@ class PostEndpoints:
         reply = body.get("reply")
         if reply is not None and not isinstance(reply, dict):
             raise invalid("$.reply: object expected")
-        parent_id = reply.get("in_reply_to_tweet_id") if reply else None
-        parent = self._target(parent_id, "reply.in_reply_to_tweet_id") if reply else None
+        parent = None
+        if reply is not None:
+            parent = self._target(reply.get("in_reply_to_tweet_id"), "reply.in_reply_to_tweet_id")
         quoted = self._target(body["quote_tweet_id"], "quote_tweet_id") if "quote_tweet_id" in body else None
         counted = without_leading_mentions(text) if parent else text
         limit = 25_000 if state.users[author].premium else 280

@@ -1,8 +1,15 @@
-"""A twin on loopback, a plugin that talks to it, and a door that verifies and keeps what the twin tells."""
+"""A twin on loopback, a plugin that talks to it, and a door that verifies and keeps what the twin tells.
+
+Twin and door are made anew for each test, but served by two servers that all tests share: starting and stopping one
+takes longer than most tests do.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +17,11 @@ from typing import Any
 
 import httpx2
 import pytest
+import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from gateway_schemas.errors import Unverified
 from gateway_schemas.interaction import Interaction, Normalised
@@ -86,6 +95,65 @@ class Door(Twin):
 Make = Callable[..., XSource]
 
 
+class Stage:
+    """A server for whichever twin is on it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.twin: Twin | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.twin is not None
+        await self.twin.app(scope, receive, send)
+
+    @contextlib.asynccontextmanager
+    async def shows(self, twin: Twin) -> AsyncIterator[None]:
+        """Serve a twin; afterwards its webhooks under way are given up."""
+        self.twin, twin.url = twin, self.url
+        try:
+            yield
+        finally:
+            for task in (tasks := list(twin._tasks)):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if twin._client is not None:
+                await twin._client.aclose()
+            self.twin = None
+
+
+@contextlib.asynccontextmanager
+async def staged() -> AsyncIterator[Stage]:
+    """Serve on loopback, without waiting for acknowledgements between the parts of an answer."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stage = Stage(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    server = uvicorn.Server(uvicorn.Config(stage, log_level="critical", lifespan="off"))
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+    try:
+        yield stage
+    finally:
+        server.should_exit = server.force_exit = True
+        await task
+        listener.close()
+
+
+@pytest.fixture(scope="session")
+async def twin_stage() -> AsyncIterator[Stage]:
+    """Where X is."""
+    async with staged() as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+async def door_stage() -> AsyncIterator[Stage]:
+    """Where the gateway is."""
+    async with staged() as stage:
+        yield stage
+
+
 @pytest.fixture
 def clock(tmp_path: Path) -> SharedTime:
     """A time that tests may move forward."""
@@ -93,12 +161,12 @@ def clock(tmp_path: Path) -> SharedTime:
 
 
 @pytest.fixture
-async def twin(clock: SharedTime) -> AsyncIterator[XTwin]:
+async def twin(clock: SharedTime, twin_stage: Stage) -> AsyncIterator[XTwin]:
     """An X with a brand and a customer."""
     twin = XTwin(time=clock)
     twin.add_brand("AcmeSupport", id="1111111111111111111", name="Acme Support")
     twin.add_user("rita_ex", id="2222222222222222222", name="Rita Example")
-    async with twin.serve():
+    async with twin_stage.shows(twin):
         yield twin
 
 
@@ -135,11 +203,11 @@ def make(twin: XTwin, clock: SharedTime, http: httpx2.AsyncClient) -> Make:
 
 
 @pytest.fixture
-async def door(make: Make) -> AsyncIterator[Door]:
+async def door(make: Make, door_stage: Stage) -> AsyncIterator[Door]:
     """A door that the twin can tell, not yet registered."""
     door = Door()
     door.plugin = make(config=None)
-    async with door.serve():
+    async with door_stage.shows(door):
         yield door
 
 

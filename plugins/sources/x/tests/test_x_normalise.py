@@ -147,6 +147,15 @@ def test_fetched_posts_speak_to_the_brand_or_not(plugin: XSource, changes: dict[
     assert items[-1].addressed is addressed
 
 
+def test_the_mentions_timeline_needs_no_entities(plugin: XSource) -> None:
+    """Older objects name mentions without ids, and the App's instance does not know the account's handle."""
+    older = post(entities={"mentions": [{"start": 0, "end": 12, "username": "AcmeSupport"}]})
+    body = json.dumps({"data": [older]}).encode()
+    note = {"account": BRAND, "kind": "posts"}
+    polled = one(plugin.normalise(RawDelivery("1", "poll", body, NOW, stream="mentions", note=note)))
+    assert (polled.addressed, polled.mentions) == (True, ())
+
+
 def test_a_missing_parent_is_wanted_once(plugin: XSource) -> None:
     reply = {"conversation_id": "1", "in_reply_to_user_id": OMAR}
     parent = {"referenced_tweets": [{"type": "replied_to", "id": "2090000000000000002"}]}
@@ -232,7 +241,7 @@ def test_languages(code: str | None, expected: str | None) -> None:
     [
         ("a &amp; b", "a & b"),
         ("&lt;3 &gt; 2", "<3 > 2"),
-        ("&amp;lt;", "&lt;"),
+        ("&amp;lt; &amp;gt;", "&lt; &gt;"),
         ("&amp;copy; &copy;", "&copy; &copy;"),
         ("\ud800 lone", "\ufffd lone"),
         ("nul\x00", "nul\ufffd"),

@@ -54,7 +54,7 @@ async def test_all_pages(twin: XTwin, make: Make, read: Read, naming: Any) -> No
 
 async def test_a_poll_with_nothing_new_stores_nothing(twin: XTwin, make: Make, clock: SharedTime) -> None:
     plugin = make()
-    complain(twin, 3)
+    complain(twin, 250)
     clock.jump(clock.now() + timedelta(minutes=5))
     _, cursor = await drain(plugin, "mentions")
     pages, again = await drain(plugin, "mentions", cursor)

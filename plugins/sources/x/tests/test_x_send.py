@@ -216,11 +216,17 @@ async def test_a_duplicate_of_our_own_lost_try_is_that_try(twin: XTwin, plugin: 
     assert len(twin.published("AcmeSupport")) == 1
 
 
-DUPLICATE = {"title": "Forbidden", "detail": "duplicate content", "type": "about:blank", "status": 403}
-OLD_DUPLICATE = {"errors": [{"code": 187, "message": "Status is a duplicate."}]}
+DUPLICATE: dict[str, Any] = {"title": "Forbidden", "detail": "duplicate content", "type": "about:blank", "status": 403}
+OLD_DUPLICATE: dict[str, Any] = {"errors": [{"code": 187, "message": "Status is a duplicate."}]}
 
 
-@pytest.mark.parametrize(("body", "code"), [(DUPLICATE, "http_403"), (OLD_DUPLICATE, "duplicate_text")])
+NAMED_DUPLICATE = OLD_DUPLICATE | {"type": "https://api.x.com/2/problems/invalid-request", "title": "t", "detail": "d"}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [(DUPLICATE, "http_403"), (OLD_DUPLICATE, "duplicate_text"), (NAMED_DUPLICATE, "duplicate_text")],
+)
 async def test_a_refusal_that_is_no_duplicate_of_ours(
     twin: XTwin, plugin: XSource, asked: str, body: dict[str, Any], code: str
 ) -> None:
@@ -253,13 +259,14 @@ async def test_a_refused_token(twin: XTwin, plugin: XSource, asked: str) -> None
         await plugin.send(plugin.render(draft("Hello", to(asked))), "k")
 
 
-@pytest.mark.parametrize("form", ["seconds", "date", "reset"])
+@pytest.mark.parametrize("form", ["seconds", "date", "reset", "both"])
 async def test_too_many(twin: XTwin, plugin: XSource, asked: str, clock: SharedTime, form: str) -> None:
     until = clock.now().replace(microsecond=0) + timedelta(seconds=90)
     headers = {
         "seconds": {"retry-after": "90"},
         "date": {"retry-after": format_datetime(until, usegmt=True)},
         "reset": {"x-rate-limit-reset": str(int(until.timestamp())), "x-rate-limit-remaining": "0"},
+        "both": {"x-rate-limit-reset": str(int(until.timestamp())), "retry-after": "3"},
     }[form]
     twin.faults.append(Fault("status_before", status=429, headers=headers))
     with pytest.raises(Retry) as caught:
@@ -285,8 +292,10 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["status_after", "timeout_after", "drop_after"])
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("status_after", text) for text in TEXTS] + [("timeout_after", TEXTS[1]), ("drop_after", TEXTS[1])],
+)
 async def test_it_happened_and_is_found(
     twin: XTwin, plugin: XSource, asked: str, clock: SharedTime, kind: Any, text: str
 ) -> None:
@@ -406,6 +415,7 @@ async def test_message_found_after_an_unknown_outcome(
 ) -> None:
     rendered = plugin.render(draft("Thanks & <bye> https://example.com", MESSAGE))
     twin.direct_message("AcmeSupport", "rita_ex", rendered.text, at=clock.now() - timedelta(minutes=5))
+    twin.direct_message("rita_ex", "AcmeSupport", rendered.text)
     begun = intent(rendered, clock)
     assert isinstance(await plugin.find(begun), Absent)
     twin.faults.append(Fault(kind, method="POST", status=502))
@@ -466,6 +476,7 @@ async def test_refusals_without_a_body(twin: XTwin, plugin: XSource, asked: str)
     with pytest.raises(Rejected) as caught:
         await plugin.send(plugin.render(draft("Hello", to(asked))), "k")
     assert caught.value.code == "http_400"
+    assert [method for method, _, _ in twin.requests] == ["POST"], "only a 403 may mean a duplicate"
 
 
 # comparing texts

@@ -1,0 +1,71 @@
+"""Brands: the names the company goes by."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from gateway.api.deps import ReadsConnections, RuntimeDep, WritesConnections
+from gateway.api.models import Answer, Input, Name, Page
+from gateway.api.paging import Filters, PagingDep, list_page
+from gateway.api.problems import conflict, not_found
+from gateway.api.routes import ApiRoute
+from gateway.db.database import fetch_one
+from gateway.db.tables.columns import new_id
+
+router = APIRouter(prefix="/brands", tags=["connections"], route_class=ApiRoute)
+
+SELECT = "SELECT id, name, created_at FROM brand"
+
+
+class NewBrand(Input):
+    """A brand to be made."""
+
+    name: Name
+    """Unique."""
+
+
+class BrandView(Answer):
+    """A name the company goes by."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+@router.post("", status_code=201)
+async def create_brand(runtime: RuntimeDep, _: WritesConnections, given: NewBrand, response: Response) -> BrandView:
+    """Make a brand."""
+    async with runtime.database.write() as connection:
+        row = await fetch_one(
+            connection,
+            """INSERT INTO brand (id, name, created_at) VALUES (:id, :name, :now) ON CONFLICT (name) DO NOTHING
+               RETURNING id, name, created_at""",
+            id=new_id(),
+            name=given.name,
+            now=runtime.now(),
+        )
+    if row is None:
+        raise conflict(f"There is a brand {given.name} already.", field="name")
+    response.headers["Location"] = f"/v1/brands/{row['id']}"
+    return BrandView(**row)
+
+
+@router.get("")
+async def list_brands(runtime: RuntimeDep, _: ReadsConnections, paging: PagingDep) -> Page[BrandView]:
+    """All brands, oldest first."""
+    async with runtime.database.read() as connection:
+        rows, following = await list_page(connection, SELECT, Filters(), paging, newest_first=False)
+    return Page(items=[BrandView(**row) for row in rows], next=following)
+
+
+@router.get("/{brand_id}")
+async def read_brand(runtime: RuntimeDep, _: ReadsConnections, brand_id: UUID) -> BrandView:
+    """One brand."""
+    async with runtime.database.read() as connection:
+        row = await fetch_one(connection, f"{SELECT} WHERE id = :id", id=brand_id)
+    if row is None:
+        raise not_found("brand", brand_id)
+    return BrandView(**row)

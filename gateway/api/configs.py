@@ -1,0 +1,136 @@
+"""Plugin configurations over REST: checked by the plugin's own model, secrets sealed on the way in and hidden on the way
+out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+
+from gateway.api.problems import FieldError, Problem, field_errors, invalid, invalid_fields
+from gateway.connections import split_secrets
+from gateway.db.database import as_json
+from gateway.net.addresses import AllowList
+from gateway.registry import Registry
+from gateway.security.vault import Vault, VaultError
+from gateway_schemas.helpdesk import Helpdesk
+from gateway_schemas.plugin import NoAppConfig
+from gateway_schemas.source import Source
+
+PluginClass = type[Source[Any]] | type[Helpdesk[Any]]
+SET: dict[str, Any] = {"set": True}
+"""How a secret is shown. Given back in a change, it leaves the secret as it is."""
+
+
+def find_plugin(registry: Registry, name: str, role: str | None = None) -> tuple[str, PluginClass]:
+    """The role and class of a source or helpdesk plugin. Raises Problem 422, which lists those there are."""
+    shelves: dict[str, Mapping[str, PluginClass]] = {"source": registry.sources, "helpdesk": registry.helpdesks}
+    found = [(one, shelf[name]) for one, shelf in shelves.items() if name in shelf and role in (None, one)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise invalid("role", f"{name} is a source and a helpdesk", "say which: source or helpdesk")
+    broken = next((one.error for one in registry.listed if one.name == name and not one.ok), None)
+    if broken is not None:
+        raise invalid("plugin", f"{name} is broken: {broken}", "GET /v1/plugins lists what is wrong with it")
+    known = sorted(one for shelf_role, shelf in shelves.items() if role in (None, shelf_role) for one in shelf)
+    raise invalid("plugin", f"there is no plugin {name}", f"known are {', '.join(known) or 'none'}")
+
+
+def has_app(plugin: PluginClass) -> bool:
+    """Whether the plugin's provider registers Apps."""
+    return plugin.AppConfig is not NoAppConfig
+
+
+def validated(model: type[BaseModel], document: Mapping[str, Any], within: str = "config") -> BaseModel:
+    """The document as the plugin's model. Raises Problem 422 with the path of each field at fault."""
+    try:
+        return model.model_validate(dict(document))
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        raise invalid_fields(field_errors(found, within=(within,), model=model)) from None
+
+
+def sealed(vault: Vault, model: BaseModel, context: str) -> tuple[str, bytes | None]:
+    """The two columns of a configuration: what may be shown as JSON, and the sealed secrets."""
+    shown, secret = split_secrets(model)
+    return as_json(shown), vault.seal(secret, context)
+
+
+def opened(vault: Vault, sealed: bytes | None, context: str) -> dict[str, Any] | None:
+    """The secrets; None when they cannot be opened with this installation's key."""
+    try:
+        return vault.unseal(sealed, context)
+    except VaultError:
+        return None
+
+
+def hidden(config: Mapping[str, Any], secrets: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A configuration as it is shown."""
+    return {**config, **dict.fromkeys(secrets or (), SET)}
+
+
+def merged(stored: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration with a change on top (RFC 7396): null takes a field away, `{"set": true}` leaves it."""
+    found = dict(stored)
+    for name, value in change.items():
+        if value is None:
+            found.pop(name, None)
+        elif value == SET and name in stored:
+            continue
+        elif isinstance(value, dict) and isinstance(found.get(name), dict):
+            found[name] = merged(found[name], value)
+        else:
+            found[name] = value
+    return found
+
+
+def secret_fields(model: type[BaseModel]) -> frozenset[str]:
+    """The names of the fields that hold secrets, however deep."""
+    return frozenset(name for name, field in model.model_fields.items() if _is_secret(field.annotation))
+
+
+def _is_secret(annotation: Any) -> bool:
+    if isinstance(annotation, type):
+        if issubclass(annotation, SecretStr | SecretBytes):
+            return True
+        if issubclass(annotation, BaseModel):
+            return bool(secret_fields(annotation))
+    return any(_is_secret(one) for one in typing.get_args(annotation))
+
+
+def checked_ranges(ranges: list[str]) -> list[str]:
+    """A list of private addresses that may be reached. Raises Problem 422."""
+    errors = []
+    for number, one in enumerate(ranges):
+        try:
+            AllowList.parse([one])
+        except ValueError as error:
+            errors.append(FieldError(field=f"allow_private.{number}", message=str(error)))
+    if errors:
+        raise invalid_fields(errors)
+    return ranges
+
+
+def grant_of(vault: Vault, plugin: str, config: dict[str, Any]) -> str | None:
+    """A discovered account's configuration, sealed, so that its secrets pass through the caller's hands unseen."""
+    blob = vault.seal(config, f"grant:{plugin}")
+    return None if blob is None else base64.urlsafe_b64encode(blob).decode("ascii")
+
+
+def open_grant(vault: Vault, plugin: str, grant: str) -> dict[str, Any]:
+    """What `grant_of` sealed. Raises Problem 422."""
+    try:
+        return vault.unseal(base64.b64decode(grant, altchars=b"-_", validate=True), f"grant:{plugin}")
+    except (VaultError, ValueError, binascii.Error):
+        raise invalid("grant", f"is none that /discover gave for {plugin}", "discover again") from None
+
+
+def reported_badly(plugin: str, error: Problem) -> Problem:
+    """An install reported values that its own configuration refuses."""
+    detail = f"{plugin} was installed but reported values that its configuration refuses: {error.detail}"
+    return Problem(502, "plugin-failed", detail, errors=error.errors)

@@ -1,0 +1,361 @@
+"""Connections: accounts at providers, sources and helpdesks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.api.configs import (
+    PluginClass,
+    checked_ranges,
+    find_plugin,
+    hidden,
+    merged,
+    open_grant,
+    opened,
+    sealed,
+    validated,
+)
+from gateway.api.deps import ReadsConnections, RuntimeDep, WritesConnections
+from gateway.api.etags import IfMatch, check_match, etag
+from gateway.api.lookup import app_of, brand_of, helpdesk_of
+from gateway.api.models import Answer, Input, Name, Page, Reference
+from gateway.api.paging import Filters, PagingDep, list_page
+from gateway.api.problems import conflict, invalid, not_found, responses
+from gateway.api.routes import ApiRoute
+from gateway.api.standing import HealthView, door_id, door_url, health_of
+from gateway.db.database import execute, fetch_one
+from gateway.db.tables.columns import new_id
+from gateway.pipeline.poll import make_cursors
+from gateway.runtime import Runtime
+
+router = APIRouter(prefix="/connections", tags=["connections"], route_class=ApiRoute)
+
+SELECT = """
+SELECT id, role, plugin, name, brand_id, app_id, account, config, secrets, allow_private, helpdesk_id, history, history_days,
+       sla_owner, status, status_reason, paused_in, paused_out, blocked_until, blocked_reason, failures, last_ok_at, version,
+       created_at, updated_at
+FROM connection
+"""
+
+Role = Literal["source", "helpdesk"]
+History = Literal["none", "record", "tickets"]
+
+
+class NewConnection(Input):
+    """A connection to be made."""
+
+    plugin: Name
+    """The name of a source or helpdesk plugin (GET /v1/plugins)."""
+    name: Name
+    """Unique among sources, or among helpdesks."""
+    role: Role | None = None
+    """Follows from the plugin; needed only where a source and a helpdesk plugin share a name."""
+    app: Reference | None = None
+    """The App that owns it, by id or name, where the provider registers Apps."""
+    brand: Reference | None = None
+    """A brand's id or name; null for all brands."""
+    config: dict[str, Any] = {}
+    """As `config_schema` of the plugin says."""
+    grant: str | None = Field(default=None, max_length=20_000)
+    """What `/discover` gave for an account: its configuration, `config` comes on top."""
+    helpdesk: Reference | None = None
+    """For a source: the helpdesk connection, by id or name, that gets its tickets."""
+    history: History = "record"
+    """What becomes of what was there before the connection: not read, recorded, or made into tickets."""
+    history_days: int = Field(default=90, ge=0, le=3650)
+    sla_owner: Literal["gateway", "helpdesk"] = "gateway"
+    """Whose clock counts."""
+    allow_private: list[str] = Field(default=[], max_length=50)
+    """Private addresses that its requests may go to: `10.1.0.0/16`, `tickets.internal:8443`."""
+
+
+class ConnectionChange(Input):
+    """A change of a connection. What is left out stays as it is."""
+
+    name: Name | None = None
+    brand: Reference | None = None
+    config: dict[str, Any] | None = None
+    """Merged into the stored configuration: null takes a field away; secrets left out stay."""
+    helpdesk: Reference | None = None
+    history: History | None = None
+    history_days: int | None = Field(default=None, ge=0, le=3650)
+    sla_owner: Literal["gateway", "helpdesk"] | None = None
+    allow_private: list[str] | None = Field(default=None, max_length=50)
+
+
+class ConnectionView(Answer):
+    """One account at a provider."""
+
+    id: UUID
+    role: Role
+    plugin: str
+    name: str
+    brand: UUID | None
+    app: UUID | None
+    account: str | None
+    """The provider's id of the account."""
+    config: dict[str, Any]
+    """Secrets are shown as `{"set": true}`."""
+    secrets_readable: bool
+    """False when this installation's key does not open them: enter them anew."""
+    helpdesk: UUID | None
+    history: History
+    history_days: int
+    sla_owner: str
+    allow_private: list[str]
+    door: str
+    """Where the provider delivers."""
+    health: HealthView
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@router.post("", status_code=201)
+async def create_connection(
+    runtime: RuntimeDep, _: WritesConnections, given: NewConnection, request: Request, response: Response
+) -> ConnectionView:
+    """Make a connection. Its configuration is checked by the plugin and its secrets are sealed; polling begins at once."""
+    role, plugin = find_plugin(runtime.registry, given.plugin, given.role)
+    if role == "helpdesk" and given.helpdesk is not None:
+        raise invalid("helpdesk", "a helpdesk connection has no helpdesk of its own", "leave it out")
+    document = given.config
+    if given.grant is not None:
+        document = merged(open_grant(runtime.vault, given.plugin, given.grant), document)
+    config = validated(plugin.Config, document)
+    account = plugin.account_of(config)
+    id, now = new_id(), runtime.now()
+    shown, secrets = sealed(runtime.vault, config, f"connection:{id}")
+    async with runtime.database.write() as connection:
+        app = await app_of(connection, given.app, given.plugin)
+        _check_app(plugin, given.plugin, app is not None)
+        row = await fetch_one(
+            connection,
+            """INSERT INTO connection (id, role, plugin, name, brand_id, app_id, account, config, secrets, allow_private,
+                   helpdesk_id, history, history_days, sla_owner, status, paused_in, paused_out, failures, state, version,
+                   created_at, updated_at)
+               VALUES (:id, :role, :plugin, :name, :brand, :app, :account, CAST(:config AS jsonb), :secrets, :private,
+                   :helpdesk, :history, :history_days, :sla_owner, 'active', false, false, 0, '{}', 1, :now, :now)
+               ON CONFLICT DO NOTHING RETURNING *""",
+            id=id,
+            role=role,
+            plugin=given.plugin,
+            name=given.name,
+            brand=await brand_of(connection, given.brand),
+            app=app["id"] if app is not None else None,
+            account=account,
+            config=shown,
+            secrets=secrets,
+            private=checked_ranges(given.allow_private),
+            helpdesk=await helpdesk_of(connection, given.helpdesk),
+            history=given.history,
+            history_days=given.history_days,
+            sla_owner=given.sla_owner,
+            now=now,
+        )
+        if row is None:
+            raise await _collision(connection, role, given.name, account)
+        if plugin.capabilities.poll:
+            await make_cursors(connection, id, plugin.capabilities.streams, now)
+        view = (await views_of(connection, runtime, request, [row]))[0]
+    await runtime.wake(drains_of(role, id, plugin))
+    response.headers["Location"] = f"/v1/connections/{id}"
+    response.headers["ETag"] = etag(view.version)
+    return view
+
+
+@router.get("")
+async def list_connections(
+    runtime: RuntimeDep,
+    _: ReadsConnections,
+    request: Request,
+    paging: PagingDep,
+    role: Annotated[Role | None, Query()] = None,
+    plugin: Annotated[str | None, Query()] = None,
+    status: Annotated[Literal["active", "needs_authorisation", "broken"] | None, Query()] = None,
+    app: Annotated[UUID | None, Query()] = None,
+    brand: Annotated[UUID | None, Query()] = None,
+) -> Page[ConnectionView]:
+    """Connections with their health, oldest first."""
+    filters = Filters()
+    filters.add("role = :role", role=role)
+    filters.add("plugin = :plugin", plugin=plugin)
+    filters.add("status = :status", status=status)
+    filters.add("app_id = :app", app=app)
+    filters.add("brand_id = :brand", brand=brand)
+    async with runtime.database.read() as connection:
+        rows, following = await list_page(connection, SELECT, filters, paging, newest_first=False)
+        return Page(items=await views_of(connection, runtime, request, rows), next=following)
+
+
+@router.get("/{connection_id}")
+async def read_connection(
+    runtime: RuntimeDep, _: ReadsConnections, connection_id: UUID, request: Request, response: Response
+) -> ConnectionView:
+    """One connection with its health."""
+    async with runtime.database.read() as connection:
+        view = await view_of(connection, runtime, request, connection_id)
+    response.headers["ETag"] = etag(view.version)
+    return view
+
+
+@router.patch("/{connection_id}", responses=responses(409, 412))
+async def change_connection(
+    runtime: RuntimeDep,
+    _: WritesConnections,
+    connection_id: UUID,
+    given: ConnectionChange,
+    request: Request,
+    response: Response,
+    if_match: IfMatch = None,
+) -> ConnectionView:
+    """Change a connection; everything works with the change within a second.
+
+    New credentials make a connection that needed authorisation active again.
+    """
+    async with runtime.database.write() as connection:
+        row = await fetch_one(connection, f"{SELECT} WHERE id = :id FOR UPDATE", id=connection_id)
+        if row is None:
+            raise not_found("connection", connection_id)
+        check_match(if_match, row["version"])
+        role, plugin = find_plugin(runtime.registry, row["plugin"], row["role"])
+        if role == "helpdesk" and given.helpdesk is not None:
+            raise invalid("helpdesk", "a helpdesk connection has no helpdesk of its own", "leave it out")
+        if given.name not in (None, row["name"]) and await _taken(connection, role, given.name, connection_id):
+            raise conflict(f"There is a {role} connection {given.name} already.", field="name")
+        clears = given.model_fields_set
+        values: dict[str, Any] = {
+            "name": given.name or row["name"],
+            "brand": await brand_of(connection, given.brand) if "brand" in clears else row["brand_id"],
+            "helpdesk": await helpdesk_of(connection, given.helpdesk) if "helpdesk" in clears else row["helpdesk_id"],
+            "private": row["allow_private"] if given.allow_private is None else checked_ranges(given.allow_private),
+            **{
+                name: row[name] if getattr(given, name) is None else getattr(given, name)
+                for name in ("history", "history_days", "sla_owner")
+            },
+        }
+        await execute(
+            connection,
+            """UPDATE connection SET name = :name, brand_id = :brand, helpdesk_id = :helpdesk, allow_private = :private,
+                   history = :history, history_days = :history_days, sla_owner = :sla_owner, version = version + 1,
+                   updated_at = :now WHERE id = :id""",
+            id=connection_id,
+            now=runtime.now(),
+            **values,
+        )
+        if given.config is not None:
+            await merge_config(connection, runtime, row, given.config)
+        view = await view_of(connection, runtime, request, connection_id)
+    runtime.connections.forget(connection_id)
+    if given.config is not None or given.helpdesk is not None:
+        await runtime.wake(drains_of(role, connection_id, plugin))
+    response.headers["ETag"] = etag(view.version)
+    return view
+
+
+async def merge_config(
+    connection: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], change: Mapping[str, Any]
+) -> None:
+    """Merge a change into a connection's configuration, in the caller's transaction.
+
+    The connection is active again: the next call shows whether it works now. Raises Problem 422.
+    """
+    _, plugin = find_plugin(runtime.registry, row["plugin"], row["role"])
+    context = f"connection:{row['id']}"
+    stored = {**row["config"], **(opened(runtime.vault, row["secrets"], context) or {})}
+    config: BaseModel = validated(plugin.Config, merged(stored, change))
+    account = plugin.account_of(config)
+    if account != row["account"] and row["app_id"] is not None:
+        other = await fetch_one(
+            connection,
+            "SELECT name FROM connection WHERE app_id = :app AND account = :account AND id <> :id",
+            app=row["app_id"],
+            account=account,
+            id=row["id"],
+        )
+        if other is not None:
+            raise conflict(f"The account {account} is connected already, as {other['name']}.", field="config")
+    shown, secrets = sealed(runtime.vault, config, context)
+    await execute(
+        connection,
+        """UPDATE connection SET config = CAST(:config AS jsonb), secrets = :secrets, account = :account,
+               status = 'active', status_reason = NULL, updated_at = :now WHERE id = :id""",
+        id=row["id"],
+        config=shown,
+        secrets=secrets,
+        account=account,
+        now=runtime.now(),
+    )
+
+
+def drains_of(role: str, id: UUID, plugin: PluginClass | None) -> set[str]:
+    """The drains that have work when a connection comes or comes back."""
+    names = {f"fetch:{id}", f"push:{id}"} if role == "helpdesk" else {f"fetch:{id}", f"reply:{id}", f"send:{id}"}
+    if plugin is not None and plugin.capabilities.poll:
+        names |= {f"poll:{id}:{stream}" for stream in plugin.capabilities.streams}
+    return names
+
+
+async def view_of(connection: AsyncConnection, runtime: Runtime, request: Request, id: UUID) -> ConnectionView:
+    """One connection as it is shown. Raises Problem 404."""
+    row = await fetch_one(connection, f"{SELECT} WHERE id = :id", id=id)
+    if row is None:
+        raise not_found("connection", id)
+    return (await views_of(connection, runtime, request, [row]))[0]
+
+
+async def views_of(
+    connection: AsyncConnection, runtime: Runtime, request: Request, rows: Sequence[Mapping[str, Any]]
+) -> list[ConnectionView]:
+    """Connections as they are shown."""
+    health = await health_of(connection, runtime, rows)
+    views = []
+    for row in rows:
+        secrets = opened(runtime.vault, row["secrets"], f"connection:{row['id']}")
+        plain = ("id", "role", "plugin", "name", "account", "history", "history_days", "sla_owner", "allow_private")
+        views.append(
+            ConnectionView(
+                **{name: row[name] for name in (*plain, "version", "created_at", "updated_at")},
+                brand=row["brand_id"],
+                app=row["app_id"],
+                helpdesk=row["helpdesk_id"],
+                config=hidden(row["config"], secrets),
+                secrets_readable=secrets is not None,
+                door=door_url(runtime, request, door_id(runtime.registry, row)),
+                health=health[row["id"]],
+            )
+        )
+    return views
+
+
+def _check_app(plugin: PluginClass, name: str, given: bool) -> None:
+    needed = sorted(field for field, info in plugin.AppConfig.model_fields.items() if info.is_required())
+    if needed and not given:
+        raise invalid("app", f"{name} needs an App ({', '.join(needed)})", "POST /v1/apps makes one")
+
+
+async def _taken(connection: AsyncConnection, role: str, name: str | None, id: UUID) -> bool:
+    row = await fetch_one(
+        connection,
+        "SELECT 1 FROM connection WHERE role = :role AND name = :name AND id <> :id",
+        role=role,
+        name=name,
+        id=id,
+    )
+    return row is not None
+
+
+async def _collision(connection: AsyncConnection, role: str, name: str, account: str | None) -> Exception:
+    row = await fetch_one(
+        connection, "SELECT 1 FROM connection WHERE role = :role AND name = :name", role=role, name=name
+    )
+    if row is not None:
+        return conflict(f"There is a {role} connection {name} already.", field="name")
+    return conflict(f"The account {account} of this App is connected already.", field="config")

@@ -1,0 +1,195 @@
+"""How Apps and connections fare: doors, refusals, backlog and cursors."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from fastapi import Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.api.models import Answer
+from gateway.db.database import fetch_all
+from gateway.registry import Registry
+from gateway.runtime import Runtime
+
+REMEMBERED = timedelta(days=7)
+"""How far back refusals are shown."""
+
+
+class RefusalView(Answer):
+    """Requests that the door turned away in the last seven days."""
+
+    code: str
+    """`too_large`, or the plugin's word for what was wrong with the signature."""
+    count: int
+    last_at: datetime
+
+
+class Backlog(Answer):
+    """What waits."""
+
+    deliveries: int = 0
+    """Received and not read yet."""
+    failed: int = 0
+    """Deliveries that failed and can be replayed."""
+    wanted: int = 0
+    """Named by deliveries and still to be fetched."""
+    pushes: int = 0
+    """Changes that the helpdesk has not got yet."""
+    replies: int = 0
+    """Replies on their way out."""
+    held: int = 0
+    """Replies that wait for a person."""
+
+
+class CursorView(Answer):
+    """How far one stream was polled."""
+
+    stream: str
+    cursor: dict[str, Any] | None
+    """The plugin's own; null before the first poll."""
+    polled_at: datetime | None
+    next_at: datetime
+    failures: int
+    reason: str | None
+    """Why the last poll failed."""
+
+
+class HealthView(Answer):
+    """How a connection fares, as last seen. `POST …/check` asks the provider."""
+
+    ok: bool
+    """Active, not blocked, not failing, and its plugin is there."""
+    status: str
+    """`active`, `needs_authorisation` or `broken`."""
+    status_reason: str | None
+    paused_in: bool
+    paused_out: bool
+    blocked_until: datetime | None
+    blocked_reason: str | None
+    failures: int
+    """Calls that failed in a row."""
+    last_ok_at: datetime | None
+    plugin_error: str | None
+    """Why the plugin cannot be used, if it cannot."""
+    backlog: Backlog
+    cursors: list[CursorView]
+    refusals: list[RefusalView]
+
+
+def shares_door(registry: Registry, plugin: str) -> bool:
+    """Whether all accounts of an App deliver to one callback, the App's."""
+    source = registry.sources.get(plugin)
+    return source is not None and source.capabilities.shared_webhook
+
+
+def door_id(registry: Registry, row: Mapping[str, Any]) -> UUID:
+    """The App or connection whose door a connection's deliveries come to."""
+    shared = row["role"] == "source" and row["app_id"] is not None and shares_door(registry, row["plugin"])
+    found: UUID = row["app_id"] if shared else row["id"]
+    return found
+
+
+def door_url(runtime: Runtime, request: Request, id: UUID) -> str:
+    """The door's address from outside: GATEWAY_PUBLIC_URL, else the address this request came to."""
+    base = runtime.settings.public_url or str(request.base_url)
+    return f"{base.rstrip('/')}/hooks/{id}"
+
+
+async def refusals_of(
+    connection: AsyncConnection, ids: Sequence[UUID], now: datetime
+) -> dict[UUID, list[RefusalView]]:
+    """What the doors of these ids turned away."""
+    rows = await fetch_all(
+        connection,
+        """SELECT endpoint_id, code, sum(count)::bigint AS count, max(last_at) AS last_at FROM refusal
+           WHERE endpoint_id = ANY(:ids) AND day >= :since GROUP BY endpoint_id, code ORDER BY code""",
+        ids=list(ids),
+        since=(now - REMEMBERED).date(),
+    )
+    found: dict[UUID, list[RefusalView]] = defaultdict(list)
+    for row in rows:
+        found[row["endpoint_id"]].append(RefusalView(code=row["code"], count=row["count"], last_at=row["last_at"]))
+    return found
+
+
+# Each count reads a partial index of open rows, so it costs by what waits and not by what was.
+BACKLOG = """
+SELECT c.id,
+    (SELECT count(*) FROM delivery d WHERE d.state = 'pending' AND (d.connection_id = c.id OR d.app_id = c.door))
+        AS deliveries,
+    (SELECT count(*) FROM delivery d WHERE d.state = 'failed' AND d.connection_id = c.id
+        AND d.received_at > :since) AS failed,
+    (SELECT count(*) FROM wanted w WHERE w.connection_id = c.id AND w.state = 'pending') AS wanted,
+    (SELECT count(*) FROM push p WHERE p.helpdesk_id = c.id AND p.state IN ('pending', 'in_flight', 'job')) AS pushes,
+    (SELECT count(*) FROM reply r WHERE r.connection_id = c.id
+        AND r.state IN ('received', 'queued', 'sending', 'unknown')) AS replies,
+    (SELECT count(*) FROM reply r WHERE r.connection_id = c.id AND r.state = 'held' AND r.created_at > :since) AS held
+FROM unnest(CAST(:ids AS uuid[]), CAST(:doors AS uuid[])) AS c (id, door)
+"""
+
+
+async def health_of(
+    connection: AsyncConnection, runtime: Runtime, rows: Sequence[Mapping[str, Any]]
+) -> dict[UUID, HealthView]:
+    """The health of these connection rows."""
+    now = runtime.now()
+    ids = [row["id"] for row in rows]
+    doors = {row["id"]: door_id(runtime.registry, row) for row in rows}
+    backlogs = {
+        row["id"]: Backlog(**{name: row[name] for name in Backlog.model_fields})
+        for row in await fetch_all(
+            connection, BACKLOG, ids=ids, doors=[doors[id] for id in ids], since=now - timedelta(days=90)
+        )
+    }
+    cursors: dict[UUID, list[CursorView]] = defaultdict(list)
+    for row in await fetch_all(
+        connection,
+        """SELECT connection_id, stream, cursor, polled_at, next_at, failures, reason FROM cursor
+           WHERE connection_id = ANY(:ids) ORDER BY connection_id, stream""",
+        ids=ids,
+    ):
+        cursors[row["connection_id"]].append(CursorView(**{name: row[name] for name in CursorView.model_fields}))
+    refusals = await refusals_of(connection, sorted({*ids, *doors.values()}), now)
+    return {
+        row["id"]: _health(
+            row, runtime, backlogs[row["id"]], cursors[row["id"]], refusals.get(doors[row["id"]], []), now
+        )
+        for row in rows
+    }
+
+
+def _health(
+    row: Mapping[str, Any],
+    runtime: Runtime,
+    backlog: Backlog,
+    cursors: list[CursorView],
+    refusals: list[RefusalView],
+    now: datetime,
+) -> HealthView:
+    plugin_error = None
+    if runtime.registry.plugin(row["role"], row["plugin"]) is None:
+        broken = [one.error for one in runtime.registry.listed if one.name == row["plugin"] and not one.ok]
+        plugin_error = broken[0] if broken else "it is not installed"
+    blocked = row["blocked_until"] is not None and row["blocked_until"] > now
+    return HealthView(
+        ok=row["status"] == "active"
+        and not blocked
+        and not row["failures"]
+        and plugin_error is None
+        and not any(cursor.failures for cursor in cursors),
+        **{
+            name: row[name]
+            for name in ("status", "status_reason", "paused_in", "paused_out", "failures", "last_ok_at")
+        },
+        blocked_until=row["blocked_until"] if blocked else None,
+        blocked_reason=row["blocked_reason"] if blocked or row["failures"] else None,
+        plugin_error=plugin_error,
+        backlog=backlog,
+        cursors=cursors,
+        refusals=refusals,
+    )

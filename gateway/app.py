@@ -1,0 +1,204 @@
+"""The web application: the providers' door and the REST API, over one runtime."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import AsyncIterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import SecretStr
+from starlette.routing import Route
+
+from gateway.api import (
+    apps,
+    brands,
+    connection_actions,
+    connections,
+    decisions,
+    deliveries,
+    door,
+    health,
+    interactions,
+    keys,
+    outbound,
+    plugins,
+    replies,
+    tickets,
+)
+from gateway.api.problems import ProblemDocument, install_handlers
+from gateway.db.embedded import EmbeddedPostgresError
+from gateway.engine.supervise import Supervisor
+from gateway.registry import Registry
+from gateway.runtime import Runtime, open_runtime
+from gateway.security.keys import ensure_first_key
+from gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION = """
+Between the public channels where customers complain and the helpdesk a company already has.
+
+- Lists answer `{"items": […], "next": "…"}`; give `next` as `cursor` for the next page.
+- Errors are problem documents (RFC 9457): `type` is stable, `errors` names the fields and the mend.
+- `POST` takes an `Idempotency-Key`: repeated with it, nothing is done twice.
+- Secrets go in and never come out: they are shown as `{"set": true}`.
+- Times are RFC 3339 with a zone; identifiers are UUIDs unless said otherwise.
+"""
+
+TAGS = [
+    {"name": "door", "description": "Where providers deliver."},
+    {"name": "connections", "description": "Plugins, brands, Apps and connections, and how they fare."},
+    {"name": "deliveries", "description": "What was received, byte for byte."},
+    {"name": "conversations", "description": "Interactions and tickets."},
+    {"name": "replies", "description": "Answers on their way out, and what was decided about them."},
+    {"name": "outbound", "description": "One call stops everything outbound."},
+    {"name": "keys", "description": "Who may call."},
+    {"name": "health", "description": "For load balancers and people on call."},
+]
+
+WATCH = 1.0
+"""Seconds between two looks at the embedded database."""
+
+
+def create_app(settings: Settings, *, workers: int | None = None, registry: Registry | None = None) -> FastAPI:
+    """The application, unopened: its lifespan starts the database, the runtime and `workers` worker processes.
+
+    `workers` is `settings.workers` unless given; 0 leaves the work to `gateway worker` processes. `registry` takes the
+    place of the installed plugins in this process; worker processes always load the installed ones.
+    """
+    the_door = door.Door()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_runtime(settings, registry=registry) as runtime:
+            await ensure_first_key(
+                runtime.database, settings, runtime.now(), show=functools.partial(print, flush=True)
+            )
+            supervisor = Supervisor(runtime, worker_environment(settings))
+            watching = asyncio.create_task(_watch_database(runtime))
+            app.state.runtime = runtime
+            try:
+                async with the_door.open(runtime):
+                    supervisor.start(settings.workers if workers is None else workers)
+                    yield
+            finally:
+                await supervisor.stop()
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+
+    app = FastAPI(
+        title="Helpdesk gateway",
+        version=_version(),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+        license_info={"name": "MIT", "identifier": "MIT"},
+    )
+    install_handlers(app)
+    # first in line, and without what a route of the framework does round each request
+    app.router.routes.insert(0, Route(door.PATH, the_door, name="door", include_in_schema=False))
+    for part in (
+        brands,
+        apps,
+        plugins,
+        connections,
+        connection_actions,
+        deliveries,
+        interactions,
+        tickets,
+        replies,
+        decisions,
+        outbound,
+        keys,
+    ):
+        app.include_router(part.router, prefix="/v1")
+    app.include_router(health.router)
+    _describe(app)
+    return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Complete the OpenAPI document: the door, which the framework does not see, and the shape of problems."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+                license_info=app.license_info,
+            )
+            shapes = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+            components = schema.setdefault("components", {}).setdefault("schemas", {})
+            components.update(shapes.pop("$defs", {}))
+            components["ProblemDocument"] = shapes
+            for unused in ("HTTPValidationError", "ValidationError"):
+                components.pop(unused, None)
+            door.document(schema)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """The environment of worker processes: this process's, and the settings it really has, however it came by them."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    given = {name: value for name, value in os.environ.items() if name.startswith("GATEWAY_")}
+    known = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields}
+    environment |= {name: value for name, value in given.items() if name.upper() not in known}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        # only the process that serves makes the first key
+        if value is None or name == "bootstrap_key":
+            continue
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        environment[f"GATEWAY_{name.upper()}"] = text
+    return environment
+
+
+async def _watch_database(runtime: Runtime) -> None:
+    """Start the embedded database again when it has died."""
+    while runtime.postgres is not None:
+        await asyncio.sleep(WATCH)
+        try:
+            await asyncio.to_thread(runtime.postgres.ensure)
+        except (EmbeddedPostgresError, OSError) as error:
+            log.error("the embedded database: %s", error)
+
+
+def _version() -> str:
+    try:
+        return version("helpdesk-gateway")
+    except PackageNotFoundError:
+        return "0"
+
+
+async def serve(settings: Settings, *, workers: int | None = None) -> None:
+    """Called by `gateway serve`: listen until SIGTERM or SIGINT, then finish what is under way."""
+    config = uvicorn.Config(
+        create_app(settings, workers=workers),
+        host=settings.host,
+        port=settings.port,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+    )
+    server = uvicorn.Server(config)
+    await server.serve()
+    if not server.started:
+        raise SystemExit(3)

@@ -1,0 +1,46 @@
+"""What an API key may do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """One permission of an API key. No scope includes another."""
+
+    read = "read"
+    connections = "connections"
+    operations = "operations"
+    tickets = "tickets"
+    replies = "replies"
+    outbound = "outbound"
+    policies_draft = "policies:draft"
+    policies_activate = "policies:activate"
+    admin = "admin"
+
+
+MEANING: dict[Scope, str] = {
+    Scope.read: "read everything but API keys and the bytes of deliveries",
+    Scope.connections: "make and change brands, Apps and connections; check, install, pause and resume them",
+    Scope.operations: "read deliveries byte for byte and replay them",
+    Scope.tickets: "read tickets and write replies on them",
+    Scope.replies: "approve, reject, cancel and retract replies",
+    Scope.outbound: "stop and start everything outbound",
+    Scope.policies_draft: "write and try out policies",
+    Scope.policies_activate: "put policies into force",
+    Scope.admin: "make and revoke API keys",
+}
+
+
+class UnknownScope(ValueError):
+    """A scope that does not exist; the message names those that do."""
+
+
+def parse_scopes(names: Iterable[str]) -> tuple[Scope, ...]:
+    """The scopes of these names, each once, in the order of their declaration. Raises UnknownScope."""
+    given = set(names)
+    unknown = sorted(given - set(Scope))
+    if unknown:
+        raise UnknownScope(f"there is no scope {', '.join(unknown)}; there are {', '.join(Scope)}")
+    return tuple(scope for scope in Scope if scope in given)
