@@ -229,7 +229,12 @@ async def _record(
                     await outcomes.pending(connection, change, result, now)
                 case Failed():
                     one = Trouble(
-                        result.error, result.code, result.reason, after=result.after, moved_to=result.moved_to
+                        result.error,
+                        result.code,
+                        result.reason,
+                        after=result.after,
+                        bucket=result.bucket,
+                        moved_to=result.moved_to,
                     )
                     wakes |= await outcomes.failed(connection, change, one, now)
                     trouble = trouble or one
@@ -239,7 +244,14 @@ async def _record(
             await note_trouble(connection, endpoint, trouble, now)
         await note_attempt(connection, endpoint.id, kind, changes[0].key, trouble, now, milliseconds)
     await runtime.wake(wakes)
-    return trouble is not None and trouble.kind in ("retry", "reauthorise")
+    return trouble is not None and _rests(plugin, trouble)
+
+
+def _rests(plugin: Helpdesk[Any], trouble: Trouble) -> bool:
+    """Whether the other tickets' changes would fare no better: one ticket's own limit is no reason to rest."""
+    if trouble.kind == "retry":
+        return not any(budget.per_scope for budget in plugin.budgets if budget.bucket == trouble.bucket)
+    return trouble.kind == "reauthorise"
 
 
 def _failed(change: Change, trouble: Trouble) -> Failed:
@@ -250,6 +262,7 @@ def _failed(change: Change, trouble: Trouble) -> Failed:
         code=trouble.code,
         reason=trouble.reason,
         after=trouble.after,
+        bucket=trouble.bucket,
         moved_to=trouble.moved_to,
     )
 

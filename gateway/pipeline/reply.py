@@ -131,7 +131,9 @@ async def _answered(
     ttl: timedelta,
 ) -> set[str]:
     """A comment that looks like an answer. New ones get a row each; a comment seen before changes its row at most."""
-    if not item.public or await _is_ours(connection, endpoint, item):
+    if not item.public:
+        return await _taken_back(connection, endpoint, item, now)
+    if await _is_ours(connection, endpoint, item):
         return set()
     answer = item.origin in ANSWERS
     id = new_id()
@@ -213,6 +215,20 @@ async def _changed_answer(
         reopen=False,
     )
     return {f"push:{endpoint.id}"}
+
+
+async def _taken_back(connection: AsyncConnection, endpoint: Endpoint, item: AgentReply, now: datetime) -> set[str]:
+    """The agent made the comment private: what has not gone out yet does not go out."""
+    await execute(
+        connection,
+        """UPDATE reply SET state = 'cancelled', code = 'taken_back', reason = 'the agent made the comment private',
+               updated_at = :now
+           WHERE helpdesk_id = :helpdesk AND comment_id = :comment AND state IN ('received', 'queued')""",
+        helpdesk=endpoint.id,
+        comment=item.external_id,
+        now=now,
+    )
+    return set()
 
 
 async def _is_ours(connection: AsyncConnection, endpoint: Endpoint, item: AgentReply) -> bool:

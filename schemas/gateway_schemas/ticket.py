@@ -106,6 +106,8 @@ class Failed(Model):
     code: str = ""
     reason: str
     after: timedelta | None = None
+    bucket: str | None = None
+    """The rate budget that ran out, as in `errors.Retry`; None rests the whole connection."""
     moved_to: str | None = None
 
 

@@ -175,6 +175,8 @@ class Twin:
     async def serve(self, *, port: int = 0) -> AsyncIterator[str]:
         """Run on loopback; yields the base URL."""
         listener = socket.create_server(("127.0.0.1", port))
+        # accepted connections inherit it: without it small answers wait 40 ms for the other side's acknowledgement
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(self.app, log_level="critical", lifespan="off", timeout_keep_alive=60)
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

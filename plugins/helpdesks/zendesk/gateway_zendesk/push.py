@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from gateway_schemas.errors import Closed, GatewayError, Gone, Moved, Reauthorise, Rejected, Retry, Unknown
@@ -14,8 +13,6 @@ from gateway_zendesk.api import Api, status_of
 from gateway_zendesk.customers import Customers
 from gateway_zendesk.normalise import merged_into
 from gateway_zendesk.words import moment
-
-_SHORT = timedelta(seconds=5)
 
 
 class Pusher:
@@ -208,11 +205,9 @@ def number_of(change: TicketChange) -> int:
 
 def failed(key: str, error: GatewayError) -> Failed:
     """The error of one change in a batch."""
-    after, target = None, None
+    after, bucket, target = None, None, None
     if isinstance(error, Retry):
-        # a wait without the bucket it is for would be taken for the whole connection's: one ticket's ten minutes may
-        # not hold everything back, and the budgets keep the bucket itself back
-        name, after = "retry", error.after if error.bucket is None or (error.after or _SHORT) <= _SHORT else None
+        name, after, bucket = "retry", error.after, error.bucket
     elif isinstance(error, Moved):
         name, target = "moved", error.to
     elif isinstance(error, Reauthorise):
@@ -226,5 +221,13 @@ def failed(key: str, error: GatewayError) -> Failed:
     else:
         name = "rejected"
     return Failed.model_validate(
-        {"key": key, "error": name, "code": error.code, "reason": error.reason, "after": after, "moved_to": target}
+        {
+            "key": key,
+            "error": name,
+            "code": error.code,
+            "reason": error.reason,
+            "after": after,
+            "bucket": bucket,
+            "moved_to": target,
+        }
     )
