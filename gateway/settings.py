@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 def default_data_dir() -> Path:
@@ -32,6 +33,9 @@ class Settings(BaseSettings):
     """Becomes an API key with all scopes at the first start."""
     secret_key: SecretStr | None = None
     """32 bytes in base64: encrypts secrets at rest. Without it one is made in the data folder."""
+    plugin_modules: Annotated[tuple[str, ...], NoDecode] = ()
+    """For development: modules to load as plugins besides the installed ones, comma-separated, where Python finds
+    them (`GATEWAY_PLUGIN_MODULES=my_source,my_policies PYTHONPATH=.`). Every process of the gateway loads them."""
     time_file: Path | None = None
     """Shared virtual time, for demos and replays."""
     workers: int = Field(default=1, ge=0)
@@ -56,3 +60,9 @@ class Settings(BaseSettings):
     digest_above: int = Field(default=3, ge=1)
     """More pending messages than this on one ticket travel as one digest comment."""
     log_level: str = "INFO"
+
+    @field_validator("plugin_modules", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """One line of the environment names several modules."""
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value

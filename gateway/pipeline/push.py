@@ -244,14 +244,8 @@ async def _record(
             await note_trouble(connection, endpoint, trouble, now)
         await note_attempt(connection, endpoint.id, kind, changes[0].key, trouble, now, milliseconds)
     await runtime.wake(wakes)
-    return trouble is not None and _rests(plugin, trouble)
-
-
-def _rests(plugin: Helpdesk[Any], trouble: Trouble) -> bool:
-    """Whether the other tickets' changes would fare no better: one ticket's own limit is no reason to rest."""
-    if trouble.kind == "retry":
-        return not any(budget.per_scope for budget in plugin.budgets if budget.bucket == trouble.bucket)
-    return trouble.kind == "reauthorise"
+    # where one ticket's own limit ran out (`bucket:scope`), the other tickets' changes may fare better
+    return trouble is not None and trouble.kind in ("retry", "reauthorise") and ":" not in (trouble.bucket or "")
 
 
 def _failed(change: Change, trouble: Trouble) -> Failed:

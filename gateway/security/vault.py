@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +54,11 @@ class Vault:
         """Decrypt. Raises VaultError when the key or the row is another one."""
         if sealed is None:
             return {}
+        if sealed[:1] != _VERSION:
+            raise VaultError("The stored secrets were sealed by another version of the gateway.")
         try:
             plain = self._cipher.decrypt(sealed[1:13], sealed[13:], context.encode())
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: too short to have been sealed
             raise VaultError(str(VaultError.__doc__)) from error
         document: dict[str, Any] = json.loads(plain)
         return document
@@ -62,14 +66,32 @@ class Vault:
 
 def _key_file(path: Path) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _make_key_file(path)
     try:
-        # O_EXCL: of two processes starting together one makes the key and the other reads it
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return base64.b64decode(path.read_bytes())
-    with os.fdopen(descriptor, "wb") as file:
-        key = os.urandom(32)
-        file.write(base64.b64encode(key))
-        file.flush()
-        os.fsync(file.fileno())
+        key = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except ValueError as error:
+        raise VaultError(f"{path}: not base64; restore the file from a backup") from error
+    if len(key) != 32:
+        raise VaultError(f"{path}: not 32 bytes in base64; restore the file from a backup")
     return key
+
+
+def _make_key_file(path: Path) -> None:
+    """Under its name the file exists whole or not at all: of processes that start together, all read the same key."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(os.urandom(32)))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # refused if another process was faster; a rename would replace its key
+    finally:
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # a key that is gone after a power cut takes all sealed secrets with it
+    finally:
+        os.close(folder)

@@ -38,7 +38,8 @@ class GatewayError(Exception):
 class Retry(GatewayError):
     """Nothing happened at the provider. `after` is how long it asked us to wait; None leaves the back-off to the host.
 
-    `bucket` names the rate budget that ran out, where one did; None blocks the whole connection's calls.
+    `bucket` names the rate budget that ran out, where one did, and `bucket:scope` one scope's own (a ticket's); None
+    rests the whole connection.
     """
 
     default_code = "retry"

@@ -109,7 +109,7 @@ async def test_one_new_user_a_second_is_waited_for(desk: Any) -> None:
 
 
 async def test_one_tickets_long_wait_in_a_batch_does_not_hold_back_the_connection(desk: Any) -> None:
-    """A result of a batch cannot name its bucket: a long wait without one would be the whole connection's."""
+    """The result names the ticket's own bucket; a wait without one would be the whole connection's."""
     first, second = await desk.created("a"), await desk.created("b")
     desk.twin.limits.limits.update({"account": Limit(400), "ticket": Limit(1, 600)})
     desk.twin.limits.take("ticket", f"{desk.twin.api_user.id}/{first}", hidden=True)
@@ -117,7 +117,7 @@ async def test_one_tickets_long_wait_in_a_batch_does_not_hold_back_the_connectio
         desk.change("u1", (), external_id=str(first), subject="x"),
         desk.change("u2", (), external_id=str(second), subject=None),
     )
-    assert (results[0].error, results[0].code, results[0].bucket) == ("retry", "rate_limited", "tickets-update")
+    assert (results[0].error, results[0].code, results[0].bucket) == ("retry", "rate_limited", f"tickets-update:{first}")
     assert results[1].external_id == str(second)
 
 
