@@ -140,7 +140,7 @@ def plugin_list(
     """Show the installed plugins, and what is wrong with broken ones."""
     from gateway.registry import Registry
 
-    listed = Registry.load().listed
+    listed = Registry.load(modules=_settings().plugin_modules).listed
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in listed], indent=2))
     else:

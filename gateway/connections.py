@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ class Connections:
             endpoint,
             self._time,
             http=self._client(endpoint, outgoing) if outgoing else None,
-            state=DatabaseState(self._database, endpoint.id) if outgoing and not endpoint.is_app else None,
+            state=DatabaseState(self._database, self._vault, endpoint.id) if outgoing and not endpoint.is_app else None,
         )
         for stale in [old for old in self._instances if old[0] == endpoint.id]:
             del self._instances[stale]
@@ -230,30 +231,27 @@ def build(
 
 
 class DatabaseState:
-    """A connection's state document, kept on its row."""
+    """A connection's state document, kept on its row and sealed: plugins keep rotated tokens in it."""
 
-    def __init__(self, database: Database, connection_id: UUID) -> None:
+    def __init__(self, database: Database, vault: Vault, connection_id: UUID) -> None:
         self._database = database
+        self._vault = vault
         self._id = connection_id
 
     async def load(self) -> dict[str, Any]:
         """The document as last saved."""
         async with self._database.read() as connection:
             row = await fetch_one(connection, "SELECT state FROM connection WHERE id = :id", id=self._id)
-        return dict(row["state"]) if row else {}
+        return self._vault.unseal(row["state"], f"state:{self._id}") if row else {}
 
     async def save(self, document: Mapping[str, Any]) -> None:
         """Replace the document. Raises ValueError above 64 KiB."""
-        text = as_json(dict(document))
-        if len(text) > 64 * 1024:
+        plain = json.loads(as_json(dict(document)))
+        if len(as_json(plain)) > 64 * 1024:
             raise ValueError("the state document of a connection may have 64 KiB")
+        sealed = self._vault.seal(plain, f"state:{self._id}")
         async with self._database.write() as connection:
-            await execute(
-                connection,
-                "UPDATE connection SET state = CAST(:state AS jsonb) WHERE id = :id",
-                id=self._id,
-                state=text,
-            )
+            await execute(connection, "UPDATE connection SET state = :state WHERE id = :id", id=self._id, state=sealed)
 
 
 def split_secrets(model: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:

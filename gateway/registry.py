@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import pluggy
 from pydantic import BaseModel
 
 from gateway_schemas import hookspecs
+from gateway_schemas.capabilities import HelpdeskCapabilities, SourceCapabilities
 from gateway_schemas.enricher import Enricher
 from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.plugin import CONTRACT
@@ -49,60 +51,92 @@ class Registry:
         return (self.sources if role == "source" else self.helpdesks).get(name)
 
     @classmethod
-    def load(cls, found: Iterable[EntryPoint] | None = None) -> Registry:
-        """Import every plugin named in the entry point group, once. Never raises: what is broken is listed."""
+    def load(cls, found: Iterable[EntryPoint] | None = None, *, modules: Sequence[str] = ()) -> Registry:
+        """Import every plugin named in the entry point group, once. Never raises: what is broken is listed.
+
+        `modules` are loaded besides, for plugins under development that are not installed (GATEWAY_PLUGIN_MODULES).
+        """
         registry = cls()
-        for entry in sorted(found if found is not None else entry_points(group=hookspecs.ENTRY_POINTS), key=str):
+        entries = list(found if found is not None else entry_points(group=hookspecs.ENTRY_POINTS))
+        entries += [EntryPoint(module, module, hookspecs.ENTRY_POINTS) for module in modules]
+        classes: list[_Registered] = []
+        for entry in sorted(entries, key=str):
             distribution = entry.dist.name if entry.dist else entry.value
             version = entry.dist.version if entry.dist else ""
-            manager = pluggy.PluginManager(hookspecs.PROJECT)
-            manager.add_hookspecs(hookspecs)
             try:
-                module = entry.load()
-                manager.register(module, name=entry.name)
-                manager.check_pending()
-                hooks: list[tuple[Role, Callable[[], list[Any]]]] = [
-                    ("source", manager.hook.register_sources),
-                    ("helpdesk", manager.hook.register_helpdesks),
-                    ("policy", manager.hook.register_policies),
-                    ("enricher", manager.hook.register_enrichers),
-                ]
-                classes = [(role, cls_) for role, hook in hooks for classes in hook() for cls_ in (classes or ())]
-            except Exception as error:  # a plugin may fail in any way; the list records it and the others start
+                registered = _registered(entry)
+            except (Exception, SystemExit) as error:  # in whatever way it fails: the list says so, the others start
                 reason = "".join(traceback.format_exception_only(error)).strip()
                 registry.listed.append(Listed("plugin", entry.name, distribution, version, False, reason))
                 continue
-            if not classes:
-                reason = "registers nothing: implement register_sources, register_helpdesks or register_policies"
+            if not registered:
+                reason = f"registers nothing: implement {', '.join(_HOOKS.values())}"
                 registry.listed.append(Listed("plugin", entry.name, distribution, version, False, reason))
-            for role, plugin in classes:
-                registry._add(role, plugin, distribution, version)
+            classes += [_Registered(role, plugin, distribution, version) for role, plugin in registered]
+        registry._shelve(classes)
         return registry
 
-    def _add(self, role: Role, plugin: Any, distribution: str, version: str) -> None:
-        name = str(getattr(plugin, "type" if role == "policy" else "name", getattr(plugin, "__name__", plugin)))
-        shelves: dict[str, dict[str, Any]] = {
+    def _shelve(self, classes: Sequence[_Registered]) -> None:
+        shelves: dict[Role, dict[str, Any]] = {
             "source": self.sources,
             "helpdesk": self.helpdesks,
             "policy": self.policies,
             "enricher": self.enrichers,
         }
-        shelf = shelves[role]
-        error = _contract_error(role, plugin)
-        if not error and name in shelf:
-            error = f"the name {name!r} is taken by {shelf.pop(name).__module__}; both are refused until one is removed"
-            self.listed = [
-                Listed(one.role, one.name, one.distribution, one.version, False, error)
-                if (one.role, one.name) == (role, name)
-                else one
-                for one in self.listed
-            ]
-        if not error:
-            shelf[name] = plugin
-        self.listed.append(Listed(role, name, distribution, version, not error, error))
+        unique = list({(one.role, id(one.plugin)): one for one in classes}.values())  # one module, named twice
+        errors = {id(one): _contract_error(one.role, one.plugin) for one in unique}
+        claims: dict[tuple[Role, str], list[str]] = defaultdict(list)
+        for one in unique:
+            if not errors[id(one)]:
+                claims[one.role, one.name].append(f"{one.plugin.__module__}.{one.plugin.__qualname__}")
+        for one in unique:
+            error, rivals = errors[id(one)], claims[one.role, one.name]
+            if not error and len(rivals) > 1:
+                error = f"the name {one.name!r} is taken by {' and '.join(rivals)}; all are refused until one is left"
+            if not error:
+                shelves[one.role][one.name] = one.plugin
+            self.listed.append(Listed(one.role, one.name, one.distribution, one.version, not error, error))
+
+
+@dataclass(frozen=True)
+class _Registered:
+    """What a hook gave: supposedly a plugin class."""
+
+    role: Role
+    plugin: Any
+    distribution: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        attribute = "type" if self.role == "policy" else "name"
+        return str(getattr(self.plugin, attribute, "") or getattr(self.plugin, "__name__", self.plugin))
+
+
+_HOOKS: dict[Role, str] = {
+    "source": "register_sources",
+    "helpdesk": "register_helpdesks",
+    "policy": "register_policies",
+    "enricher": "register_enrichers",
+}
+
+
+def _registered(entry: EntryPoint) -> list[tuple[Role, Any]]:
+    """Import a plugin and ask it for its classes. A manager of its own: no plugin can break another's hooks."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(entry.load(), name=entry.name)
+    manager.check_pending()
+    return [
+        (role, plugin)
+        for role, hook in _HOOKS.items()
+        for classes in getattr(manager.hook, hook)()
+        for plugin in (classes or ())
+    ]
 
 
 _BASES: dict[str, type] = {"source": Source, "helpdesk": Helpdesk, "policy": Policy, "enricher": Enricher}
+_CAPABILITIES: dict[str, type] = {"source": SourceCapabilities, "helpdesk": HelpdeskCapabilities}
 
 
 def _contract_error(role: Role, plugin: Any) -> str:
@@ -118,7 +152,13 @@ def _contract_error(role: Role, plugin: Any) -> str:
     for attribute in needed:
         if not hasattr(plugin, attribute):
             return f"{plugin.__name__} does not set {attribute}"
-    model = getattr(plugin, "Params" if role == "policy" else "Config")
-    if not (inspect.isclass(model) and issubclass(model, BaseModel)):
-        return f"{plugin.__name__}'s configuration is not a Pydantic model"
+    if not (isinstance(getattr(plugin, needed[0]), str) and getattr(plugin, needed[0])):
+        return f"{plugin.__name__}.{needed[0]} is not a word"
+    for attribute in ("Params",) if role == "policy" else ("Config", "AppConfig"):
+        model = getattr(plugin, attribute)
+        if not (inspect.isclass(model) and issubclass(model, BaseModel)):
+            return f"{plugin.__name__}.{attribute} is not a Pydantic model"
+    expected = _CAPABILITIES.get(role)
+    if expected is not None and not isinstance(getattr(plugin, "capabilities", None), expected):
+        return f"{plugin.__name__}.capabilities is not {expected.__name__}"
     return ""

@@ -49,7 +49,7 @@ class Runtime:
 async def open_runtime(settings: Settings, *, registry: Registry | None = None) -> AsyncIterator[Runtime]:
     """Start or adopt the database, bring its schema up to date, and connect everything."""
     now = open_time(str(settings.time_file) if settings.time_file else None)
-    registry = registry or Registry.load()
+    registry = registry or Registry.load(modules=settings.plugin_modules)
     vault = Vault.open(settings)
     postgres: EmbeddedPostgres | None = None
     if settings.database_url is None:

@@ -142,7 +142,7 @@ async def create_connection(
                    helpdesk_id, history, history_days, sla_owner, status, paused_in, paused_out, failures, state, version,
                    created_at, updated_at)
                VALUES (:id, :role, :plugin, :name, :brand, :app, :account, CAST(:config AS jsonb), :secrets, :private,
-                   :helpdesk, :history, :history_days, :sla_owner, 'active', false, false, 0, '{}', 1, :now, :now)
+                   :helpdesk, :history, :history_days, :sla_owner, 'active', false, false, 0, NULL, 1, :now, :now)
                ON CONFLICT DO NOTHING RETURNING *""",
             id=id,
             role=role,

@@ -7,19 +7,24 @@ deadline. A call that hangs costs its own deadline and nobody else's: the child 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import multiprocessing
+import pickle
+import signal
+import sys
 import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from pebble import ProcessExpired, ProcessPool
 from pydantic import BaseModel
 
-from gateway.connections import Endpoint, build
+from gateway.connections import ConfigInvalid, Endpoint, PluginMissing, build
 from gateway.registry import Registry
 from gateway_schemas.decision import Case, Finding
 from gateway_schemas.errors import GatewayError, Rejected
@@ -27,7 +32,7 @@ from gateway_schemas.helpdesk import HelpdeskNews
 from gateway_schemas.interaction import Normalised
 from gateway_schemas.reply import Draft, Rendered
 from gateway_schemas.source import Source
-from gateway_schemas.text import clean_model
+from gateway_schemas.text import clean, clean_model
 from gateway_schemas.time import open_time
 from gateway_schemas.webhook import RawDelivery
 
@@ -57,6 +62,7 @@ class PolicyCall:
     subject: Any
 
 
+PR_SET_PDEATHSIG = 1
 SUSPECT_FOR = 60.0
 """Seconds that a connection whose code hung runs apart from all others."""
 
@@ -64,28 +70,33 @@ SUSPECT_FOR = 60.0
 class Sandbox:
     """A child process per worker, replaced when it hangs or dies, and a second one for connections that made it so."""
 
-    def __init__(self, deadline: float, time_file: str | None = None) -> None:
+    def __init__(self, deadline: float, time_file: str | None = None, modules: Sequence[str] = ()) -> None:
         self._deadline = deadline
-        self._time_file = time_file
+        self._child = (time_file, tuple(modules))
         self._pools: dict[str, ProcessPool] = {}
+        self._broken: list[ProcessPool] = []
         self._suspects: dict[UUID | None, float] = {}
 
     def _pool(self, endpoint: Endpoint | None) -> ProcessPool:
         suspect = self._suspects.get(endpoint.id if endpoint else None, 0.0) > time.monotonic()
         lane = "suspects" if suspect else "all"
-        if lane not in self._pools:
-            self._pools[lane] = ProcessPool(
-                max_workers=1,
-                max_tasks=0,
-                initializer=_start,
-                initargs=[self._time_file],
-                context=multiprocessing.get_context("spawn"),
-            )
+        kept = self._pools.get(lane)
+        if kept is not None and kept.active:
+            return kept
+        if kept is not None:
+            self._broken.append(kept)
+        self._pools[lane] = ProcessPool(
+            max_workers=1,
+            max_tasks=0,
+            initializer=_start,
+            initargs=self._child,
+            context=multiprocessing.get_context("spawn"),
+        )
         return self._pools[lane]
 
     async def warm(self) -> None:
         """Start the child before the first delivery waits for it."""
-        await asyncio.wrap_future(self._pool(None).schedule(_nothing))
+        await self._in_child(None, _nothing, (), None)
 
     async def normalise(self, endpoint: Endpoint, deliveries: Sequence[RawDelivery]) -> list[Outcome]:
         """Each delivery's news. A batch that hangs or dies is run again one by one, so that only the culprit fails."""
@@ -105,16 +116,18 @@ class Sandbox:
         failure = await self._run(function, endpoint, items)
         if isinstance(failure, list):
             return failure
-        if len(items) == 1:
-            return [failure]
-        return [(await self._each(function, endpoint, [item]))[0] for item in items]
+        if len(items) > 1:
+            return [(await self._each(function, endpoint, [item]))[0] for item in items]
+        if failure.code == "died":
+            # the system kills processes too (no memory left): only who dies twice has died of itself
+            failure = await self._run(function, endpoint, items)
+        return failure if isinstance(failure, list) else [failure]
 
     async def _run(self, function: Any, endpoint: Endpoint | None, items: Sequence[Any]) -> list[Outcome] | Outcome:
         # a whole batch gets the deadline of one call plus a little for each: only a hang exceeds it
         deadline = self._deadline + 0.02 * len(items)
-        future = self._pool(endpoint).schedule(function, args=[endpoint, list(items)], timeout=deadline)
         try:
-            outcomes: list[Outcome] = await asyncio.wrap_future(future)
+            packed: list[bytes] = await self._in_child(endpoint, function, (endpoint, list(items)), deadline)
         except (TimeoutError, FutureTimeout):
             self._suspects[endpoint.id if endpoint else None] = time.monotonic() + SUSPECT_FOR
             return Outcome(
@@ -123,13 +136,46 @@ class Sandbox:
         except ProcessExpired as error:
             self._suspects[endpoint.id if endpoint else None] = time.monotonic() + SUSPECT_FOR
             return Outcome(code="died", reason=f"the plugin's code ended its process (exit code {error.exitcode})")
-        return outcomes
+        return [_unpack(one) for one in packed]
+
+    async def _in_child(
+        self, endpoint: Endpoint | None, function: Any, args: Sequence[Any], limit: float | None
+    ) -> Any:
+        """Run it in the child. A pool whose child died while it had nothing to do is replaced.
+
+        Raises BrokenProcessPool when the new one does not start either.
+        """
+        for attempt in (1, 2):
+            pool = self._pool(endpoint)
+            try:
+                running = asyncio.wrap_future(pool.schedule(function, args=args, timeout=limit))
+                try:
+                    while not running.done() and pool.active:
+                        await asyncio.wait([running], timeout=1.0)
+                    if running.done():
+                        return running.result()
+                finally:
+                    running.cancel()
+            except RuntimeError:  # BrokenProcessPool, or said by `schedule`: the pool, never the code that was to run
+                if attempt == 2:
+                    raise
+        raise BrokenProcessPool("the process for the plugins' code does not start")
 
     def close(self) -> None:
         """Stop the child processes at once."""
-        for pool in self._pools.values():
+        for pool in [*self._pools.values(), *self._broken]:
             pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
+
+
+def _unpack(packed: bytes) -> Outcome:
+    try:
+        outcome: Outcome = pickle.loads(packed)
+    except Exception as error:  # the plugin's bug, recorded on the row it concerns
+        return Outcome(
+            code="plugin_bug", reason=f"{type(error).__name__}: its result cannot be read in another process"
+        )
+    return outcome
 
 
 # What follows runs in the child.
@@ -139,13 +185,19 @@ _time: Any
 _instances: dict[tuple[Any, int], Any] = {}
 
 
-def _start(time_file: str | None) -> None:
-    import signal
-
+def _start(time_file: str | None, modules: tuple[str, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a Python handler would wait for a regular expression to end
+    _end_with_parent()
     global _registry, _time
-    _registry = Registry.load()
+    _registry = Registry.load(modules=modules)
     _time = open_time(time_file)
+
+
+def _end_with_parent() -> None:
+    """Code that hangs never sees that its worker is gone; Linux kills the child then, wherever the code is."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _nothing() -> None:
@@ -161,27 +213,32 @@ def _instance(endpoint: Endpoint) -> Any:
     return _instances[key]
 
 
-def _guarded(call: Any) -> Outcome:
+def _guarded(call: Any) -> bytes:
+    """One call's outcome, packed here: a result that cannot leave the process concerns its own row only."""
     try:
-        return Outcome(values=[clean_model(value) for value in call()])
+        return pickle.dumps(Outcome(values=[clean_model(value) for value in call()]))
     except GatewayError as error:
-        return Outcome(code=error.code, reason=error.reason)
-    except Exception as error:  # the plugin's bug, recorded on the row it concerns
+        outcome = Outcome(code=error.code, reason=error.reason)
+    except (PluginMissing, ConfigInvalid) as error:
+        outcome = Outcome(code="misconfigured", reason=str(error))
+    except BaseException as error:  # the plugin's bug (`sys.exit` is one), recorded on the row it concerns
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return Outcome(
+        outcome = Outcome(
             code="plugin_bug",
             reason=f"{type(error).__name__} in {where.name} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})",
         )
+    # a plugin may quote what it was sent
+    return pickle.dumps(replace(outcome, code=clean(outcome.code), reason=clean(outcome.reason)))
 
 
-def _normalise(endpoint: Endpoint, deliveries: Sequence[RawDelivery]) -> list[Outcome]:
+def _normalise(endpoint: Endpoint, deliveries: Sequence[RawDelivery]) -> list[bytes]:
     def read(delivery: RawDelivery) -> Sequence[Normalised | HelpdeskNews]:
         return list(_instance(endpoint).normalise(delivery))
 
     return [_guarded(lambda delivery=delivery: read(delivery)) for delivery in deliveries]
 
 
-def _render(endpoint: Endpoint, drafts: Sequence[Draft]) -> list[Outcome]:
+def _render(endpoint: Endpoint, drafts: Sequence[Draft]) -> list[bytes]:
     def render(draft: Draft) -> list[Rendered]:
         source = _instance(endpoint)
         if not isinstance(source, Source):
@@ -191,7 +248,7 @@ def _render(endpoint: Endpoint, drafts: Sequence[Draft]) -> list[Outcome]:
     return [_guarded(lambda draft=draft: render(draft)) for draft in drafts]
 
 
-def _policies(_: None, calls: Sequence[PolicyCall]) -> list[Outcome]:
+def _policies(_: None, calls: Sequence[PolicyCall]) -> list[bytes]:
     def run(call: PolicyCall) -> list[Finding]:
         plugin = _registry.policies[call.type]
         params: BaseModel = plugin.Params.model_validate(call.params)

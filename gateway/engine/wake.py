@@ -26,7 +26,11 @@ PRIORITY = {"send": 30, "reply": 20, "thread": 10, "inbox": 10, "fetch": 10, "pu
 def make_jobs(libpq_url: str) -> procrastinate.App:
     """The job engine. Tasks are added by the worker; a process that only defers names them."""
     connector = procrastinate.PsycopgConnector(
-        conninfo=libpq_url, min_size=1, max_size=4, kwargs={"application_name": "helpdesk-gateway-jobs"}
+        conninfo=libpq_url,
+        min_size=1,
+        max_size=4,
+        timeout=5.0,  # a wake-up that cannot be sent by then is left to the tick
+        kwargs={"application_name": "helpdesk-gateway-jobs"},
     )
     return procrastinate.App(connector=connector)
 
@@ -37,7 +41,8 @@ class Wake:
     def __init__(self, jobs: procrastinate.App) -> None:
         self._jobs = jobs
         self._last: dict[str, float] = {}
-        self._later: dict[str, asyncio.Task[None]] = {}
+        self._later: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, names: Iterable[str]) -> None:
         """Wake these drains. Never raises: the rows are committed, and the tick finds what a lost word leaves."""
@@ -46,11 +51,14 @@ class Wake:
             if wait <= 0:
                 await self._defer(name)
             elif name not in self._later:
-                self._later[name] = asyncio.create_task(self._defer_later(name, wait))
+                self._later.add(name)
+                task = asyncio.create_task(self._defer_later(name, wait))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     async def _defer_later(self, name: str, wait: float) -> None:
         await asyncio.sleep(wait)
-        self._later.pop(name, None)
+        self._later.discard(name)  # before the word is sent: work committed while it is under way needs another
         await self._defer(name)
 
     async def _defer(self, name: str) -> None:
@@ -66,4 +74,4 @@ class Wake:
 
     async def settle(self) -> None:
         """Wait until every delayed wake-up has gone out."""
-        await asyncio.gather(*self._later.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks)

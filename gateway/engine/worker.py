@@ -40,7 +40,9 @@ async def run_worker(settings: Settings, *, supervised: bool = False) -> None:
 async def work(runtime: Runtime, stop: asyncio.Event) -> None:
     """Run drains until `stop` is set."""
     settings = runtime.settings
-    sandbox = Sandbox(settings.pure_deadline, str(settings.time_file) if settings.time_file else None)
+    sandbox = Sandbox(
+        settings.pure_deadline, str(settings.time_file) if settings.time_file else None, settings.plugin_modules
+    )
     drains = Drains(runtime, sandbox)
 
     @runtime.jobs.task(name="drain", queue=QUEUE)

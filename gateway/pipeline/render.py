@@ -77,7 +77,8 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
         return Target(
             heard[-1], heard[-1]["visibility"], hold="The customer deleted the message.", code="target_deleted"
         )
-    if reply["interaction_id"] is not None:
+    if reply["interaction_id"] is not None and (reply["comment_id"] is None or reply["approved_digest"] is not None):
+        # named over REST, or looked at and approved by a person
         given = next((one for one in heard if one["id"] == reply["interaction_id"]), None)
         if given is not None and given["deleted_at"] is not None:
             return Target(given, given["visibility"], hold="The customer deleted the message.", code="target_deleted")

@@ -13,7 +13,20 @@ from pathlib import Path
 from support.repository import parse, product_code, relative, report
 
 LISTED: dict[str, str] = {
-    # "gateway/pipeline/normalise.py:normalise_one": "the delivery's row is marked failed with the error",
+    "gateway/engine/sandbox.py:_guarded": "a plugin's bug becomes the outcome of the item it concerns",
+    "gateway/engine/sandbox.py:_unpack": "what cannot be read back becomes the outcome of the item it concerns",
+    "gateway/engine/supervise.py:Supervisor._keep": "a lease that cannot be ended early ends by itself",
+    "gateway/engine/worker.py:_tick_on": "logged; the next tick looks for the same due rows",
+    "gateway/engine/worker.py:work.drain": "logged; the drain's rows are as it found them and the tick wakes it again",
+    "gateway/pipeline/accept.py:verify": "answered 401 and counted: what breaks the check has not passed it",
+    "gateway/pipeline/fetch.py:fetch_due": "recorded on every row that was asked for",
+    "gateway/pipeline/poll.py:poll_stream": "recorded on the cursor",
+    "gateway/pipeline/push.py:_ask_after_interrupted": "recorded on the push, which stays in flight",
+    "gateway/pipeline/push.py:_call": "recorded on every push of the call",
+    "gateway/pipeline/push.py:_resume_jobs": "recorded on every push of the jobs",
+    "gateway/pipeline/send.py:_ask_after_unknown": "recorded on the reply, which stays unknown",
+    "gateway/pipeline/send.py:_fly": "recorded on the reply",
+    "gateway/registry.py:Registry.load": "the plugin is listed as broken with the error",
 }
 
 BROAD = {"Exception", "BaseException", "ExceptionGroup", "BaseExceptionGroup"}

@@ -114,7 +114,7 @@ class Gateway:
                    updated_at)
                VALUES (:id, :role, :plugin, :name, :app, :account, CAST(:config AS jsonb), :secrets, :private,
                    :helpdesk, :history,
-                   90, 'gateway', 'active', false, false, 0, '{}', 1, :now, :now)""",
+                   90, 'gateway', 'active', false, false, 0, NULL, 1, :now, :now)""",
             id=id,
             role=role,
             plugin=plugin,

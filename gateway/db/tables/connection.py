@@ -81,8 +81,8 @@ class Connection(SQLModel, table=True):
     blocked_reason: str | None = maybe_string()
     failures: int = 0
     last_ok_at: datetime | None = maybe_timestamp()
-    state: Json = document()
-    """The plugin's own small document."""
+    state: bytes | None = raw(nullable=True)
+    """The plugin's own small document, sealed."""
     version: int = Field(default=1)
     created_at: datetime = timestamp()
     updated_at: datetime = timestamp()

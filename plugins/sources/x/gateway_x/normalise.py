@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from gateway_schemas.errors import Malformed
-from gateway_schemas.interaction import Deletion, Ignored, Normalised, Revoked, Wanted
+from gateway_schemas.interaction import Deletion, Ignored, Normalised, Revoked, Unreadable, Wanted
 from gateway_schemas.text import parse_json
 from gateway_schemas.webhook import RawDelivery
 from gateway_x import legacy
@@ -41,7 +41,7 @@ def _each(parts: list[Iterator[Normalised]]) -> list[Normalised]:
             broken.append(error.reason)
     if broken and len(broken) == len(parts):
         raise Malformed("; ".join(broken))
-    items.extend(Ignored(reason=f"one of {len(parts)} items cannot be read: {reason}") for reason in broken)
+    items.extend(Unreadable(reason=reason) for reason in broken)
     return items
 
 
@@ -147,8 +147,11 @@ def _messages(account: str, payload: Mapping[str, Any], includes: Includes) -> I
     events = payload.get("direct_message_events")
     if not isinstance(events, list) or not events:
         raise Malformed("payload.direct_message_events: expected messages")
-    for value in events:
-        yield activity_message(account, read(ActivityMessage, value, "message"), includes)
+    yield from _each([_message(account, value, includes) for value in events])
+
+
+def _message(account: str, value: Any, includes: Includes) -> Iterator[Normalised]:
+    yield activity_message(account, read(ActivityMessage, value, "message"), includes)
 
 
 def _revoked(payload: Mapping[str, Any], data: Mapping[str, Any]) -> Normalised:
@@ -163,29 +166,35 @@ def _revoked(payload: Mapping[str, Any], data: Mapping[str, Any]) -> Normalised:
 
 def _account_activity(event: Mapping[str, Any]) -> Iterator[Normalised]:
     account = _id(event.get("for_user_id"), "for_user_id")
-    known = False
-    for old in event.get("tweet_create_events") or ():
-        known = True
-        new, users, cut = legacy.post(old)
-        post = read(Post, new, "tweet_create_events")
-        if post.reference("retweeted"):
-            yield Ignored(reason="a repost without words of its own")
-        elif cut:
-            yield Wanted(ref=post.id, reason="thin", account=account)
-        else:
-            yield from Thread(account, Includes({"users": users})).items(post)
-    for old in event.get("tweet_delete_events") or ():
-        known = True
-        status = old.get("status") if isinstance(old, Mapping) else None
-        status = status if isinstance(status, Mapping) else {}
-        own = str(status.get("user_id")) == account
-        id = _id(status.get("id"), "tweet_delete_events.status.id")
-        yield Deletion(external_id=id, account=account, by="brand" if own else "author")
-    if messages := event.get("direct_message_events"):
-        known = True
-        includes = Includes({"users": legacy.users(event.get("users"))})
-        for value in messages:
-            yield activity_message(account, read(ActivityMessage, value, "message"), includes)
-    if not known:
+    users = Includes({"users": legacy.users(event.get("users"))})
+    parts = [_old_post(account, old) for old in _listed(event, "tweet_create_events")]
+    parts += [_old_deletion(account, old) for old in _listed(event, "tweet_delete_events")]
+    parts += [_message(account, old, users) for old in _listed(event, "direct_message_events")]
+    if not parts:
         kinds = ", ".join(sorted(key for key in event if key.endswith("_events"))) or "an event without items"
         yield Ignored(reason=f"{kinds}: not a post or a message")
+    yield from _each(parts)
+
+
+def _listed(event: Mapping[str, Any], key: str) -> list[Any]:
+    value = event.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _old_post(account: str, old: Any) -> Iterator[Normalised]:
+    new, users, cut = legacy.post(old)
+    post = read(Post, new, "tweet_create_events")
+    if post.reference("retweeted"):
+        yield Ignored(reason="a repost without words of its own")
+    elif cut:
+        yield Wanted(ref=post.id, reason="thin", account=account)
+    else:
+        yield from Thread(account, Includes({"users": users})).items(post)
+
+
+def _old_deletion(account: str, old: Any) -> Iterator[Normalised]:
+    status = old.get("status") if isinstance(old, Mapping) else None
+    status = status if isinstance(status, Mapping) else {}
+    own = str(status.get("user_id")) == account
+    id = _id(status.get("id"), "tweet_delete_events.status.id")
+    yield Deletion(external_id=id, account=account, by="brand" if own else "author")

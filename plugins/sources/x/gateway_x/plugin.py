@@ -68,6 +68,8 @@ class XSource(Source[XConfig]):
     def __init__(self, setup: Setup[XConfig]) -> None:
         super().__init__(setup)
         self._known_api: Api | None = None
+        if setup.config is not None:
+            self.capabilities = _narrowed(setup.config)
 
     @classmethod
     def account_of(cls, config: XConfig) -> str | None:
@@ -166,6 +168,17 @@ class XSource(Source[XConfig]):
             tokens = Tokens(self.config, app, self.http, self.setup.state, self.setup.time)
             self._known_api = Api(self.setup, self.config, app, tokens, self.http)
         return self._known_api
+
+
+def _narrowed(config: XConfig) -> SourceCapabilities:
+    """What this account can do: the length of its posts, and whether messages are its business."""
+    general = XSource.capabilities
+    public = TextLimit(limit=config.text_limit, counting=Counting.weighted_x, reserved_url=23)
+    text = {"comment": public, "mention": public}
+    if not config.direct_messages:
+        kinds = general.kinds - {"direct_message"}
+        return general.model_copy(update={"kinds": kinds, "streams": ("mentions",), "private": False, "text": text})
+    return general.model_copy(update={"text": general.text | text})
 
 
 @hookimpl

@@ -18,15 +18,10 @@ leading ones.
 
 from __future__ import annotations
 
-import base64
-import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
-from urllib.parse import parse_qsl
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gateway_schemas.testing.twin import Twin
@@ -47,9 +42,8 @@ from gateway_x.twin_state import (
     leading_mentions,
     shown_text,
 )
+from gateway_x.twin_tokens import TOKEN_LIFE, TokenEndpoint
 from gateway_x.twin_webhooks import WebhookEndpoints
-
-_TOKEN_LIFE = timedelta(hours=2)
 
 
 class XTwin(Twin):
@@ -83,13 +77,15 @@ class XTwin(Twin):
         self.state = State(time)
         self.wire: Wire = Wire(self)
         self.events: Events = Events(self)
-        self.endpoints = (PostEndpoints(self), MessageEndpoints(self), WebhookEndpoints(self))
+        self.hooks = WebhookEndpoints(self)
+        self.renewals = TokenEndpoint(self)
+        self.endpoints = (PostEndpoints(self), MessageEndpoints(self), self.hooks)
         super().__init__(time=time, seed=seed)
 
     def routes(self) -> Sequence[BaseRoute]:
         """X's endpoints."""
         routes: list[BaseRoute] = [route for endpoints in self.endpoints for route in endpoints.routes()]
-        return [*routes, Route("/2/oauth2/token", self._token, methods=["POST"])]
+        return [*routes, Route("/2/oauth2/token", self.renewals.answer, methods=["POST"])]
 
     # people
 
@@ -132,7 +128,7 @@ class XTwin(Twin):
         user = self.add_user(username, id=id, name=name, verified=True)
         user.premium = premium
         user.token = token or f"twin-user-token-{user.id}"
-        self.state.tokens[user.token] = TwinToken(user.id, self.time.now() + _TOKEN_LIFE if refreshable else None)
+        self.state.tokens[user.token] = TwinToken(user.id, self.time.now() + TOKEN_LIFE if refreshable else None)
         if refreshable:
             self.state.refresh_tokens[f"twin-refresh-token-{user.id}"] = user.id
         return user
@@ -140,7 +136,7 @@ class XTwin(Twin):
     def revoke(self, who: str) -> None:
         """The user takes the App's access away: tokens stop, callbacks are told."""
         user = self.state.user(who)
-        self._forget_tokens(user.id)
+        self.renewals.forget(user.id)
         self.events.tell_revoked(user.id)
 
     def expire_tokens(self, who: str) -> None:
@@ -160,9 +156,8 @@ class XTwin(Twin):
 
     async def revalidate(self) -> bool:
         """X's own periodic challenge of every callback; whether all are in force."""
-        endpoints = self.endpoints[2]
         for webhook in self.events.webhooks.values():
-            webhook.valid = await endpoints.challenge(webhook.url)
+            webhook.valid = await self.hooks.challenge(webhook.url)
         return all(webhook.valid for webhook in self.events.webhooks.values())
 
     # what people do
@@ -226,9 +221,9 @@ class XTwin(Twin):
 
     def messages_from(self, who: str) -> list[TwinMessage]:
         """The messages a user sent, oldest first."""
-        user_id = self.state.user(who).id
-        messages = (self.state.messages[str(number)] for number in self.state.messages_by_user.get(user_id, []))
-        return [message for message in messages if message.sender == user_id and not message.deleted]
+        user = self.state.user(who).id
+        messages = (self.state.messages[str(number)] for number in self.state.messages_by_user.get(user, []))
+        return [message for message in messages if message.sender == user and not message.deleted]
 
     def app_config(self, **changes: Any) -> dict[str, Any]:
         """An App configuration that this twin accepts; call it while the twin is served."""
@@ -371,32 +366,3 @@ class XTwin(Twin):
         )
         self.events.tell_message(message)
         return message
-
-    async def _token(self, request: Request) -> Response:
-        """Renew an access token: both tokens change, the old ones stop."""
-        form = dict(parse_qsl((await request.body()).decode()))
-        basic = request.headers.get("authorization", "").removeprefix("Basic ")
-        client = form.get("client_id") or base64.b64decode(basic or "").decode().partition(":")[0]
-        user_id = self.state.refresh_tokens.get(form.get("refresh_token", ""))
-        if form.get("grant_type") != "refresh_token" or client != self.client_id or user_id is None:
-            error = {"error": "invalid_request", "error_description": "Value passed for the token was invalid."}
-            return JSONResponse(error, 400)
-        self._forget_tokens(user_id)
-        access, refresh = (f"twin-{kind}-{secrets.token_hex(8)}" for kind in ("access", "refresh"))
-        self.state.tokens[access] = TwinToken(user_id, self.time.now() + _TOKEN_LIFE)
-        self.state.refresh_tokens[refresh] = user_id
-        self.effect("token", user_id)
-        return JSONResponse(
-            {
-                "token_type": "bearer",
-                "expires_in": int(_TOKEN_LIFE.total_seconds()),
-                "access_token": access,
-                "refresh_token": refresh,
-                "scope": "tweet.read users.read tweet.write dm.read dm.write offline.access",
-            }
-        )
-
-    def _forget_tokens(self, user_id: str) -> None:
-        tokens, refresh_tokens = self.state.tokens, self.state.refresh_tokens
-        self.state.tokens = {token: item for token, item in tokens.items() if item.user_id != user_id}
-        self.state.refresh_tokens = {token: id for token, id in refresh_tokens.items() if id != user_id}

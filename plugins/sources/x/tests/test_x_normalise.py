@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from gateway_schemas.errors import Malformed
-from gateway_schemas.interaction import Deletion, Ignored, Interaction, Normalised, Revoked, Wanted
+from gateway_schemas.interaction import Deletion, Ignored, Interaction, Normalised, Revoked, Unreadable, Wanted
 from gateway_schemas.plugin import Setup
 from gateway_schemas.testing.fixtures import as_delivery, assert_golden, load_request
 from gateway_schemas.time import SystemTime
@@ -162,12 +162,10 @@ def test_a_missing_parent_is_wanted_once(plugin: XSource) -> None:
     body = {"data": [post("2090000000000000223", **reply, **parent), post("2090000000000000224", **reply, **parent)]}
     note = {"account": BRAND, "kind": "posts"}
     raw = json.dumps(body).encode()
-    polled = plugin.normalise(RawDelivery("1", "poll", raw, NOW, stream="mentions", note=note))
-    assert [item for item in polled if isinstance(item, Wanted)] == [
-        Wanted(ref="2090000000000000002", reason="ancestor", account=BRAND)
-    ]
-    fetched = plugin.normalise(RawDelivery("1", "fetch", raw, NOW, note=note))
-    assert not [item for item in fetched if isinstance(item, Wanted)], "a fetched post must not pull a whole thread"
+    for origin in ("poll", "fetch"):
+        items = plugin.normalise(RawDelivery("1", origin, raw, NOW, note=note))
+        wanted = [item for item in items if isinstance(item, Wanted)]
+        assert wanted == [Wanted(ref="2090000000000000002", reason="ancestor", account=BRAND)]
 
 
 def test_a_reply_to_the_brand_wants_nothing(plugin: XSource) -> None:
@@ -299,7 +297,17 @@ def test_a_page_without_its_account_is_malformed(plugin: XSource, origin: Litera
 
 def test_one_broken_event_does_not_take_its_neighbours_down(plugin: XSource) -> None:
     items = webhook(plugin, [event("post.mention.create", {"id": "?"}), event("post.mention.create", post())])
-    assert [type(item) for item in items] == [Interaction, Ignored]
+    assert [type(item) for item in items] == [Interaction, Unreadable]
+
+
+def test_one_broken_message_or_old_post_does_not_take_its_neighbours_down(plugin: XSource) -> None:
+    message = {"type": "message_create", "id": "2090000000000000333"}
+    message["message_create"] = {"sender_id": RITA, "target": {"recipient_id": BRAND}}  # type: ignore[assignment]
+    items = webhook(plugin, event("dm.received", {"direct_message_events": [message, {"id": "?"}]}))
+    assert [type(item) for item in items] == [Interaction, Unreadable]
+    old = {"id_str": "2090000000000000101", "text": "hi", "user": {"id_str": RITA}}
+    items = webhook(plugin, {"for_user_id": BRAND, "tweet_create_events": [{"user": None}, old]})
+    assert [type(item) for item in items] == [Interaction, Unreadable]
 
 
 def test_every_account_of_the_app_goes_through_one_instance(plugin: XSource) -> None:

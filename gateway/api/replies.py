@@ -1,0 +1,261 @@
+"""Replies: answers on their way out, and what people may do about them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Body
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.api.decisions import SELECT as DECISIONS
+from gateway.api.decisions import DecisionView
+from gateway.api.deps import ReadsReplies, RuntimeDep, WritesReplies
+from gateway.api.models import Answer, Input, Page, Reason
+from gateway.api.paging import Filters, PagingDep, list_page
+from gateway.api.problems import conflict, not_found, provider_problem
+from gateway.api.routes import ApiRoute
+from gateway.db.database import Row, execute, fetch_all, fetch_one
+from gateway.pipeline.marks import mark_push
+from gateway_schemas.errors import GatewayError
+from gateway_schemas.reply import Sent
+from gateway_schemas.source import Source
+
+router = APIRouter(prefix="/replies", tags=["replies"], route_class=ApiRoute)
+
+SELECT = """
+SELECT r.id, r.ticket_id, r.connection_id, r.helpdesk_id, r.comment_id, r.author_name, r.text, r.visibility,
+       r.interaction_id, r.state, r.code, r.reason, r.digest, r.approved_by, r.external_id, r.url, r.sent_at,
+       r.not_after,
+       r.written_at, r.created_at, r.updated_at, r.tries
+FROM reply r
+"""
+
+State = Literal[
+    "received", "queued", "held", "blocked", "sending", "unknown", "sent", "failed", "cancelled", "retracted"
+]
+
+
+class ReplyView(Answer):
+    """An answer, and the truth about its sending."""
+
+    id: UUID
+    ticket_id: UUID
+    connection_id: UUID
+    """The source connection that sends."""
+    helpdesk_id: UUID | None
+    comment_id: str | None
+    """The helpdesk's comment it was written as; null for one made over REST."""
+    author_name: str | None
+    text: str
+    visibility: str | None
+    interaction_id: UUID | None
+    """What it answers."""
+    state: State
+    """`received` is being decided; `unknown` may or may not be out, and the source is asked."""
+    code: str | None
+    reason: str | None
+    digest: str | None
+    """Names exactly what would be sent; an approval is bound to it."""
+    approved_by: str | None
+    external_id: str | None
+    """The source's id, once it is out."""
+    url: str | None
+    sent_at: datetime | None
+    not_after: datetime
+    """Not sent later than this without a person's word."""
+    written_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    tries: int
+
+
+class AttemptView(Answer):
+    """One try at the source."""
+
+    at: datetime
+    kind: str
+    outcome: str
+    code: str | None
+    reason: str | None
+    milliseconds: int
+
+
+class ReplyDetail(ReplyView):
+    """An answer with what would be or was sent, and why."""
+
+    rendered: dict[str, Any] | None
+    """Exactly what leaves: text, target, files, length and limit."""
+    decided_on: dict[str, Any] | None
+    attempts: list[AttemptView]
+    decisions: list[DecisionView]
+
+
+class Approval(Input):
+    """A person's word that this may go out."""
+
+    digest: str | None = None
+    """The `digest` that was looked at; refused when the reply has changed since."""
+
+
+class Refusal(Input):
+    """A person's word that this does not go out."""
+
+    reason: Reason | None = None
+
+
+@router.get("")
+async def list_replies(
+    runtime: RuntimeDep,
+    _: ReadsReplies,
+    paging: PagingDep,
+    state: State | None = None,
+    ticket: UUID | None = None,
+    connection: UUID | None = None,
+) -> Page[ReplyView]:
+    """Replies, newest first. `state=held` is the approval queue."""
+    filters = Filters()
+    filters.add("r.state = :state", state=state)
+    filters.add("r.ticket_id = :ticket", ticket=ticket)
+    filters.add("r.connection_id = :connection", connection=connection)
+    async with runtime.database.read() as database:
+        rows, following = await list_page(database, SELECT, filters, paging, id="r.id")
+    return Page(items=[ReplyView(**row) for row in rows], next=following)
+
+
+@router.get("/{reply_id}")
+async def read_reply(runtime: RuntimeDep, _: ReadsReplies, reply_id: UUID) -> ReplyDetail:
+    """One reply with its decisions and attempts."""
+    async with runtime.database.read() as database:
+        row = await fetch_one(
+            database, SELECT.replace("r.tries", "r.tries, r.rendered, r.decided_on") + " WHERE r.id = :id", id=reply_id
+        )
+        if row is None:
+            raise not_found("reply", reply_id)
+        attempts = await fetch_all(
+            database,
+            "SELECT at, kind, outcome, code, reason, milliseconds FROM attempt WHERE thing_id = :id ORDER BY at, id",
+            id=str(reply_id),
+        )
+        decisions = await fetch_all(database, DECISIONS + " WHERE thing_id = :id ORDER BY id", id=reply_id)
+    return ReplyDetail(
+        **row,
+        attempts=[AttemptView(**one) for one in attempts],
+        decisions=[DecisionView(**one) for one in decisions],
+    )
+
+
+@router.get("/{reply_id}/explain")
+async def explain_reply(runtime: RuntimeDep, _: ReadsReplies, reply_id: UUID) -> list[DecisionView]:
+    """What the policies said about it, each time it was decided on."""
+    async with runtime.database.read() as database:
+        await _reply(database, reply_id)
+        rows = await fetch_all(database, DECISIONS + " WHERE thing_id = :id ORDER BY id", id=reply_id)
+    return [DecisionView(**row) for row in rows]
+
+
+@router.post("/{reply_id}/approve")
+async def approve_reply(
+    runtime: RuntimeDep, caller: WritesReplies, reply_id: UUID, given: Annotated[Approval | None, Body()] = None
+) -> ReplyView:
+    """Let a held reply go out as it is. It is decided on once more, and held again for anything that is new."""
+    now = runtime.now()
+    async with runtime.database.write() as database:
+        row = await _reply(database, reply_id, lock=True)
+        if row["state"] != "held":
+            raise conflict(f"The reply is {row['state']}; only a held one can be approved.")
+        if row["code"] == "target_deleted":
+            raise conflict("The customer deleted the message that it answers.")
+        if given is not None and given.digest is not None and given.digest != row["digest"]:
+            raise conflict("The reply has changed since you looked; read it again.", field="digest")
+        await execute(
+            database,
+            """UPDATE reply SET state = 'received', approved_digest = COALESCE(digest, 'any'), approved_by = :who,
+                   code = NULL, reason = NULL, due_at = :now, not_after = GREATEST(not_after, :later), updated_at = :now
+               WHERE id = :id""",
+            id=reply_id,
+            who=caller.name,
+            now=now,
+            later=now + timedelta(hours=runtime.settings.reply_ttl_hours),
+        )
+        row = await _reply(database, reply_id)
+    await runtime.wake([f"reply:{row['connection_id']}"])
+    return ReplyView(**row)
+
+
+@router.post("/{reply_id}/reject")
+async def reject_reply(
+    runtime: RuntimeDep, caller: WritesReplies, reply_id: UUID, given: Annotated[Refusal | None, Body()] = None
+) -> ReplyView:
+    """Decide that a held or blocked reply does not go out; the agent reads why on the ticket."""
+    return await _end(runtime, reply_id, ("held", "blocked"), "rejected", f"rejected by {caller.name}", given)
+
+
+@router.post("/{reply_id}/cancel")
+async def cancel_reply(
+    runtime: RuntimeDep, caller: WritesReplies, reply_id: UUID, given: Annotated[Refusal | None, Body()] = None
+) -> ReplyView:
+    """Take back a reply that has not gone out yet."""
+    states = ("received", "queued", "held", "blocked")
+    return await _end(runtime, reply_id, states, "cancelled", f"cancelled by {caller.name}", given)
+
+
+@router.post("/{reply_id}/retract")
+async def retract_reply(runtime: RuntimeDep, caller: WritesReplies, reply_id: UUID) -> ReplyView:
+    """Delete a published answer at the source, where the source can."""
+    async with runtime.database.read() as database:
+        row = await _reply(database, reply_id)
+    if row["state"] != "sent" or row["external_id"] is None:
+        raise conflict(f"The reply is {row['state']}; only a published one can be taken back.")
+    endpoint = await runtime.connections.get(row["connection_id"])
+    if endpoint is None:
+        raise not_found("connection", row["connection_id"])
+    source = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
+    assert isinstance(source, Source)
+    try:
+        await source.retract(Sent(external_id=row["external_id"], url=row["url"], sent_at=row["sent_at"]))
+    except GatewayError as error:
+        raise provider_problem(error) from error
+    now = runtime.now()
+    async with runtime.database.write() as database:
+        await execute(
+            database,
+            """UPDATE reply SET state = 'retracted', reason = :reason, updated_at = :now
+               WHERE id = :id AND state = 'sent'""",
+            id=reply_id,
+            reason=f"retracted by {caller.name}",
+            now=now,
+        )
+        row = await _reply(database, reply_id)
+    return ReplyView(**row)
+
+
+async def _end(
+    runtime: RuntimeDep, reply_id: UUID, states: tuple[str, ...], code: str, who: str, given: Refusal | None
+) -> ReplyView:
+    now = runtime.now()
+    reason = f"{who}: {given.reason}" if given is not None and given.reason else who
+    async with runtime.database.write() as database:
+        row = await _reply(database, reply_id, lock=True)
+        if row["state"] not in states:
+            raise conflict(f"The reply is {row['state']}; possible for {', '.join(states)}.")
+        await execute(
+            database,
+            "UPDATE reply SET state = 'cancelled', code = :code, reason = :reason, updated_at = :now WHERE id = :id",
+            id=reply_id,
+            code=code,
+            reason=reason,
+            now=now,
+        )
+        drain = await mark_push(database, reply_id, "blocked", reason=reason, now=now, suffix=code)
+        row = await _reply(database, reply_id)
+    await runtime.wake({drain} if drain else set())
+    return ReplyView(**row)
+
+
+async def _reply(database: AsyncConnection, reply_id: UUID, *, lock: bool = False) -> Row:
+    row = await fetch_one(database, SELECT + " WHERE r.id = :id" + (" FOR UPDATE" if lock else ""), id=reply_id)
+    if row is None:
+        raise not_found("reply", reply_id)
+    return row

@@ -1,0 +1,297 @@
+"""Tickets: one matter with one customer, with everything that was said."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import StringConstraints
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.api.decisions import SELECT as DECISIONS
+from gateway.api.decisions import DecisionView
+from gateway.api.deps import ReadsTickets, RuntimeDep, WritesTickets
+from gateway.api.models import Answer, Input, Page
+from gateway.api.paging import Filters, PagingDep, list_page
+from gateway.api.problems import conflict, invalid, not_found
+from gateway.api.routes import ApiRoute
+from gateway.db.database import Row, fetch_all, fetch_one, insert_rows
+from gateway.db.tables.columns import new_id
+
+router = APIRouter(prefix="/tickets", tags=["conversations"], route_class=ApiRoute)
+
+SELECT = """
+SELECT t.id, t.subject, t.status, t.priority, t.tags, t.connection_id, t.helpdesk_id, t.external_id, t.external_url,
+       t.customer_id, t.followup_of, t.linked_to, t.merged_into, t.ended, t.assignee, t.problem, t.opened_at,
+       t.last_inbound_at, a.provider AS source, COALESCE('@' || a.handle, a.name, a.external_id) AS customer
+FROM ticket t JOIN account a ON a.id = t.account_id
+"""
+
+TIMELINE = """
+SELECT i.published_at AS at, length(i.external_id) AS size, i.external_id AS tie, 'interaction' AS entry,
+       CASE WHEN i.direction = 'outbound' THEN CASE WHEN i.reply_id IS NULL THEN 'brand' ELSE 'agent' END
+            WHEN i.account_id = t.account_id THEN 'customer' ELSE 'bystander' END AS who,
+       COALESCE('@' || a.handle, a.name, a.external_id) AS author, i.kind, i.visibility, i.text, i.url, i.external_id,
+       i.id AS interaction_id, i.reply_id, NULL AS state, i.revisions > 1 AS edited, i.deleted_at
+FROM interaction i JOIN ticket t ON t.id = i.ticket_id JOIN account a ON a.id = i.account_id WHERE i.ticket_id = :id
+UNION ALL
+SELECT COALESCE(r.sent_at, r.written_at), 0, r.id::text, 'reply', 'agent', r.author_name, 'reply', r.visibility,
+       COALESCE(r.rendered ->> 'text', r.text), r.url, r.external_id, NULL, r.id, r.state, false, NULL
+FROM reply r WHERE r.ticket_id = :id AND NOT EXISTS (SELECT 1 FROM interaction i WHERE i.reply_id = r.id)
+UNION ALL
+SELECT n.at, 0, n.comment_id, 'note', 'agent', n.author_name, 'note', 'private', n.text, NULL, n.comment_id, NULL, NULL,
+       NULL, n.edited_at IS NOT NULL, NULL
+FROM note n WHERE n.ticket_id = :id
+ORDER BY 1, 2, 3
+"""
+
+
+class TicketView(Answer):
+    """One matter with one customer."""
+
+    id: UUID
+    subject: str
+    status: str
+    """As last seen at the helpdesk: `new`, `open`, `waiting`, `solved` or `closed`."""
+    priority: str
+    tags: list[str]
+    source: str
+    """The source's plugin."""
+    customer: str
+    customer_id: UUID
+    connection_id: UUID
+    helpdesk_id: UUID | None
+    external_id: str | None
+    """The helpdesk's id; null until it has the ticket."""
+    external_url: str | None
+    followup_of: UUID | None
+    linked_to: UUID | None
+    merged_into: UUID | None
+    ended: str | None
+    """`closed`, `deleted` or `merged` at the helpdesk."""
+    assignee: str | None
+    problem: str | None
+    """Why the helpdesk does not have the newest state; null when it has."""
+    opened_at: datetime
+    last_inbound_at: datetime
+
+
+class TimelineView(Answer):
+    """One thing said in the matter, in the source's time."""
+
+    at: datetime
+    entry: Literal["interaction", "reply", "note"]
+    who: Literal["customer", "bystander", "agent", "brand"]
+    """`brand` is what was answered at the source itself, outside the helpdesk."""
+    author: str | None
+    kind: str
+    visibility: str | None
+    text: str
+    url: str | None
+    external_id: str | None
+    interaction_id: UUID | None
+    reply_id: UUID | None
+    state: str | None
+    """A reply's state, while it is not seen at the source."""
+    edited: bool
+    deleted_at: datetime | None
+
+
+class LegView(Answer):
+    """One conversation at the source that belongs to the ticket."""
+
+    thread: str
+    """The source's id of its first item."""
+    visibility: str
+
+
+class PushView(Answer):
+    """One thing the helpdesk is to be told."""
+
+    kind: str
+    state: str
+    code: str | None
+    reason: str | None
+    tries: int
+    due_at: datetime
+
+
+class TicketDetail(TicketView):
+    """One ticket with its timeline."""
+
+    legs: list[LegView]
+    timeline: list[TimelineView]
+    open_pushes: list[PushView]
+    """What the helpdesk has not been told yet, or could not be told."""
+
+
+class Explanation(Answer):
+    """What was decided in this matter."""
+
+    decisions: list[DecisionView]
+
+
+class NewReply(Input):
+    """An answer to be published."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=60_000)]
+    visibility: Literal["public", "private"] | None = None
+    """Null: that of the message it answers."""
+    interaction: UUID | None = None
+    """What it answers; null: the customer's last message."""
+
+
+class AcceptedReply(Answer):
+    """The answer is on its way to be decided; `GET /v1/replies/{id}` tells what became of it."""
+
+    id: UUID
+    ticket_id: UUID
+    state: str
+
+
+@router.get("")
+async def list_tickets(
+    runtime: RuntimeDep,
+    _: ReadsTickets,
+    paging: PagingDep,
+    connection: UUID | None = None,
+    helpdesk: UUID | None = None,
+    customer: UUID | None = None,
+    status: Literal["new", "open", "waiting", "solved", "closed"] | None = None,
+    external_id: str | None = None,
+    problem: bool | None = None,
+) -> Page[TicketView]:
+    """Tickets, newest first. `problem=true`: those whose helpdesk lags behind."""
+    filters = Filters()
+    filters.add("t.connection_id = :connection", connection=connection)
+    filters.add("t.helpdesk_id = :helpdesk", helpdesk=helpdesk)
+    filters.add("t.customer_id = :customer", customer=customer)
+    filters.add("t.status = :status", status=status)
+    filters.add("t.external_id = :external_id", external_id=external_id)
+    filters.add("(t.problem IS NOT NULL) = :problem", problem=problem)
+    async with runtime.database.read() as database:
+        rows, following = await list_page(database, SELECT, filters, paging, id="t.id")
+    return Page(items=[TicketView(**row) for row in rows], next=following)
+
+
+@router.get("/{ticket_id}")
+async def read_ticket(runtime: RuntimeDep, _: ReadsTickets, ticket_id: UUID) -> TicketDetail:
+    """One ticket with everything that was said, oldest first."""
+    async with runtime.database.read() as database:
+        row = await _ticket(database, ticket_id)
+        timeline = await fetch_all(database, TIMELINE, id=ticket_id)
+        legs = await fetch_all(
+            database,
+            """SELECT h.root AS thread, l.visibility FROM leg l JOIN thread h ON h.id = l.thread_id
+               WHERE l.ticket_id = :id ORDER BY l.created_at""",
+            id=ticket_id,
+        )
+        pushes = await fetch_all(
+            database,
+            """SELECT kind, state, code, reason, tries, due_at FROM push
+               WHERE ticket_id = :id AND state NOT IN ('done', 'dropped') ORDER BY id""",
+            id=ticket_id,
+        )
+    return TicketDetail(
+        **row,
+        legs=[LegView(**one) for one in legs],
+        timeline=[TimelineView(**one) for one in timeline],
+        open_pushes=[PushView(**one) for one in pushes],
+    )
+
+
+@router.get("/{ticket_id}/explain")
+async def explain_ticket(runtime: RuntimeDep, _: ReadsTickets, ticket_id: UUID) -> Explanation:
+    """What the policies said about each message and answer of the matter."""
+    async with runtime.database.read() as database:
+        await _ticket(database, ticket_id)
+        rows = await fetch_all(database, DECISIONS + " WHERE ticket_id = :id ORDER BY id", id=ticket_id)
+    return Explanation(decisions=[DecisionView(**row) for row in rows])
+
+
+@router.post("/{ticket_id}/replies", status_code=202)
+async def answer_ticket(runtime: RuntimeDep, caller: WritesTickets, ticket_id: UUID, given: NewReply) -> AcceptedReply:
+    """Answer the customer, as an agent would in the helpdesk; the policies decide on it in the same way."""
+    now = runtime.now()
+    async with runtime.database.write() as database:
+        ticket = await _ticket(database, ticket_id)
+        if ticket["merged_into"] is not None:
+            raise conflict(f"The ticket was merged into {ticket['merged_into']}; answer there.")
+        await _answerable(database, ticket_id, given.interaction)
+        id = new_id()
+        await insert_rows(
+            database,
+            "reply",
+            [
+                {
+                    "id": id,
+                    "ticket_id": ticket_id,
+                    "connection_id": ticket["connection_id"],
+                    "helpdesk_id": None,
+                    "author_id": f"key:{caller.id}",
+                    "author_name": caller.name,
+                    "text": given.text,
+                    "attachments": {},
+                    "leg": given.visibility,
+                    "interaction_id": given.interaction,
+                    "state": "received",
+                    "key": f"reply:{id}",
+                    "epoch": 0,
+                    "tries": 0,
+                    "due_at": now,
+                    "not_after": now + timedelta(hours=runtime.settings.reply_ttl_hours),
+                    "written_at": now,
+                    "created_at": now,
+                    "updated_at": now,
+                }
+            ],
+        )
+        wakes = {f"reply:{ticket['connection_id']}"}
+        if ticket["helpdesk_id"] is not None:
+            await insert_rows(database, "push", [_told(ticket, id, caller.name, given.text, now)])
+            wakes.add(f"push:{ticket['helpdesk_id']}")
+    await runtime.wake(wakes)
+    return AcceptedReply(id=id, ticket_id=ticket_id, state="received")
+
+
+def _told(ticket: Row, reply_id: UUID, name: str, text: str, now: datetime) -> dict[str, Any]:
+    """The note by which agents learn of an answer that was not written in the helpdesk."""
+    return {
+        "key": f"r:{reply_id}",
+        "ticket_id": ticket["id"],
+        "helpdesk_id": ticket["helpdesk_id"],
+        "kind": "note",
+        "lane": 1,
+        "payload": {"text": f"{name} answers over the API:\n{text}", "author": None, "public": False, "at": now},
+        "reply_id": reply_id,
+        "state": "pending",
+        "epoch": 0,
+        "tries": 0,
+        "due_at": now,
+        "at": now,
+        "created_at": now,
+    }
+
+
+async def _answerable(database: AsyncConnection, ticket_id: UUID, interaction_id: UUID | None) -> None:
+    if interaction_id is None:
+        return
+    row = await fetch_one(
+        database,
+        "SELECT direction FROM interaction WHERE id = :id AND ticket_id = :ticket",
+        id=interaction_id,
+        ticket=ticket_id,
+    )
+    if row is None:
+        raise invalid("interaction", "it does not belong to this ticket", "take one of the ticket's timeline")
+    if row["direction"] != "inbound":
+        raise invalid("interaction", "it is the brand's own; only what others wrote can be answered")
+
+
+async def _ticket(database: AsyncConnection, ticket_id: UUID) -> Row:
+    row = await fetch_one(database, SELECT + " WHERE t.id = :id", id=ticket_id)
+    if row is None:
+        raise not_found("ticket", ticket_id)
+    return row
