@@ -152,17 +152,25 @@ class Connections:
         key = (endpoint.id, endpoint.version)
         if key in self._instances:
             return self._instances[key]
-        instance = build(
-            self._registry,
-            endpoint,
-            self._time,
-            http=self._client(endpoint, outgoing) if outgoing else None,
-            state=DatabaseState(self._database, self._vault, endpoint.id) if outgoing and not endpoint.is_app else None,
-        )
+        instance = self.fresh(endpoint, outgoing=outgoing)
         for stale in [old for old in self._instances if old[0] == endpoint.id]:
             del self._instances[stale]
         self._instances[key] = instance
         return instance
+
+    def fresh(
+        self, endpoint: Endpoint, *, outgoing: Outgoing | None = None, door: str | None = None
+    ) -> Source[Any] | Helpdesk[Any]:
+        """The plugin for an endpoint, made for one action. Raises as `instance` does."""
+        keeps = outgoing is not None and not endpoint.is_app
+        return build(
+            self._registry,
+            endpoint,
+            self._time,
+            http=self._client(endpoint, outgoing) if outgoing else None,
+            state=DatabaseState(self._database, self._vault, endpoint.id) if keeps else None,
+            door=door,
+        )
 
     def _client(self, endpoint: Endpoint, outgoing: Outgoing) -> Any:
         """The HTTP client of an endpoint: its App's budget, its own hosts, and nothing else."""

@@ -65,21 +65,23 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
         try:
             async with jobs.open_async(), Outgoing(database.engine, now, timeout=settings.call_timeout) as outgoing:
                 wake = Wake(jobs)
-                yield Runtime(
-                    settings=settings,
-                    database=database,
-                    registry=registry,
-                    vault=vault,
-                    connections=Connections(database, registry, vault, now),
-                    outgoing=outgoing,
-                    jobs=jobs,
-                    wake=wake,
-                    leases=Leases(database, owner, settings.lease_seconds),
-                    time=now,
-                    owner=owner,
-                    postgres=postgres,
-                )
-                await wake.settle()
+                try:
+                    yield Runtime(
+                        settings=settings,
+                        database=database,
+                        registry=registry,
+                        vault=vault,
+                        connections=Connections(database, registry, vault, now),
+                        outgoing=outgoing,
+                        jobs=jobs,
+                        wake=wake,
+                        leases=Leases(database, owner, settings.lease_seconds),
+                        time=now,
+                        owner=owner,
+                        postgres=postgres,
+                    )
+                finally:
+                    await wake.settle()
         finally:
             await database.close()
     finally:

@@ -38,7 +38,7 @@ class NewApp(Input):
     """Unique."""
     brand: Reference | None = None
     """A brand's id or name; null for all brands."""
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     """As `app_config_schema` of the plugin says (GET /v1/plugins)."""
     allow_private: list[str] = Field(default=[], max_length=50)
     """Private addresses that its requests may go to: `10.1.0.0/16`, `tickets.internal:8443`."""
@@ -79,7 +79,7 @@ async def create_app(
     runtime: RuntimeDep, _: WritesConnections, given: NewApp, request: Request, response: Response
 ) -> AppView:
     """Make an App. Its configuration is checked by the plugin and its secrets are sealed."""
-    _, plugin = find_plugin(runtime.registry, given.plugin, role=None)
+    plugin = find_plugin(runtime.registry, given.plugin)[1]
     if not has_app(plugin):
         raise invalid("plugin", f"{given.plugin} has no Apps", "make the connection alone: POST /v1/connections")
     id, now = new_id(), runtime.now()
@@ -87,7 +87,8 @@ async def create_app(
     async with runtime.database.write() as connection:
         row = await fetch_one(
             connection,
-            """INSERT INTO app (id, plugin, name, brand_id, config, secrets, allow_private, version, created_at, updated_at)
+            """INSERT INTO app (id, plugin, name, brand_id, config, secrets, allow_private, version, created_at,
+                   updated_at)
                VALUES (:id, :plugin, :name, :brand, CAST(:config AS jsonb), :secrets, :private, 1, :now, :now)
                ON CONFLICT (name) DO NOTHING RETURNING *""",
             id=id,
@@ -196,15 +197,15 @@ async def merge_app_config(
 
 
 async def _taken(connection: AsyncConnection, name: str, id: UUID) -> bool:
-    return await fetch_one(connection, "SELECT 1 FROM app WHERE name = :name AND id <> :id", name=name, id=id) is not None
+    row = await fetch_one(connection, "SELECT 1 FROM app WHERE name = :name AND id <> :id", name=name, id=id)
+    return row is not None
 
 
-async def _view(
-    connection: AsyncConnection, runtime: Runtime, request: Request, row: Mapping[str, Any]
-) -> AppView:
+async def _view(connection: AsyncConnection, runtime: Runtime, request: Request, row: Mapping[str, Any]) -> AppView:
     secrets = opened(runtime.vault, row["secrets"], f"app:{row['id']}")
     return AppView(
-        **{name: row[name] for name in ("id", "plugin", "name", "version", "allow_private", "created_at", "updated_at")},
+        **{name: row[name] for name in ("id", "plugin", "name", "version", "allow_private")},
+        **{name: row[name] for name in ("created_at", "updated_at")},
         brand=row["brand_id"],
         config=hidden(row["config"], secrets),
         secrets_readable=secrets is not None,

@@ -1,4 +1,5 @@
-"""Plugin configurations over REST: checked by the plugin's own model, secrets sealed on the way in and hidden on the way
+"""Plugin configurations over REST: checked by the plugin's own model, secrets sealed on the way in and hidden on the
+way
 out."""
 
 from __future__ import annotations

@@ -38,8 +38,10 @@ from gateway.runtime import Runtime
 router = APIRouter(prefix="/connections", tags=["connections"], route_class=ApiRoute)
 
 SELECT = """
-SELECT id, role, plugin, name, brand_id, app_id, account, config, secrets, allow_private, helpdesk_id, history, history_days,
-       sla_owner, status, status_reason, paused_in, paused_out, blocked_until, blocked_reason, failures, last_ok_at, version,
+SELECT id, role, plugin, name, brand_id, app_id, account, config, secrets, allow_private, helpdesk_id, history,
+    history_days,
+       sla_owner, status, status_reason, paused_in, paused_out, blocked_until, blocked_reason, failures, last_ok_at,
+       version,
        created_at, updated_at
 FROM connection
 """
@@ -61,7 +63,7 @@ class NewConnection(Input):
     """The App that owns it, by id or name, where the provider registers Apps."""
     brand: Reference | None = None
     """A brand's id or name; null for all brands."""
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     """As `config_schema` of the plugin says."""
     grant: str | None = Field(default=None, max_length=20_000)
     """What `/discover` gave for an account: its configuration, `config` comes on top."""
@@ -122,7 +124,8 @@ class ConnectionView(Answer):
 async def create_connection(
     runtime: RuntimeDep, _: WritesConnections, given: NewConnection, request: Request, response: Response
 ) -> ConnectionView:
-    """Make a connection. Its configuration is checked by the plugin and its secrets are sealed; polling begins at once."""
+    """Make a connection. Its configuration is checked by the plugin and its secrets are sealed; polling begins at
+    once."""
     role, plugin = find_plugin(runtime.registry, given.plugin, given.role)
     if role == "helpdesk" and given.helpdesk is not None:
         raise invalid("helpdesk", "a helpdesk connection has no helpdesk of its own", "leave it out")
@@ -138,8 +141,10 @@ async def create_connection(
         _check_app(plugin, given.plugin, app is not None)
         row = await fetch_one(
             connection,
-            """INSERT INTO connection (id, role, plugin, name, brand_id, app_id, account, config, secrets, allow_private,
-                   helpdesk_id, history, history_days, sla_owner, status, paused_in, paused_out, failures, state, version,
+            """INSERT INTO connection (id, role, plugin, name, brand_id, app_id, account, config, secrets,
+                   allow_private,
+                   helpdesk_id, history, history_days, sla_owner, status, paused_in, paused_out, failures, state,
+                   version,
                    created_at, updated_at)
                VALUES (:id, :role, :plugin, :name, :brand, :app, :account, CAST(:config AS jsonb), :secrets, :private,
                    :helpdesk, :history, :history_days, :sla_owner, 'active', false, false, 0, NULL, 1, :now, :now)

@@ -65,7 +65,9 @@ class Needs:
             has = ", ".join(scope for scope in Scope if scope in caller.scopes) or "none"
             wanted = " or ".join(self.scopes)
             raise Problem(
-                403, "missing-scope", f"This needs the scope {wanted}; the key {caller.prefix} has {has}.",
+                403,
+                "missing-scope",
+                f"This needs the scope {wanted}; the key {caller.prefix} has {has}.",
                 missing=[str(scope) for scope in self.scopes],
             )
         return caller

@@ -1,6 +1,7 @@
 """The providers' door: `/hooks/{App or connection id}`.
 
-Verified requests are answered after they are committed; nothing else is. There is no API key here and no rate limit, and
+Verified requests are answered after they are committed; nothing else is. There is no API key here and no rate limit,
+and
 nothing between the server and this file that a request in a crisis would have to pay for.
 """
 

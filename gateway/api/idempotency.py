@@ -1,6 +1,7 @@
 """Idempotency-Key: a POST repeated under the same key is done once, and its first answer is given again.
 
-The key is claimed in a row of its own before the request is worked on. An answer that says that something was done (2xx)
+The key is claimed in a row of its own before the request is worked on. An answer that says that something was done
+(2xx)
 is kept for a day, sealed, because it may show a secret; any other answer gives the key free, since nothing was done.
 """
 
@@ -70,14 +71,17 @@ class Once:
         digest.update(await request.body())
         fingerprint = digest.hexdigest()
         async with self._runtime.database.read() as connection:
-            claimed = await execute(
-                connection, CLAIM, caller=self._caller.id, key=self._key, request=fingerprint
-            )
-            row = None if claimed else await fetch_one(
-                connection,
-                "SELECT request, status, headers, body FROM idempotent_answer WHERE api_key_id = :caller AND key = :key",
-                caller=self._caller.id,
-                key=self._key,
+            claimed = await execute(connection, CLAIM, caller=self._caller.id, key=self._key, request=fingerprint)
+            row = (
+                None
+                if claimed
+                else await fetch_one(
+                    connection,
+                    """SELECT request, status, headers, body FROM idempotent_answer
+                       WHERE api_key_id = :caller AND key = :key""",
+                    caller=self._caller.id,
+                    key=self._key,
+                )
             )
         if claimed:
             # what must not happen twice even if this process dies now: the effect can be keyed with it

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.problems import invalid
-from gateway.db.database import fetch_one
+from gateway.db.database import Row, fetch_one
 
 
 def as_id(text: str) -> UUID | None:
@@ -31,7 +30,7 @@ async def brand_of(connection: AsyncConnection, reference: str | None, field: st
     return found
 
 
-async def app_of(connection: AsyncConnection, reference: str | None, plugin: str) -> RowMapping | None:
+async def app_of(connection: AsyncConnection, reference: str | None, plugin: str) -> Row | None:
     """An App of a plugin, given by id or name. Raises Problem 422."""
     if reference is None:
         return None
@@ -75,5 +74,5 @@ async def connection_of(connection: AsyncConnection, reference: str, field: str)
     return found
 
 
-async def _find(connection: AsyncConnection, statement: str, reference: str) -> RowMapping | None:
+async def _find(connection: AsyncConnection, statement: str, reference: str) -> Row | None:
     return await fetch_one(connection, statement, id=as_id(reference), name=reference)

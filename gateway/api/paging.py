@@ -10,11 +10,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Query
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.problems import invalid
-from gateway.db.database import fetch_all
+from gateway.db.database import Row, fetch_all
 
 MOST = 200
 
@@ -64,7 +63,7 @@ async def list_page(
     id: str = "id",
     kind: Callable[[str], UUID | int] = UUID,
     newest_first: bool = True,
-) -> tuple[list[RowMapping], str | None]:
+) -> tuple[list[Row], str | None]:
     """Rows of one page and the cursor of the next. `id` is the column that orders: ids are given in order of time."""
     conditions = list(filters.conditions)
     values = dict(filters.values)

@@ -57,19 +57,22 @@ def _listed(registry: Registry) -> list[Listed]:
     named = {(one.role, one.name) for one in registry.listed}
     shelves: dict[str, dict[str, Any]] = {"source": registry.sources, "helpdesk": registry.helpdesks}
     unlisted = [
-        Listed(role, name, "", "", True) for role, shelf in shelves.items() for name in shelf if (role, name) not in named
+        Listed(role, name, "", "", True)
+        for role, shelf in shelves.items()
+        for name in shelf
+        if (role, name) not in named
     ]
     return sorted([*registry.listed, *unlisted], key=lambda one: (one.role, one.name))
 
 
 def _view(registry: Registry, one: Listed) -> PluginView:
-    shelf: dict[str, Any] = {
+    shelves: dict[str, Any] = {
         "source": registry.sources,
         "helpdesk": registry.helpdesks,
         "policy": registry.policies,
         "enricher": registry.enrichers,
-    }.get(one.role, {})
-    plugin = shelf.get(one.name) if one.ok else None
+    }
+    plugin = shelves.get(one.role, {}).get(one.name) if one.ok else None
     config: type[BaseModel] | None = getattr(plugin, "Params" if one.role == "policy" else "Config", None)
     capabilities = getattr(plugin, "capabilities", None)
     apps = one.role in ("source", "helpdesk") and plugin is not None and has_app(plugin)

@@ -155,7 +155,10 @@ def field_errors(
         elif one["type"] == "extra_forbidden":
             message, fix = "is not known", _did_you_mean(str(one["loc"][-1]), model if len(one["loc"]) == 1 else None)
         elif one["type"] == "json_invalid":
-            path, message = [], f"the body is no JSON: {one.get('ctx', {}).get('error', message)} at character {path[-1]}"
+            path, message = (
+                [],
+                f"the body is no JSON: {one.get('ctx', {}).get('error', message)} at character {path[-1]}",
+            )
         elif one["type"] == "model_attributes_type" and not path:
             message, fix = "the body is no JSON object", "send the header Content-Type: application/json"
         errors.append(FieldError(field=".".join(path), message=message, fix=fix))

@@ -1,4 +1,5 @@
-"""How every route under /v1 behaves, whatever it does: limits, repeated requests, and what the OpenAPI document says."""
+"""How every route under /v1 behaves, whatever it does: limits, repeated requests, and what the OpenAPI document
+says."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ class ApiRoute(APIRoute):
         usual = [401, 403, 422, 503] if scopes else []
         if "{" in path:
             usual.append(404)
-        if "POST" in self.methods:
+        if "POST" in (self.methods or ()):
             usual.append(409)
             self.openapi_extra = {**(self.openapi_extra or {}), "parameters": [HEADER]}
         if self.body_field is not None:

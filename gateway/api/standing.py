@@ -100,9 +100,7 @@ def door_url(runtime: Runtime, request: Request, id: UUID) -> str:
     return f"{base.rstrip('/')}/hooks/{id}"
 
 
-async def refusals_of(
-    connection: AsyncConnection, ids: Sequence[UUID], now: datetime
-) -> dict[UUID, list[RefusalView]]:
+async def refusals_of(connection: AsyncConnection, ids: Sequence[UUID], now: datetime) -> dict[UUID, list[RefusalView]]:
     """What the doors of these ids turned away."""
     rows = await fetch_all(
         connection,
@@ -183,8 +181,7 @@ def _health(
         and plugin_error is None
         and not any(cursor.failures for cursor in cursors),
         **{
-            name: row[name]
-            for name in ("status", "status_reason", "paused_in", "paused_out", "failures", "last_ok_at")
+            name: row[name] for name in ("status", "status_reason", "paused_in", "paused_out", "failures", "last_ok_at")
         },
         blocked_until=row["blocked_until"] if blocked else None,
         blocked_reason=row["blocked_reason"] if blocked or row["failures"] else None,

@@ -39,8 +39,7 @@ class Conductor:
 
     clock: SharedTime
     may_jump: Callable[[], Awaitable[bool]]
-    before_jump: Callable[[], Awaitable[None]]
-    """Called before a larger jump: let signed requests arrive while their signatures are fresh."""
+    """Asked before more than half a minute passes at once."""
     at_once: int = 8
     slack: timedelta = timedelta(hours=6)
     pace: float | None = None
@@ -103,9 +102,6 @@ class Conductor:
         if self.pace is not None:
             due = self._began + (at - self._first).total_seconds() / self.pace
             await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-        while at - self.clock.now() > SMALL:
-            await self.before_jump()
-            if await self.may_jump():
-                break
+        while at - self.clock.now() > SMALL and not await self.may_jump():
             await asyncio.sleep(0.005)
         self.clock.jump(at)

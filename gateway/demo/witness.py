@@ -84,3 +84,8 @@ class Witness:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             self.look()
+
+
+def words(text: str) -> str:
+    """A text without the differences that the way through a helpdesk makes: spaces at ends of lines, and the like."""
+    return " ".join(text.split())

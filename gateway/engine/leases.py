@@ -7,13 +7,20 @@ time, which no stalled process and no virtual clock can bend.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 import os
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import Database, execute, fetch_one
+
+log = logging.getLogger(__name__)
 
 
 class LeaseLost(Exception):
@@ -108,6 +115,35 @@ class Leases:
         if not touched:
             raise LeaseLost(held.name)
         held.until = began + self.seconds
+
+    @contextlib.asynccontextmanager
+    async def kept(self, held: Held) -> AsyncIterator[None]:
+        """Prolong the lease in time for as long as this is entered, so that slow work is not begun again by another.
+
+        A process that stalls prolongs nothing: its lease ends, and what it writes later is refused.
+        """
+        over = asyncio.Event()
+        keeping = asyncio.create_task(self._keep(held, over))
+        try:
+            yield
+        finally:
+            over.set()
+            await keeping
+
+    async def _keep(self, held: Held, over: asyncio.Event) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self.seconds / 3):
+                    await over.wait()
+                return
+            except TimeoutError:
+                pass
+            try:
+                await self.prolong(held)
+            except LeaseLost:
+                return  # the next write says so
+            except DBAPIError as error:
+                log.warning("%s: the lease was not prolonged (%s)", held.name, type(error.orig).__name__)
 
     async def give_back(self, held: Held) -> bool:
         """End it now, so that the next holder need not wait. Returns whether somebody asked for it meanwhile."""

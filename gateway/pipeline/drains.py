@@ -49,7 +49,8 @@ class Drains:
                 return
             more = False
             try:
-                more = await self._work(name, held)
+                async with self._runtime.leases.kept(held):
+                    more = await self._work(name, held)
             except LeaseLost:
                 log.warning("%s: the lease was lost; its new holder goes on", name)
                 return
@@ -70,8 +71,6 @@ class Drains:
                 return False
             if time.monotonic() - began > YIELD_AFTER:
                 return True
-            if not held.fresh(self._runtime.settings.lease_seconds / 2):
-                await self._runtime.leases.prolong(held)
 
     async def _step(self, name: str, held: Held) -> bool:
         kind, _, rest = name.partition(":")

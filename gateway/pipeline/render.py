@@ -84,18 +84,21 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
             return Target(given, given["visibility"], hold="The customer deleted the message.", code="target_deleted")
         if given is not None:
             return Target(given, reply["leg"] or given["visibility"])
-    seen = [one for one in alive if one["told"] and one["done_at"] <= reply["written_at"]]
-    mine = [one for one in seen if one["account_id"] == reply["account_id"]] or seen
     if reply["comment_id"] is None:
         mine = [one for one in alive if one["account_id"] == reply["account_id"]] or alive  # over REST all is seen
+        on_leg = [one for one in mine if reply["leg"] in (None, one["visibility"])]
+        return Target((on_leg or mine)[-1], reply["leg"] or mine[-1]["visibility"])
+    told = [one for one in alive if one["told"] and one["done_at"] <= reply["written_at"]]
+    mine = [one for one in told if one["account_id"] == reply["account_id"]] or told
     if reply["leg"] is not None:
         on_leg = [one for one in (mine or alive) if one["visibility"] == reply["leg"]]
         return Target((on_leg or mine or alive)[-1], reply["leg"])
     target = mine[-1] if mine else alive[0]
-    newer = [one for one in alive if one["published_at"] > target["published_at"] and one not in seen]
-    if reply["comment_id"] is not None and any(
-        one["visibility"] != target["visibility"] or one["account_id"] != target["account_id"] for one in newer
-    ):
+    if reply["interaction_id"] is not None:
+        # decided on before: what the agent had seen has not changed since, only what has come in
+        target = next((one for one in alive if one["id"] == reply["interaction_id"]), target)
+        told = []
+    if _came_between(reply, target, told, alive):
         return Target(
             target,
             target["visibility"],
@@ -104,6 +107,30 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
             code="newer_message",
         )
     return Target(target, target["visibility"])
+
+
+def _came_between(
+    reply: Mapping[str, Any],
+    target: Mapping[str, Any],
+    told: Sequence[Mapping[str, Any]],
+    alive: Sequence[Mapping[str, Any]],
+) -> bool:
+    """Whether the agent may have written without knowing of something that changes who reads the answer.
+
+    Helpdesks tell time in whole seconds: what was told within the second in which the agent wrote may have been seen or
+    not, so it counts as both.
+    """
+    second = reply["written_at"].replace(microsecond=0)
+    doubtful = [one for one in told if one["done_at"] >= second]
+    unseen = [one for one in alive if one not in told and one["published_at"] > target["published_at"]]
+    if any(_audience(one) != _audience(target) for one in (*unseen, *doubtful)):
+        return True
+    sure = [one for one in told if one not in doubtful]
+    return target in doubtful and bool(sure) and _audience(sure[-1]) != _audience(target)
+
+
+def _audience(one: Mapping[str, Any]) -> tuple[Any, Any]:
+    return one["visibility"], one["account_id"]
 
 
 async def render_due(runtime: Runtime, sandbox: Sandbox, policies: PolicySets, endpoint: Endpoint, held: Held) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -48,22 +50,34 @@ class PolicySetInForce:
 
 
 def digest(members: Sequence[dict[str, Any]]) -> str:
-    """The name of a set: equal content, equal name."""
-    return hashlib.sha256(as_json(sorted(members, key=lambda one: str(one["policy"]))).encode()).hexdigest()
+    """The name of a set: equal content, equal name, in whatever order members and keys come."""
+    ordered = sorted(members, key=lambda one: str(one["policy"]))
+    return hashlib.sha256(json.dumps(json.loads(as_json(ordered)), sort_keys=True).encode()).hexdigest()
 
 
-async def put_in_force(database: Database, members: Sequence[dict[str, Any]], now: Any) -> UUID:
+PUT = """
+INSERT INTO policy_set (id, digest, members, created_at, in_force_since)
+VALUES (:id, :digest, CAST(:members AS jsonb), :now, {since})
+ON CONFLICT (digest) DO {conflict} RETURNING id
+"""
+# the last one put in force is in force, also where the clocks of two machines disagree
+PUT_IN_FORCE = PUT.format(
+    since="GREATEST(:now, (SELECT max(in_force_since) + interval '1 microsecond' FROM policy_set))",
+    conflict="UPDATE SET in_force_since = EXCLUDED.in_force_since",
+)
+# the empty set of a new installation gives way to any other, whoever is faster
+PUT_FIRST = PUT.format(since="'epoch'", conflict="UPDATE SET in_force_since = policy_set.in_force_since")
+
+
+async def put_in_force(database: Database, members: Sequence[dict[str, Any]], now: datetime) -> UUID:
     """Make this the set in force; an equal set that was in force before is the same row."""
+    return await _put(database, PUT_IN_FORCE, members, now)
+
+
+async def _put(database: Database, sql: str, members: Sequence[dict[str, Any]], now: datetime) -> UUID:
     async with database.write() as connection:
         rows = await fetch_all(
-            connection,
-            """INSERT INTO policy_set (id, digest, members, created_at, in_force_since)
-               VALUES (:id, :digest, CAST(:members AS jsonb), :now, :now)
-               ON CONFLICT (digest) DO UPDATE SET in_force_since = EXCLUDED.in_force_since RETURNING id""",
-            id=new_id(),
-            digest=digest(members),
-            members=as_json(list(members)),
-            now=now,
+            connection, sql, id=new_id(), digest=digest(members), members=as_json(list(members)), now=now
         )
     id: UUID = rows[0]["id"]
     return id
@@ -76,7 +90,7 @@ class PolicySets:
         self._database = database
         self._kept: tuple[float, PolicySetInForce] | None = None
 
-    async def in_force(self, now: Any) -> PolicySetInForce:
+    async def in_force(self, now: datetime) -> PolicySetInForce:
         """The set in force; the empty one on a new installation."""
         if self._kept and time.monotonic() - self._kept[0] < 1.0:
             return self._kept[1]
@@ -87,7 +101,7 @@ class PolicySets:
                    ORDER BY in_force_since DESC, created_at DESC LIMIT 1""",
             )
         if row is None:
-            found = PolicySetInForce(await put_in_force(self._database, [], now), ())
+            found = PolicySetInForce(await _put(self._database, PUT_FIRST, (), now), ())
         else:
             found = PolicySetInForce(row["id"], tuple(Member.from_row(member) for member in row["members"]))
         self._kept = (time.monotonic(), found)

@@ -1,7 +1,6 @@
 """API keys: made, recognised, and the first one of an installation.
 
-A key is `hg_<prefix>_<secret>` with 256 random bits of secret. Only its SHA-256 is stored: there is nothing to guess,
-so
+A key is `hg_<prefix>_<secret>` with 256 random bits of secret. Only its SHA-256 is stored: there is nothing to guess, so
 there is nothing to slow down. The prefix finds the row and names the key in lists and logs.
 """
 
@@ -155,7 +154,9 @@ async def ensure_first_key(
             show(f"API key (shown once): {made.key}")
 
 
-async def create_from_command_line(settings: Settings, name: str, scopes: Sequence[str] | None, days: int | None) -> str:
+async def create_from_command_line(
+    settings: Settings, name: str, scopes: Sequence[str] | None, days: int | None
+) -> str:
     """Called by `gateway key create`: make a key and return it. Without `scopes` it has all. Raises UnknownScope."""
     wanted = parse_scopes(scopes) if scopes else tuple(Scope)
     async with open_runtime(settings) as runtime:

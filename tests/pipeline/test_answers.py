@@ -114,6 +114,18 @@ async def test_an_answer_written_before_a_private_message_came_in_is_held(line: 
     assert (reply["state"], reply["code"]) == ("held", "newer_message")
 
 
+async def test_an_answer_in_the_second_in_which_a_public_message_came_is_held(line: LineLike) -> None:
+    post = await complaint(line)
+    line.x.direct_message("rita", "AcmeSupport", "my address is 5 Elm Street")
+    await line.settle()
+    line.x.post("rita", "@AcmeSupport hello?", in_reply_to=post)
+    await line.settle()
+    comments = line.ticket(1).comments
+    await line.answer(1, "On its way to 5 Elm Street!", at=comments[-1].created_at)
+    assert line.published() == []
+    assert (await line.reply())["code"] == "newer_message"
+
+
 async def test_an_explicit_leg_wins(line: LineLike) -> None:
     post = await complaint(line)
     line.x.direct_message("rita", "AcmeSupport", "order 4711")

@@ -26,8 +26,8 @@ class Reply(SQLModel, table=True):
     """An answer with its target, its rendered form, its verdict and the truth about its sending.
 
     `received` → decided: `queued`, `held` or `blocked` → `sending` → `sent`, `failed` or `unknown`; a person or a newer
-    state of things makes it `cancelled`, and a published one that was taken back is `retracted`. `sending` is committed with a deadline before the call; after the deadline
-    only `find` may say what became of it.
+    state of things makes it `cancelled`, and a published one that was taken back is `retracted`. `sending` is committed
+    with a deadline before the call; after the deadline only `find` may say what became of it.
     """
 
     __table_args__ = (

@@ -1,0 +1,169 @@
+"""Deliveries: what was received, byte for byte, and how it ended."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from gateway.api.deps import Operates, ReadsDeliveries, RuntimeDep
+from gateway.api.models import Answer, Input, Page, Since
+from gateway.api.paging import Filters, PagingDep, list_page
+from gateway.api.problems import not_found
+from gateway.api.routes import ApiRoute
+from gateway.db.database import fetch_all, fetch_one
+from gateway.pipeline.accept import unpack_headers
+
+router = APIRouter(prefix="/deliveries", tags=["deliveries"], route_class=ApiRoute)
+
+COLUMNS = """id, received_at, app_id, connection_id, role, origin, stream, method, state, reason, attempts,
+       processed_at,
+       octet_length(body) AS size"""
+
+State = Literal["pending", "processed", "ignored", "failed"]
+
+
+class DeliveryView(Answer):
+    """One thing received."""
+
+    id: int
+    received_at: datetime
+    app_id: UUID | None
+    connection_id: UUID | None
+    """Null for what came to an App's shared door."""
+    role: str
+    origin: str
+    """`webhook`, `poll`, `fetch` or `listen`."""
+    stream: str
+    method: str
+    state: State
+    reason: str | None
+    """Why it was ignored or failed, or what of it was left out."""
+    attempts: int
+    processed_at: datetime | None
+    size: int
+    """Bytes of the body."""
+
+
+class DeliveryDetail(DeliveryView):
+    """One thing received, with its bytes. Headers that prove who called are not kept."""
+
+    query: str
+    headers: list[tuple[str, str]]
+    body: str
+    encoding: Literal["utf-8", "base64"]
+    """How `body` is given: as text where it is UTF-8."""
+    note: dict[str, Any]
+
+
+class ReplayFilter(Input):
+    """Which deliveries to read once more."""
+
+    state: Literal["failed", "ignored"] = "failed"
+    connection: UUID | None = None
+    since: Since | None = None
+    limit: int = 1000
+    """At most this many, oldest first."""
+
+
+class Replayed(Answer):
+    """How many deliveries are read once more. What they tell is not recorded twice."""
+
+    deliveries: int
+
+
+@router.get("")
+async def list_deliveries(
+    runtime: RuntimeDep,
+    _: ReadsDeliveries,
+    paging: PagingDep,
+    state: State | None = None,
+    connection: UUID | None = None,
+    app: UUID | None = None,
+    role: Literal["source", "helpdesk"] | None = None,
+    origin: Literal["webhook", "poll", "fetch", "listen"] | None = None,
+    since: Since | None = None,
+) -> Page[DeliveryView]:
+    """Deliveries, newest first, without their bytes."""
+    filters = Filters()
+    filters.add("state = :state", state=state)
+    filters.add("connection_id = :connection", connection=connection)
+    filters.add("app_id = :app", app=app)
+    filters.add("role = :role", role=role)
+    filters.add("origin = :origin", origin=origin)
+    filters.add("received_at >= :since", since=since)
+    async with runtime.database.read() as database:
+        rows, following = await list_page(database, f"SELECT {COLUMNS} FROM delivery", filters, paging, kind=int)
+    return Page(items=[DeliveryView(**row) for row in rows], next=following)
+
+
+@router.get("/{delivery_id}")
+async def read_delivery(runtime: RuntimeDep, _: Operates, delivery_id: int) -> DeliveryDetail:
+    """One delivery with its bytes."""
+    async with runtime.database.read() as database:
+        row = await fetch_one(
+            database, f"SELECT {COLUMNS}, query, headers, body, note FROM delivery WHERE id = :id", id=_id(delivery_id)
+        )
+    if row is None:
+        raise not_found("delivery", delivery_id)
+    try:
+        body, encoding = row["body"].decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        body, encoding = base64.b64encode(row["body"]).decode("ascii"), "base64"
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in unpack_headers(row["headers"])]
+    plain = {name: row[name] for name in DeliveryView.model_fields}
+    return DeliveryDetail.model_validate(
+        {
+            **plain,
+            "query": row["query"].decode("latin-1"),
+            "headers": headers,
+            "body": body,
+            "encoding": encoding,
+            "note": row["note"],
+        }
+    )
+
+
+@router.post("/{delivery_id}/replay", status_code=202)
+async def replay_delivery(runtime: RuntimeDep, _: Operates, delivery_id: int) -> Replayed:
+    """Read one delivery once more, for example after a plugin was mended."""
+    async with runtime.database.write() as database:
+        rows = await fetch_all(
+            database,
+            "UPDATE delivery SET state = 'pending', reason = NULL WHERE id = :id RETURNING shard",
+            id=_id(delivery_id),
+        )
+    if not rows:
+        raise not_found("delivery", delivery_id)
+    await runtime.wake({f"inbox:{row['shard']}" for row in rows})
+    return Replayed(deliveries=1)
+
+
+@router.post("/replay", status_code=202)
+async def replay_deliveries(runtime: RuntimeDep, _: Operates, given: ReplayFilter) -> Replayed:
+    """Read many deliveries once more."""
+    async with runtime.database.write() as database:
+        rows = await fetch_all(
+            database,
+            """UPDATE delivery SET state = 'pending', reason = NULL WHERE (id, received_at) IN (
+                   SELECT id, received_at FROM delivery WHERE state = :state
+                       AND (CAST(:connection AS uuid) IS NULL OR connection_id = :connection)
+                       AND (CAST(:since AS timestamptz) IS NULL OR received_at >= :since)
+                   ORDER BY id LIMIT :limit)
+               RETURNING shard""",
+            state=given.state,
+            connection=given.connection,
+            since=given.since,
+            limit=max(1, min(given.limit, 10_000)),
+        )
+    await runtime.wake({f"inbox:{row['shard']}" for row in rows})
+    return Replayed(deliveries=len(rows))
+
+
+def _id(delivery_id: int) -> int:
+    if not 0 <= delivery_id < 2**63:
+        raise not_found("delivery", delivery_id)
+    return delivery_id
