@@ -18,7 +18,7 @@ from gateway.demo.witness import Witness, words
 if TYPE_CHECKING:
     from gateway_schemas.testing.twin import Effect
 
-PERMALINK = re.compile(r"https://x\.com/\w+/status/(\d+)")
+PERMALINK = re.compile(r"https://x\.com/(?:i/web|\w+)/status/(\d+)")
 AGENTS = ("Ann", "Bo", "Chidi")
 """The people who answer for each company."""
 BEFORE = timedelta(days=1)

@@ -374,6 +374,8 @@ async def _revisions(
                 waiting[one.key] = waits_for
         if not first and version_order(one.item) >= stored.version_at and one.item.revision != stored.revision:
             newer[one.key] = one
+        if (stored.id, one.item.revision) in rows:
+            continue  # told twice within the batch
         rows[(stored.id, one.item.revision)] = {
             "interaction_id": stored.id,
             "scope": one.key[0],
@@ -405,9 +407,10 @@ async def _revisions(
             connection,
             """WITH up AS (UPDATE interaction SET addressed = true,
                    data = jsonb_set(data, '{addressed}', 'true') WHERE id = ANY(:ids) AND NOT addressed RETURNING id)
-               UPDATE revision r SET state = 'pending', data = jsonb_set(r.data, '{addressed}', 'true')
+               UPDATE revision r SET data = jsonb_set(r.data, '{addressed}', 'true'),
+                   state = CASE WHEN r.state = 'done' THEN 'pending' ELSE r.state END
                FROM up, interaction i WHERE r.interaction_id = up.id AND i.id = up.id AND r.revision = i.revision
-                 AND r.state = 'done' AND r.change <> 'deleted' RETURNING r.shard""",
+                 AND r.change <> 'deleted' RETURNING r.shard""",
             ids=upgraded,
         )
         wakes |= {f"thread:{row['shard']}" for row in again}
