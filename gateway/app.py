@@ -79,9 +79,7 @@ def create_app(settings: Settings, *, workers: int | None = None, registry: Regi
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_runtime(settings, registry=registry) as runtime:
-            await ensure_first_key(
-                runtime.database, settings, runtime.now(), show=functools.partial(print, flush=True)
-            )
+            await ensure_first_key(runtime.database, settings, runtime.now(), show=functools.partial(print, flush=True))
             supervisor = Supervisor(runtime, worker_environment(settings))
             watching = asyncio.create_task(_watch_database(runtime))
             app.state.runtime = runtime
@@ -164,8 +162,9 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         # only the process that serves makes the first key
         if value is None or name == "bootstrap_key":
             continue
-        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        environment[f"GATEWAY_{name.upper()}"] = text
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        environment[f"GATEWAY_{name.upper()}"] = ",".join(value) if isinstance(value, tuple) else str(value)
     return environment
 
 

@@ -8,28 +8,25 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.api.configs import merged, opened, sealed, validated
+from gateway.api.apps import lock_app, merge_app_config
+from gateway.api.asking import ProviderProblem, ask, plugin_for
+from gateway.api.configs import SET, grant_of, secret_fields
 from gateway.api.connections import SELECT, ConnectionView, drains_of, merge_config, view_of
 from gateway.api.deps import RuntimeDep, WritesConnections
-from gateway.api.models import Answer
-from gateway.api.problems import conflict, not_found, provider_problem, responses
+from gateway.api.models import Answer, Page
+from gateway.api.problems import Problem, conflict, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.api.standing import door_id, door_url
-from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
+from gateway.connections import Endpoint
 from gateway.db.database import Row, execute, fetch_one
-from gateway.net.client import calling
+from gateway.pipeline.trouble import Trouble, note_success, note_trouble
 from gateway.runtime import Runtime
-from gateway_schemas.errors import GatewayError
-from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.plugin import Health, HealthFinding, Step
 from gateway_schemas.source import Source
 
 router = APIRouter(prefix="/connections/{connection_id}", tags=["connections"], route_class=ApiRoute)
 
 Direction = Literal["in", "out", "both"]
-SECONDS = 60.0
-"""How long an action may talk to the provider in all."""
-
 
 class InstallView(Answer):
     """What was set up at the provider, or would be."""
@@ -49,27 +46,47 @@ class AccountView(Answer):
     name: str
     handle: str | None
     config: dict[str, Any]
-    """What a connection of it needs beside the credentials."""
+    """What a connection of it needs; secrets are shown as `{"set": true}`."""
+    grant: str | None
+    """The same, sealed: give it to `POST /v1/connections` as `grant`."""
 
 
-@router.post("/check", responses=responses(502))
-async def check_connection(runtime: RuntimeDep, _: WritesConnections, connection_id: UUID) -> Health:
-    """Ask the provider whether everything works: credentials, rights, webhooks, settings that work against us."""
+@router.post("/check", responses=responses(409))
+async def check_connection(
+    runtime: RuntimeDep, _: WritesConnections, connection_id: UUID, request: Request
+) -> Health:
+    """Ask the provider whether everything works: credentials, rights, webhooks, settings that work against us.
+
+    What is wrong is a finding with its mend, also when the provider could not be asked; the connection's health takes
+    note of it.
+    """
     endpoint = await _endpoint(runtime, connection_id)
+    plugin = plugin_for(runtime, endpoint, door=await _door(runtime, request, connection_id))
+    trouble: Trouble | None = None
     try:
-        with calling(lane="interactive", seconds=SECONDS):
-            return await _plugin(runtime, endpoint).check()
-    except GatewayError as error:
-        finding = HealthFinding(
-            severity="error",
-            code=error.code,
-            message=error.reason,
-            mend="Change the credentials." if error.code in ("reauthorise", "http_401") else "Try again later.",
-        )
-        return Health(ok=False, findings=(finding,))
+        health = await ask(plugin.check)
+    except ProviderProblem as problem:
+        trouble = problem.trouble
+        finding = HealthFinding(severity="error", code=trouble.code, message=trouble.reason, mend=_mend(trouble))
+        health = Health(ok=False, findings=(finding,))
+    async with runtime.database.write() as connection:
+        if trouble is not None:
+            await note_trouble(connection, endpoint, trouble, runtime.now())
+        elif health.ok:
+            await note_success(connection, endpoint, runtime.now())
+    runtime.connections.forget(connection_id)
+    return health
 
 
-@router.post("/install", responses=responses(409, 502))
+def _mend(trouble: Trouble) -> str:
+    if trouble.kind == "reauthorise":
+        return "Give the connection new credentials: PATCH /v1/connections/{id}."
+    if trouble.code == "plugin_bug":
+        return "Tell the plugin's author; the log has the details."
+    return "Try again later." if trouble.kind in ("retry", "unknown") else "Change the configuration."
+
+
+@router.post("/install", responses=responses(409, 502, 503, 504))
 async def install_connection(
     runtime: RuntimeDep,
     _: WritesConnections,
@@ -79,26 +96,21 @@ async def install_connection(
 ) -> InstallView:
     """Set up webhooks, triggers and fields at the provider. Safe to repeat: what is there is kept."""
     endpoint = await _endpoint(runtime, connection_id)
-    async with runtime.database.read() as connection:
-        row = await _row(connection, connection_id)
-    door = door_url(runtime, request, door_id(runtime.registry, row))
-    plugin = _plugin(runtime, endpoint, door=door)
-    try:
-        with calling(lane="interactive", seconds=SECONDS):
-            report = await plugin.install(dry_run=dry_run)
-    except GatewayError as error:
-        raise provider_problem(error) from error
+    door = await _door(runtime, request, connection_id)
+    plugin = plugin_for(runtime, endpoint, door=door)
+    report = await ask(lambda: plugin.install(dry_run=dry_run))
     changed: list[str] = []
     if not dry_run and (report.config or report.app_config):
         async with runtime.database.write() as connection:
             row = await _row(connection, connection_id, lock=True)
-            if report.config:
-                await execute(
-                    connection, "UPDATE connection SET version = version + 1 WHERE id = :id", id=connection_id
-                )
-                await merge_config(connection, runtime, row, report.config)
-            if report.app_config and row["app_id"] is not None:
-                await _merge_app(connection, runtime, row["app_id"], report.app_config)
+            try:
+                if report.config:
+                    await merge_config(connection, runtime, row, report.config)
+                if report.app_config and row["app_id"] is not None:
+                    app = await lock_app(connection, row["app_id"])
+                    await merge_app_config(connection, runtime, app, report.app_config)
+            except Problem as problem:
+                raise _reported_badly(row["plugin"], problem) from problem
         changed = sorted([*report.config, *(f"app.{name}" for name in report.app_config)])
         runtime.connections.forget(connection_id)
         if row["app_id"] is not None:
@@ -106,18 +118,33 @@ async def install_connection(
     return InstallView(dry_run=dry_run, door=door, steps=list(report.steps), changed=changed)
 
 
-@router.post("/discover", responses=responses(502))
-async def discover_accounts(runtime: RuntimeDep, _: WritesConnections, connection_id: UUID) -> list[AccountView]:
-    """The accounts that this connection's credentials can act for."""
-    plugin = _plugin(runtime, await _endpoint(runtime, connection_id))
+def _reported_badly(plugin: str, problem: Problem) -> Problem:
+    """The provider was set up, but what the plugin reported of it does not fit the plugin's own configuration."""
+    detail = f"{plugin} was installed, but reported values that cannot be kept: {problem.detail}"
+    return Problem(502, "plugin-failed", detail, errors=problem.errors)
+
+
+@router.post("/discover", responses=responses(409, 502, 503, 504))
+async def discover_accounts(runtime: RuntimeDep, _: WritesConnections, connection_id: UUID) -> Page[AccountView]:
+    """The accounts that this connection's credentials can act for. Always one page."""
+    endpoint = await _endpoint(runtime, connection_id)
+    plugin = plugin_for(runtime, endpoint)
     if not isinstance(plugin, Source):
-        return []
-    try:
-        with calling(lane="interactive", seconds=SECONDS):
-            found = await plugin.discover()
-    except GatewayError as error:
-        raise provider_problem(error) from error
-    return [AccountView(**one.model_dump(mode="json")) for one in found]
+        raise conflict("A helpdesk connection has no accounts to discover.")
+    secret = secret_fields(plugin.Config)
+    return Page(
+        items=[
+            AccountView(
+                external_id=one.external_id,
+                name=one.name,
+                handle=one.handle,
+                config={name: SET if name in secret else value for name, value in one.config.items()},
+                grant=grant_of(runtime.vault, endpoint.plugin, one.config),
+            )
+            for one in await ask(plugin.discover)
+        ],
+        next=None,
+    )
 
 
 @router.post("/pause")
@@ -179,23 +206,9 @@ async def _waiting_shards(connection: AsyncConnection, id: UUID) -> set[str]:
     return {f"thread:{shard}" for shard in (row["shards"] if row and row["shards"] else ())}
 
 
-async def _merge_app(connection: AsyncConnection, runtime: Runtime, app_id: UUID, change: dict[str, Any]) -> None:
-    row = await fetch_one(connection, "SELECT plugin, config, secrets FROM app WHERE id = :id FOR UPDATE", id=app_id)
-    plugin = runtime.registry.sources.get(row["plugin"]) if row else None
-    if row is None or plugin is None:
-        return
-    context = f"app:{app_id}"
-    stored = {**row["config"], **(opened(runtime.vault, row["secrets"], context) or {})}
-    shown, secrets = sealed(runtime.vault, validated(plugin.AppConfig, merged(stored, change)), context)
-    await execute(
-        connection,
-        """UPDATE app SET config = CAST(:config AS jsonb), secrets = :secrets, version = version + 1, updated_at = :now
-           WHERE id = :id""",
-        id=app_id,
-        config=shown,
-        secrets=secrets,
-        now=runtime.now(),
-    )
+async def _door(runtime: Runtime, request: Request, id: UUID) -> str:
+    async with runtime.database.read() as connection:
+        return door_url(runtime, request, door_id(runtime.registry, await _row(connection, id)))
 
 
 async def _row(connection: AsyncConnection, id: UUID, *, lock: bool = False) -> Row:
@@ -211,9 +224,3 @@ async def _endpoint(runtime: Runtime, id: UUID) -> Endpoint:
         raise not_found("connection", id)
     return endpoint
 
-
-def _plugin(runtime: Runtime, endpoint: Endpoint, *, door: str | None = None) -> Source[Any] | Helpdesk[Any]:
-    try:
-        return runtime.connections.fresh(endpoint, outgoing=runtime.outgoing, door=door)
-    except (PluginMissing, ConfigInvalid) as error:
-        raise conflict(str(error)) from error

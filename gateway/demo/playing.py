@@ -100,9 +100,7 @@ class Playing:
         await self.witness.until(("told", message.id), f"the note of the answer {message.id} on the network")
 
     def _publish(self, handle: str, message: Message) -> None:
-        self.network.post(
-            self.users[handle], message.text, self.name_of(message.parent), at=message.at, id=message.id
-        )
+        self.network.post(self.users[handle], message.text, self.name_of(message.parent), at=message.at, id=message.id)
 
     async def _wait_for(self, message: Message) -> None:
         for one in message.brings:

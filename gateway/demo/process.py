@@ -111,7 +111,8 @@ class Serve:
                 left.kill()
 
     def _family(self) -> list[psutil.Process]:
-        """Everything in the sessions of our starts: workers and their children, also those of a serve that was killed."""
+        """Everything in the sessions of our starts: workers and their children, also those of a serve that was
+        killed."""
         found = []
         for each in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
@@ -130,4 +131,3 @@ def _is_worker(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return "worker" in process.cmdline()
     return False
-

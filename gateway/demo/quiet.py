@@ -42,7 +42,8 @@ class Quiet:
         await self._database.close()
 
     async def is_quiet(self) -> bool:
-        """Whether every delivery has ended, everything is threaded and pushed, and every answer is out or given back."""
+        """Whether every delivery has ended, everything is threaded and pushed, and every answer is out or given
+        back."""
         return not await self._ask(UNDER_WAY)
 
     async def may_jump(self) -> bool:

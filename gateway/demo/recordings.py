@@ -105,7 +105,7 @@ def load(path: Path, limit: int | None = None) -> Recording:
     by_id: dict[str, Message] = {}
     for document in documents:
         _add(document, trees, by_id)
-    companies = tuple(dict.fromkeys(document["company"] for document in documents))
+    companies = tuple(dict.fromkeys(str(document["company"]) for document in documents))
     for number, tree in enumerate(trees, 1):
         tree.number = number
         tree.messages.sort(key=lambda message: (message.at, int(message.id)))
@@ -173,9 +173,7 @@ def work_out(tree: Tree, companies: Sequence[str]) -> None:
             for one in _learned(message, known):
                 known[one.id] = one
         brought = [
-            one
-            for one in known.values()
-            if one.id not in there and not one.by_agent and one.author in tree.matters
+            one for one in known.values() if one.id not in there and not one.by_agent and one.author in tree.matters
         ]
         there |= {one.id for one in brought}
         message.brings = tuple(brought)
@@ -183,7 +181,8 @@ def work_out(tree: Tree, companies: Sequence[str]) -> None:
 
 
 def _answer(tree: Tree, message: Message, there: set[str]) -> None:
-    """An agent answers where the customer's message stands before them; else on the network, which makes it a matter."""
+    """An agent answers where the customer's message stands before them; else on the network, which makes it a
+    matter."""
     asked = message.parent
     if asked is None or asked.by_agent:
         message.way = "native"

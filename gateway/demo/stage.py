@@ -91,7 +91,8 @@ class Stage:
 async def set_stage(
     twins: Sequence[Twin], clock: SharedTime, folder: Path, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[Stage]:
-    """Serve the twins, start the gateway, and stop everything at the end. `settings` are GATEWAY_* names without prefix.
+    """Serve the twins, start the gateway, and stop everything at the end. `settings` are GATEWAY_* names without
+    prefix.
 
     The database is the one of GATEWAY_DATABASE_URL, which must hold no connections yet, else an embedded one in
     `folder`. Raises StageBroken when the gateway does not come up.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from gateway.demo.playing import PERMALINK, Playing
+from gateway.demo.playing import Playing
 from gateway.demo.recordings import Message, Tree, beyond_reach, by_matter
-from gateway.demo.rest import Rest
 from gateway.demo.witness import words
 
 

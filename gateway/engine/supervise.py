@@ -74,6 +74,8 @@ class Supervisor:
             env=self._environment,
         )
         self._processes[number] = process
+        if self._stopping:  # since before it was there to be stopped
+            process.terminate()
         assert process.stdout is not None
         owner = (await process.stdout.readline()).decode().strip()
         code = await process.wait()

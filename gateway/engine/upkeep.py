@@ -1,4 +1,4 @@
-"""Housekeeping: partitions ahead of time, and jobs of workers that died."""
+"""Housekeeping: partitions ahead of time, jobs of workers that died, and answers that are no longer asked for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 PARTITIONED = ("delivery", "attempt")
 AHEAD = 2
+LOCK_TIMEOUT = "500ms"
 
 
 async def make_partitions(database: Database, now: datetime) -> None:
@@ -26,6 +27,9 @@ async def make_partitions(database: Database, now: datetime) -> None:
             name = f"{table}_p{start:%Y%m%d}"
             try:
                 async with database.write() as connection:
+                    # the door's INSERTs queue up behind a partition that waits for a long query (a backup): better no
+                    # partition now than a door that stands still
+                    await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
                     await connection.execute(text("SELECT pg_advisory_xact_lock(7226513402)"))
                     await connection.execute(
                         text(
@@ -34,7 +38,8 @@ async def make_partitions(database: Database, now: datetime) -> None:
                         )
                     )
             except DBAPIError as error:
-                # rows of that week are in the default partition already: they stay there until retention takes them
+                # rows of that week are in the default partition already: they stay there until retention takes them;
+                # or somebody holds the table, and the next hour tries again
                 log.debug("partition %s was not made: %s", name, type(error.orig).__name__)
 
 
@@ -42,3 +47,11 @@ async def drop_stalled_jobs(jobs: procrastinate.App) -> None:
     """Remove the wake-ups that died with their worker; the rows they were about are found by the tick."""
     for job in await jobs.job_manager.get_stalled_jobs(seconds_since_heartbeat=60):
         await jobs.job_manager.finish_job(job, status=procrastinate.jobs.Status.FAILED, delete_job=True)
+
+
+async def drop_old_answers(database: Database) -> None:
+    """Remove the answers kept for repeated requests, a day after the first one."""
+    async with database.write() as connection:
+        await connection.execute(
+            text("DELETE FROM idempotent_answer WHERE created_at < clock_timestamp() - interval '1 day'")
+        )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
 
 from gateway.engine.sandbox import Sandbox
-from gateway.engine.upkeep import drop_stalled_jobs, make_partitions
+from gateway.engine.upkeep import drop_old_answers, drop_stalled_jobs, make_partitions
 from gateway.engine.wake import QUEUE
 from gateway.pipeline.drains import Drains, tick
 from gateway.runtime import Runtime, open_runtime
@@ -33,6 +34,8 @@ async def run_worker(settings: Settings, *, supervised: bool = False) -> None:
         if supervised:
             # the owner's name lets the supervisor give back this process's leases should it die
             print(runtime.owner, flush=True)
+            # nobody reads on: what a plugin prints must not fill the pipe and stop us
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
             asyncio.get_running_loop().create_task(_watch_parent(stop))
         await work(runtime, stop)
 
@@ -88,6 +91,7 @@ async def _tick_on(runtime: Runtime) -> None:
             if began - upkeep > UPKEEP or upkeep == 0.0:
                 await make_partitions(runtime.database, runtime.now())
                 await drop_stalled_jobs(runtime.jobs)
+                await drop_old_answers(runtime.database)
                 upkeep = began
             await tick(runtime)
         except Exception:  # the database may be away for a moment; the next tick tries again, and the log says why

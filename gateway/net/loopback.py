@@ -9,7 +9,8 @@ Unreachable = httpx2.TransportError
 
 
 def loopback_client(port: int, key: str) -> httpx2.AsyncClient:
-    """A client of the gateway on a port of this machine. It follows no redirects and takes nothing from the environment."""
+    """A client of the gateway on a port of this machine. It follows no redirects and takes nothing from the
+    environment."""
     return httpx2.AsyncClient(
         base_url=f"http://127.0.0.1:{port}",
         headers={"Authorization": f"Bearer {key}", "User-Agent": "helpdesk-gateway-demo"},

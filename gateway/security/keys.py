@@ -1,6 +1,7 @@
 """API keys: made, recognised, and the first one of an installation.
 
-A key is `hg_<prefix>_<secret>` with 256 random bits of secret. Only its SHA-256 is stored: there is nothing to guess, so
+A key is `hg_<prefix>_<secret>` with 256 random bits of secret. Only its SHA-256 is stored: there is nothing to guess,
+so
 there is nothing to slow down. The prefix finds the row and names the key in lists and logs.
 """
 

@@ -11,9 +11,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from gateway_x.twin import XTwin
 from gateway_zendesk.twin import ZendeskTwin
-
 from support.gateway import Gateway, fresh_database, running
 from support.postgres import server_url  # noqa: F401  a fixture
 from support.processes import Process, process
@@ -67,7 +67,9 @@ def make_scene(server_url: str, tmp_path: Path) -> MakeScene:  # noqa: F811
             running(url, tmp_path, worker=False, **{"call_timeout": 2.0, "lease_seconds": 2.0, **settings}) as gateway,
         ):
             helpdesk = await gateway.add_connection(
-                "helpdesk", "zendesk", {"base_url": desk.url, "email": desk.email, "api_token": desk.token, "share": 1.0}
+                "helpdesk",
+                "zendesk",
+                {"base_url": desk.url, "email": desk.email, "api_token": desk.token, "share": 1.0},
             )
             app = await gateway.add_app("x", x.app_config())
             source = await gateway.add_connection(

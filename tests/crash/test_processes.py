@@ -8,8 +8,8 @@ import socket
 from typing import Any
 
 import httpx2
-from gateway_inbound.twin import InboundTwin
 
+from gateway_inbound.twin import InboundTwin
 from support.processes import process
 
 SECRET = "whsec_" + "A" * 43 + "="

@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 import pytest
+
 from gateway_schemas.testing.twin import Fault
 
 STOP_SECONDS = 7.0

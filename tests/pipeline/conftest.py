@@ -62,7 +62,7 @@ LineFactory = Callable[..., contextlib.AbstractAsyncContextManager[Line]]
 
 
 @pytest.fixture
-def make_line(server_url: str, tmp_path: Path) -> LineFactory:
+def make_line(server_url: str, tmp_path: Path) -> LineFactory:  # noqa: F811
     """Builds lines; settings of the gateway by keyword."""
 
     @contextlib.asynccontextmanager
@@ -79,7 +79,9 @@ def make_line(server_url: str, tmp_path: Path) -> LineFactory:
             running(url, tmp_path, **settings) as gateway,
         ):
             helpdesk = await gateway.add_connection(
-                "helpdesk", "zendesk", {"base_url": desk.url, "email": desk.email, "api_token": desk.token, "share": 1.0}
+                "helpdesk",
+                "zendesk",
+                {"base_url": desk.url, "email": desk.email, "api_token": desk.token, "share": 1.0},
             )
             app = await gateway.add_app("x", x.app_config())
             source = await gateway.add_connection(

@@ -28,7 +28,10 @@ async def test_each_commenter_under_a_brand_post_is_a_matter_of_their_own(line: 
     line.x.post("rita", "@AcmeSupport not to me", in_reply_to=own)
     line.x.post("bob", "@AcmeSupport nor me", in_reply_to=own)
     await line.settle()
-    assert sorted(line.comments(number)[0] for number in line.desk.tickets) == ["@AcmeSupport nor me", "@AcmeSupport not to me"]
+    assert sorted(line.comments(number)[0] for number in line.desk.tickets) == [
+        "@AcmeSupport nor me",
+        "@AcmeSupport not to me",
+    ]
     assert all("We deliver on Sundays now!" in line.comments(number)[1] for number in line.desk.tickets)
     tickets = await line.gateway.rows("SELECT linked_to FROM ticket")
     assert [row["linked_to"] for row in tickets] == [None, None]

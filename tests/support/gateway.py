@@ -138,7 +138,8 @@ class Gateway:
         """Merge values into a connection's config."""
         endpoint = (await self.runtime.connections.load([id]))[id]
         cls = self.runtime.registry.plugin(endpoint.role, endpoint.plugin)
-        assert cls is not None and endpoint.config is not None
+        assert cls is not None
+        assert endpoint.config is not None
         shown, secret = split_secrets(cls.Config.model_validate({**endpoint.config, **changes}))
         await self._write(
             """UPDATE connection SET config = CAST(:config AS jsonb), secrets = :secrets,
@@ -160,8 +161,10 @@ class Gateway:
     async def pause(self) -> None:
         """Stop everything outbound."""
         await self._write(
-            """INSERT INTO outbound_pause (id, scope, scope_id, paused_by, since) VALUES (:id, 'all', '', 'test', :now)""",
-            id=new_id(), now=self.runtime.now(),
+            """INSERT INTO outbound_pause (id, scope, scope_id, paused_by, since) VALUES (:id, 'all', '', 'test',
+                   :now)""",
+            id=new_id(),
+            now=self.runtime.now(),
         )
 
     async def lift(self) -> None:

@@ -19,7 +19,9 @@ def environment(settings: Settings) -> dict[str, str]:
     for name in settings.model_fields_set:
         value = getattr(settings, name)
         if value is not None:
-            given[f"GATEWAY_{name.upper()}"] = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+            given[f"GATEWAY_{name.upper()}"] = (
+                value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+            )
     return given
 
 

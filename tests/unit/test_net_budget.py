@@ -199,6 +199,22 @@ async def test_no_window_sees_more_than_the_share_and_a_backlog_uses_95_percent_
     assert used >= 0.95, used
 
 
+async def test_a_window_is_never_cut_short(engine: AsyncEngine, clock: SharedTime) -> None:
+    """An answer at the very end of a sub-window counts for a whole window from then, not from the sub-window's
+    start."""
+    ledger = Ledger(engine, clock)
+    demand = Demand("app:1", [Budget("*", 1, MINUTE)])
+    reservation = await ledger.reserve(demand, 20.0)
+    forward(clock, timedelta(milliseconds=599))
+    ledger.settle(reservation, sent=True)
+    await ledger.flush()
+    forward(clock, timedelta(seconds=59, milliseconds=900))
+    with pytest.raises(Retry) as refused:
+        await ledger.reserve(demand, 20.0)
+    forward(clock, wait_of(refused.value))
+    await ledger.reserve(demand, 20.0)
+
+
 async def test_over_real_http_in_fast_time_nothing_is_over(
     engine: AsyncEngine, other_engine: AsyncEngine, provider: Provider, tmp_path: Path
 ) -> None:
@@ -297,6 +313,11 @@ async def test_each_scope_counts_on_its_own(engine: AsyncEngine, clock: SharedTi
         for scope in ("ticket-1", "ticket-2", "ticket-3", "ticket-1")
     ]
     assert taken == [3, 3, 2, 0]
+
+
+async def test_a_request_without_a_scope_is_in_no_scopes_budget(engine: AsyncEngine, clock: SharedTime) -> None:
+    budgets = [Budget("update", 3, MINUTE, per_scope=True), Budget("*", 8, MINUTE)]
+    assert await take(Ledger(engine, clock), Demand("app:1", budgets, bucket="update", lane="reply")) == 8
 
 
 async def test_keys_do_not_share(engine: AsyncEngine, clock: SharedTime) -> None:
@@ -530,6 +551,16 @@ async def test_the_days_money_is_not_overspent(
     async with engine.connect() as connection:
         days = (await connection.execute(text("SELECT day::text, usd, calls FROM budget_cost ORDER BY day"))).all()
     assert [tuple(day) for day in days] == [("2026-03-06", Decimal("0.095"), 7), ("2026-03-07", Decimal("0.015"), 1)]
+
+
+async def test_two_processes_that_open_the_day_together_do_not_overspend(
+    engine: AsyncEngine, other_engine: AsyncEngine, clock: SharedTime
+) -> None:
+    ledgers = [Ledger(engine, clock), Ledger(other_engine, clock)]
+    for day in range(30):
+        demand = Demand(f"app:{day}", [], cost=Decimal("0.06"), daily_cost_limit=Decimal("0.10"))
+        results = await asyncio.gather(*[one.reserve(demand, 20.0) for one in ledgers], return_exceptions=True)
+        assert sorted(isinstance(one, Retry) for one in results) == [False, True]
 
 
 async def test_without_the_database_nothing_leaves(engine: AsyncEngine, clock: SharedTime, provider: Provider) -> None:

@@ -117,7 +117,11 @@ async def test_one_tickets_long_wait_in_a_batch_does_not_hold_back_the_connectio
         desk.change("u1", (), external_id=str(first), subject="x"),
         desk.change("u2", (), external_id=str(second), subject=None),
     )
-    assert (results[0].error, results[0].code, results[0].bucket) == ("retry", "rate_limited", f"tickets-update:{first}")
+    assert (results[0].error, results[0].code, results[0].bucket) == (
+        "retry",
+        "rate_limited",
+        f"tickets-update:{first}",
+    )
     assert results[1].external_id == str(second)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import ClassVar
 
 from pydantic import BaseModel
 
@@ -88,7 +87,8 @@ class InboundSource(Source[InboundConfig]):
     def normalise(self, delivery: RawDelivery) -> Sequence[Normalised]:
         """One event, or the events of a batch in their order.
 
-        An event of a batch that cannot be read becomes `Unreadable` with the field and the mend, beside the others. Raises
+        An event of a batch that cannot be read becomes `Unreadable` with the field and the mend, beside the others.
+        Raises
         Malformed when no event can be read; the sender has had its 2xx, so the reason is for the deliveries' list.
         """
         return read(delivery.body, self.config)
