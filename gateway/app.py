@@ -83,6 +83,7 @@ def create_app(settings: Settings, *, workers: int | None = None, registry: Regi
             supervisor = Supervisor(runtime, worker_environment(settings))
             watching = asyncio.create_task(_watch_database(runtime))
             app.state.runtime = runtime
+            app.state.schema_version = await health.schema_version(runtime.database)
             try:
                 async with the_door.open(runtime):
                     supervisor.start(settings.workers if workers is None else workers)

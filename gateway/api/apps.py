@@ -20,7 +20,7 @@ from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, invalid, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.api.standing import RefusalView, door_url, refusals_of, shares_door
-from gateway.db.database import execute, fetch_one
+from gateway.db.database import Row, execute, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.runtime import Runtime
 
@@ -149,9 +149,7 @@ async def change_app(
 ) -> AppView:
     """Change an App; its connections work with the change within a second."""
     async with runtime.database.write() as connection:
-        row = await fetch_one(connection, f"{SELECT} WHERE id = :id FOR UPDATE", id=app_id)
-        if row is None:
-            raise not_found("App", app_id)
+        row = await lock_app(connection, app_id)
         check_match(if_match, row["version"])
         if given.name is not None and await _taken(connection, given.name, app_id):
             raise conflict(f"There is an App {given.name} already.", field="name")
@@ -162,9 +160,10 @@ async def change_app(
         }
         await execute(
             connection,
-            """UPDATE app SET name = :name, brand_id = :brand, allow_private = :private, version = version + 1,
+            """UPDATE app SET name = :name, brand_id = :brand, allow_private = :private, version = version + :step,
                    updated_at = :now WHERE id = :id""",
             id=app_id,
+            step=0 if given.config is not None else 1,
             now=runtime.now(),
             **values,
         )
@@ -178,6 +177,14 @@ async def change_app(
     return view
 
 
+async def lock_app(connection: AsyncConnection, id: UUID) -> Row:
+    """The row of an App, for a change in the caller's transaction. Raises Problem 404."""
+    row = await fetch_one(connection, f"{SELECT} WHERE id = :id FOR UPDATE", id=id)
+    if row is None:
+        raise not_found("App", id)
+    return row
+
+
 async def merge_app_config(
     connection: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], change: Mapping[str, Any]
 ) -> None:
@@ -188,7 +195,8 @@ async def merge_app_config(
     shown, secrets = sealed(runtime.vault, validated(plugin.AppConfig, merged(stored, change)), context)
     await execute(
         connection,
-        "UPDATE app SET config = CAST(:config AS jsonb), secrets = :secrets, updated_at = :now WHERE id = :id",
+        """UPDATE app SET config = CAST(:config AS jsonb), secrets = :secrets, version = version + 1, updated_at = :now
+           WHERE id = :id""",
         id=row["id"],
         config=shown,
         secrets=secrets,

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.apps import lock_app, merge_app_config
 from gateway.api.asking import ProviderProblem, ask, plugin_for
-from gateway.api.configs import SET, grant_of, secret_fields
+from gateway.api.configs import SET, grant_of, reported_badly, secret_fields
 from gateway.api.connections import SELECT, ConnectionView, drains_of, merge_config, view_of
 from gateway.api.deps import RuntimeDep, WritesConnections
 from gateway.api.models import Answer, Page
@@ -19,6 +19,7 @@ from gateway.api.routes import ApiRoute
 from gateway.api.standing import door_id, door_url
 from gateway.connections import Endpoint
 from gateway.db.database import Row, execute, fetch_one
+from gateway.pipeline.poll import make_cursors
 from gateway.pipeline.trouble import Trouble, note_success, note_trouble
 from gateway.runtime import Runtime
 from gateway_schemas.plugin import Health, HealthFinding, Step
@@ -27,6 +28,7 @@ from gateway_schemas.source import Source
 router = APIRouter(prefix="/connections/{connection_id}", tags=["connections"], route_class=ApiRoute)
 
 Direction = Literal["in", "out", "both"]
+
 
 class InstallView(Answer):
     """What was set up at the provider, or would be."""
@@ -52,9 +54,7 @@ class AccountView(Answer):
 
 
 @router.post("/check", responses=responses(409))
-async def check_connection(
-    runtime: RuntimeDep, _: WritesConnections, connection_id: UUID, request: Request
-) -> Health:
+async def check_connection(runtime: RuntimeDep, _: WritesConnections, connection_id: UUID, request: Request) -> Health:
     """Ask the provider whether everything works: credentials, rights, webhooks, settings that work against us.
 
     What is wrong is a finding with its mend, also when the provider could not be asked; the connection's health takes
@@ -110,18 +110,12 @@ async def install_connection(
                     app = await lock_app(connection, row["app_id"])
                     await merge_app_config(connection, runtime, app, report.app_config)
             except Problem as problem:
-                raise _reported_badly(row["plugin"], problem) from problem
+                raise reported_badly(row["plugin"], problem) from problem
         changed = sorted([*report.config, *(f"app.{name}" for name in report.app_config)])
         runtime.connections.forget(connection_id)
         if row["app_id"] is not None:
             runtime.connections.forget(row["app_id"])
     return InstallView(dry_run=dry_run, door=door, steps=list(report.steps), changed=changed)
-
-
-def _reported_badly(plugin: str, problem: Problem) -> Problem:
-    """The provider was set up, but what the plugin reported of it does not fit the plugin's own configuration."""
-    detail = f"{plugin} was installed, but reported values that cannot be kept: {problem.detail}"
-    return Problem(502, "plugin-failed", detail, errors=problem.errors)
 
 
 @router.post("/discover", responses=responses(409, 502, 503, 504))
@@ -187,11 +181,14 @@ async def _pause(runtime: Runtime, request: Request, id: UUID, direction: Direct
             paused=paused,
             now=runtime.now(),
         )
+        plugin = runtime.registry.plugin(row["role"], row["plugin"])
+        if not paused and plugin is not None and plugin.capabilities.poll:
+            # a newer version of the plugin may have streams that the connection was not made with
+            await make_cursors(connection, id, plugin.capabilities.streams, runtime.now())
         view = await view_of(connection, runtime, request, id)
         shards = await _waiting_shards(connection, id) if not paused else set()
     runtime.connections.forget(id)
     if not paused:
-        plugin = runtime.registry.plugin(row["role"], row["plugin"])
         await runtime.wake(drains_of(row["role"], id, plugin) | shards)
     return view
 
@@ -223,4 +220,3 @@ async def _endpoint(runtime: Runtime, id: UUID) -> Endpoint:
     if endpoint is None or endpoint.is_app:
         raise not_found("connection", id)
     return endpoint
-

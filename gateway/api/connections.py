@@ -249,10 +249,11 @@ async def change_connection(
         await execute(
             connection,
             """UPDATE connection SET name = :name, brand_id = :brand, helpdesk_id = :helpdesk, allow_private = :private,
-                   history = :history, history_days = :history_days, sla_owner = :sla_owner, version = version + 1,
+                   history = :history, history_days = :history_days, sla_owner = :sla_owner, version = version + :step,
                    updated_at = :now WHERE id = :id""",
             id=connection_id,
             now=runtime.now(),
+            step=0 if given.config is not None else 1,
             **values,
         )
         if given.config is not None:
@@ -291,7 +292,7 @@ async def merge_config(
     await execute(
         connection,
         """UPDATE connection SET config = CAST(:config AS jsonb), secrets = :secrets, account = :account,
-               status = 'active', status_reason = NULL, updated_at = :now WHERE id = :id""",
+               status = 'active', status_reason = NULL, version = version + 1, updated_at = :now WHERE id = :id""",
         id=row["id"],
         config=shown,
         secrets=secrets,

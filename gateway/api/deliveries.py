@@ -5,23 +5,31 @@ from __future__ import annotations
 import base64
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.api.configs import opened
 from gateway.api.deps import Operates, ReadsDeliveries, RuntimeDep
 from gateway.api.models import Answer, Input, Page, Since
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import not_found
 from gateway.api.routes import ApiRoute
-from gateway.db.database import fetch_all, fetch_one
+from gateway.db.database import Row, fetch_all, fetch_one
 from gateway.pipeline.accept import unpack_headers
+from gateway.runtime import Runtime
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"], route_class=ApiRoute)
 
 COLUMNS = """id, received_at, app_id, connection_id, role, origin, stream, method, state, reason, attempts,
        processed_at,
        octet_length(body) AS size"""
+
+SHORTEST_SECRET = 8
+"""Shorter ones are found by chance, and hiding them would spoil what is shown."""
 
 State = Literal["pending", "processed", "ignored", "failed"]
 
@@ -49,7 +57,8 @@ class DeliveryView(Answer):
 
 
 class DeliveryDetail(DeliveryView):
-    """One thing received, with its bytes. Headers that prove who called are not kept."""
+    """One thing received, with its bytes. Headers that prove who called are not kept, and where a provider sends one of
+    the connection's own secrets along (Telegram's token, a verification token), it is shown as `***`."""
 
     query: str
     headers: list[tuple[str, str]]
@@ -64,8 +73,10 @@ class ReplayFilter(Input):
 
     state: Literal["failed", "ignored"] = "failed"
     connection: UUID | None = None
+    app: UUID | None = None
+    """For what came to an App's shared door."""
     since: Since | None = None
-    limit: int = 1000
+    limit: int = Field(default=1000, ge=1, le=10_000)
     """At most this many, oldest first."""
 
 
@@ -107,18 +118,23 @@ async def read_delivery(runtime: RuntimeDep, _: Operates, delivery_id: int) -> D
         row = await fetch_one(
             database, f"SELECT {COLUMNS}, query, headers, body, note FROM delivery WHERE id = :id", id=_id(delivery_id)
         )
-    if row is None:
-        raise not_found("delivery", delivery_id)
+        if row is None:
+            raise not_found("delivery", delivery_id)
+        secrets = await _secrets(database, runtime, row)
+    raw = _without(row["body"], secrets)
     try:
-        body, encoding = row["body"].decode("utf-8"), "utf-8"
+        body, encoding = raw.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
-        body, encoding = base64.b64encode(row["body"]).decode("ascii"), "base64"
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in unpack_headers(row["headers"])]
+        body, encoding = base64.b64encode(raw).decode("ascii"), "base64"
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in unpack_headers(_without(row["headers"], secrets))
+    ]
     plain = {name: row[name] for name in DeliveryView.model_fields}
     return DeliveryDetail.model_validate(
         {
             **plain,
-            "query": row["query"].decode("latin-1"),
+            "query": _without(row["query"], secrets).decode("latin-1"),
             "headers": headers,
             "body": body,
             "encoding": encoding,
@@ -133,7 +149,8 @@ async def replay_delivery(runtime: RuntimeDep, _: Operates, delivery_id: int) ->
     async with runtime.database.write() as database:
         rows = await fetch_all(
             database,
-            "UPDATE delivery SET state = 'pending', reason = NULL WHERE id = :id RETURNING shard",
+            """UPDATE delivery SET state = 'pending', reason = NULL, processed_at = NULL
+               WHERE id = :id RETURNING shard""",
             id=_id(delivery_id),
         )
     if not rows:
@@ -148,16 +165,19 @@ async def replay_deliveries(runtime: RuntimeDep, _: Operates, given: ReplayFilte
     async with runtime.database.write() as database:
         rows = await fetch_all(
             database,
-            """UPDATE delivery SET state = 'pending', reason = NULL WHERE (id, received_at) IN (
+            """UPDATE delivery SET state = 'pending', reason = NULL, processed_at = NULL
+               WHERE (id, received_at) IN (
                    SELECT id, received_at FROM delivery WHERE state = :state
                        AND (CAST(:connection AS uuid) IS NULL OR connection_id = :connection)
+                       AND (CAST(:app AS uuid) IS NULL OR app_id = :app)
                        AND (CAST(:since AS timestamptz) IS NULL OR received_at >= :since)
                    ORDER BY id LIMIT :limit)
                RETURNING shard""",
             state=given.state,
             connection=given.connection,
+            app=given.app,
             since=given.since,
-            limit=max(1, min(given.limit, 10_000)),
+            limit=given.limit,
         )
     await runtime.wake({f"inbox:{row['shard']}" for row in rows})
     return Replayed(deliveries=len(rows))
@@ -167,3 +187,31 @@ def _id(delivery_id: int) -> int:
     if not 0 <= delivery_id < 2**63:
         raise not_found("delivery", delivery_id)
     return delivery_id
+
+
+async def _secrets(database: AsyncConnection, runtime: Runtime, row: Row) -> list[bytes]:
+    """The secrets of the connection and the App that a delivery came to, longest first."""
+    sealed = await fetch_all(
+        database,
+        """SELECT 'connection:' || id AS context, secrets FROM connection WHERE id = :connection
+           UNION ALL SELECT 'app:' || id, secrets FROM app WHERE id = :app""",
+        connection=row["connection_id"],
+        app=row["app_id"],
+    )
+    found: set[str] = set()
+    pending: list[Any] = [opened(runtime.vault, one["secrets"], one["context"]) or {} for one in sealed]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, dict):
+            pending.extend(one.values())
+        elif isinstance(one, list):
+            pending.extend(one)
+        elif isinstance(one, str) and len(one) >= SHORTEST_SECRET:
+            found |= {one, quote(one, safe="")}
+    return [one.encode("utf-8", "surrogatepass") for one in sorted(found, key=len, reverse=True)]
+
+
+def _without(text: bytes, secrets: list[bytes]) -> bytes:
+    for secret in secrets:
+        text = text.replace(secret, b"***")
+    return text

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 
 from gateway.api.deps import ReadsOutbound, RuntimeDep, StopsOutbound
 from gateway.api.lookup import brand_of, connection_of
-from gateway.api.models import Answer, Input, Reason, Reference
+from gateway.api.models import Answer, Input, Page, Reason, Reference
 from gateway.api.problems import invalid, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_all, fetch_one
@@ -53,11 +53,11 @@ class PauseView(Answer):
 
 
 @router.get("")
-async def list_pauses(runtime: RuntimeDep, _: ReadsOutbound) -> list[PauseView]:
-    """The stops in force."""
+async def list_pauses(runtime: RuntimeDep, _: ReadsOutbound) -> Page[PauseView]:
+    """The stops in force. Always one page."""
     async with runtime.database.read() as database:
         rows = await fetch_all(database, f"SELECT {COLUMNS} FROM outbound_pause WHERE lifted_at IS NULL ORDER BY since")
-    return [PauseView(**row) for row in rows]
+    return Page(items=[PauseView(**row) for row in rows], next=None)
 
 
 @router.post("/pause")

@@ -17,7 +17,6 @@ from starlette.responses import Response
 
 from gateway.db.database import is_data_error
 from gateway.security.vault import VaultError
-from gateway_schemas.errors import GatewayError, Retry, Unknown
 
 log = logging.getLogger(__name__)
 
@@ -128,12 +127,6 @@ def invalid_fields(errors: Sequence[FieldError]) -> Problem:
     if len(errors) > 5:
         detail += f"; and {len(errors) - 5} more"
     return Problem(422, "invalid", detail, errors=errors)
-
-
-def provider_problem(error: GatewayError) -> Problem:
-    """What a provider's refusal or silence is to somebody who asked for a call over REST."""
-    kind = "provider-away" if isinstance(error, Retry | Unknown) else "provider-refused"
-    return Problem(502, kind, error.reason, code=error.code)
 
 
 def unavailable(detail: str, *, after: float = RETRY_AFTER) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -9,16 +10,17 @@ from uuid import UUID
 from fastapi import APIRouter, Body
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.api.asking import ProviderProblem, ask, plugin_for
 from gateway.api.decisions import SELECT as DECISIONS
 from gateway.api.decisions import DecisionView
 from gateway.api.deps import ReadsReplies, RuntimeDep, WritesReplies
 from gateway.api.models import Answer, Input, Page, Reason
 from gateway.api.paging import Filters, PagingDep, list_page
-from gateway.api.problems import conflict, not_found, provider_problem
+from gateway.api.problems import conflict, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_all, fetch_one
 from gateway.pipeline.marks import mark_push
-from gateway_schemas.errors import GatewayError
+from gateway.pipeline.trouble import Trouble, note_attempt
 from gateway_schemas.reply import Sent
 from gateway_schemas.source import Source
 
@@ -196,12 +198,12 @@ async def reject_reply(
 async def cancel_reply(
     runtime: RuntimeDep, caller: WritesReplies, reply_id: UUID, given: Annotated[Refusal | None, Body()] = None
 ) -> ReplyView:
-    """Take back a reply that has not gone out yet."""
+    """Take back a reply that has not gone out yet; also one of which only a person could tell that it has not."""
     states = ("received", "queued", "held", "blocked")
     return await _end(runtime, reply_id, states, "cancelled", f"cancelled by {caller.name}", given)
 
 
-@router.post("/{reply_id}/retract")
+@router.post("/{reply_id}/retract", responses=responses(502, 503, 504))
 async def retract_reply(runtime: RuntimeDep, caller: WritesReplies, reply_id: UUID) -> ReplyView:
     """Delete a published answer at the source, where the source can."""
     async with runtime.database.read() as database:
@@ -211,23 +213,33 @@ async def retract_reply(runtime: RuntimeDep, caller: WritesReplies, reply_id: UU
     endpoint = await runtime.connections.get(row["connection_id"])
     if endpoint is None:
         raise not_found("connection", row["connection_id"])
-    source = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
-    assert isinstance(source, Source)
+    source = plugin_for(runtime, endpoint)
+    if not isinstance(source, Source) or not source.capabilities.delete:
+        raise conflict(f"{endpoint.plugin} cannot take back what was published.")
+    sent = Sent(external_id=row["external_id"], url=row["url"], sent_at=row["sent_at"])
+    trouble: Trouble | None = None
+    started = time.monotonic()
     try:
-        await source.retract(Sent(external_id=row["external_id"], url=row["url"], sent_at=row["sent_at"]))
-    except GatewayError as error:
-        raise provider_problem(error) from error
+        await ask(lambda: source.retract(sent))
+    except ProviderProblem as problem:
+        trouble = problem.trouble
+    gone = trouble is None or trouble.kind == "gone"  # somebody was faster
     now = runtime.now()
     async with runtime.database.write() as database:
-        await execute(
-            database,
-            """UPDATE reply SET state = 'retracted', reason = :reason, updated_at = :now
-               WHERE id = :id AND state = 'sent'""",
-            id=reply_id,
-            reason=f"retracted by {caller.name}",
-            now=now,
-        )
+        milliseconds = int((time.monotonic() - started) * 1000)
+        await note_attempt(database, endpoint.id, "retract", str(reply_id), trouble, now, milliseconds)
+        if gone:
+            await execute(
+                database,
+                """UPDATE reply SET state = 'retracted', reason = :reason, updated_at = :now
+                   WHERE id = :id AND state = 'sent'""",
+                id=reply_id,
+                reason=f"retracted by {caller.name}",
+                now=now,
+            )
         row = await _reply(database, reply_id)
+    if trouble is not None and not gone:
+        raise ProviderProblem(trouble)
     return ReplyView(**row)
 
 
@@ -238,7 +250,9 @@ async def _end(
     reason = f"{who}: {given.reason}" if given is not None and given.reason else who
     async with runtime.database.write() as database:
         row = await _reply(database, reply_id, lock=True)
-        if row["state"] not in states:
+        # a person who looked at the source may say so of a reply that the source could not tell about
+        looked = code == "cancelled" and (row["state"], row["code"]) == ("unknown", "needs_person")
+        if row["state"] not in states and not looked:
             raise conflict(f"The reply is {row['state']}; possible for {', '.join(states)}.")
         await execute(
             database,

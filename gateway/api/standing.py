@@ -118,15 +118,15 @@ async def refusals_of(connection: AsyncConnection, ids: Sequence[UUID], now: dat
 # Each count reads a partial index of open rows, so it costs by what waits and not by what was.
 BACKLOG = """
 SELECT c.id,
-    (SELECT count(*) FROM delivery d WHERE d.state = 'pending' AND (d.connection_id = c.id OR d.app_id = c.door))
-        AS deliveries,
-    (SELECT count(*) FROM delivery d WHERE d.state = 'failed' AND d.connection_id = c.id
-        AND d.received_at > :since) AS failed,
+    (SELECT count(*) FROM delivery d WHERE d.state = 'pending'
+        AND (d.connection_id = c.id OR (d.connection_id IS NULL AND d.app_id = c.door))) AS deliveries,
+    (SELECT count(*) FROM delivery d WHERE d.state = 'failed'
+        AND (d.connection_id = c.id OR (d.connection_id IS NULL AND d.app_id = c.door))) AS failed,
     (SELECT count(*) FROM wanted w WHERE w.connection_id = c.id AND w.state = 'pending') AS wanted,
     (SELECT count(*) FROM push p WHERE p.helpdesk_id = c.id AND p.state IN ('pending', 'in_flight', 'job')) AS pushes,
     (SELECT count(*) FROM reply r WHERE r.connection_id = c.id
         AND r.state IN ('received', 'queued', 'sending', 'unknown')) AS replies,
-    (SELECT count(*) FROM reply r WHERE r.connection_id = c.id AND r.state = 'held' AND r.created_at > :since) AS held
+    (SELECT count(*) FROM reply r WHERE r.connection_id = c.id AND r.state = 'held') AS held
 FROM unnest(CAST(:ids AS uuid[]), CAST(:doors AS uuid[])) AS c (id, door)
 """
 
@@ -140,9 +140,7 @@ async def health_of(
     doors = {row["id"]: door_id(runtime.registry, row) for row in rows}
     backlogs = {
         row["id"]: Backlog(**{name: row[name] for name in Backlog.model_fields})
-        for row in await fetch_all(
-            connection, BACKLOG, ids=ids, doors=[doors[id] for id in ids], since=now - timedelta(days=90)
-        )
+        for row in await fetch_all(connection, BACKLOG, ids=ids, doors=[doors[id] for id in ids])
     }
     cursors: dict[UUID, list[CursorView]] = defaultdict(list)
     for row in await fetch_all(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,21 +30,25 @@ SELECT t.id, t.subject, t.status, t.priority, t.tags, t.connection_id, t.helpdes
 FROM ticket t JOIN account a ON a.id = t.account_id
 """
 
+# What was merged into a ticket at the helpdesk is told as one matter.
 TIMELINE = """
+WITH matter AS (SELECT id FROM ticket WHERE id = :id OR merged_into = :id)
 SELECT i.published_at AS at, length(i.external_id) AS size, i.external_id AS tie, 'interaction' AS entry,
        CASE WHEN i.direction = 'outbound' THEN CASE WHEN i.reply_id IS NULL THEN 'brand' ELSE 'agent' END
             WHEN i.account_id = t.account_id THEN 'customer' ELSE 'bystander' END AS who,
        COALESCE('@' || a.handle, a.name, a.external_id) AS author, i.kind, i.visibility, i.text, i.url, i.external_id,
        i.id AS interaction_id, i.reply_id, NULL AS state, i.revisions > 1 AS edited, i.deleted_at
-FROM interaction i JOIN ticket t ON t.id = i.ticket_id JOIN account a ON a.id = i.account_id WHERE i.ticket_id = :id
+FROM interaction i JOIN ticket t ON t.id = i.ticket_id JOIN account a ON a.id = i.account_id
+WHERE i.ticket_id IN (SELECT id FROM matter)
 UNION ALL
 SELECT COALESCE(r.sent_at, r.written_at), 0, r.id::text, 'reply', 'agent', r.author_name, 'reply', r.visibility,
        COALESCE(r.rendered ->> 'text', r.text), r.url, r.external_id, NULL, r.id, r.state, false, NULL
-FROM reply r WHERE r.ticket_id = :id AND NOT EXISTS (SELECT 1 FROM interaction i WHERE i.reply_id = r.id)
+FROM reply r WHERE r.ticket_id IN (SELECT id FROM matter)
+    AND NOT EXISTS (SELECT 1 FROM interaction i WHERE i.reply_id = r.id)
 UNION ALL
 SELECT n.at, 0, n.comment_id, 'note', 'agent', n.author_name, 'note', 'private', n.text, NULL, n.comment_id, NULL, NULL,
        NULL, n.edited_at IS NOT NULL, NULL
-FROM note n WHERE n.ticket_id = :id
+FROM note n WHERE n.ticket_id IN (SELECT id FROM matter)
 ORDER BY 1, 2, 3
 """
 
@@ -212,16 +217,21 @@ async def explain_ticket(runtime: RuntimeDep, _: ReadsTickets, ticket_id: UUID) 
 
 
 @router.post("/{ticket_id}/replies", status_code=202)
-async def answer_ticket(runtime: RuntimeDep, caller: WritesTickets, ticket_id: UUID, given: NewReply) -> AcceptedReply:
+async def answer_ticket(
+    runtime: RuntimeDep, caller: WritesTickets, ticket_id: UUID, given: NewReply, request: Request
+) -> AcceptedReply:
     """Answer the customer, as an agent would in the helpdesk; the policies decide on it in the same way."""
     now = runtime.now()
+    # under an Idempotency-Key the row itself is unique: also a process that dies before it answers makes no second one
+    once: str | None = getattr(request.state, "once", None)
     async with runtime.database.write() as database:
         ticket = await _ticket(database, ticket_id)
         if ticket["merged_into"] is not None:
             raise conflict(f"The ticket was merged into {ticket['merged_into']}; answer there.")
         await _answerable(database, ticket_id, given.interaction)
         id = new_id()
-        await insert_rows(
+        key = f"once:{hashlib.sha256(once.encode()).hexdigest()}" if once else f"reply:{id}"
+        fresh = await insert_rows(
             database,
             "reply",
             [
@@ -237,7 +247,7 @@ async def answer_ticket(runtime: RuntimeDep, caller: WritesTickets, ticket_id: U
                     "leg": given.visibility,
                     "interaction_id": given.interaction,
                     "state": "received",
-                    "key": f"reply:{id}",
+                    "key": key,
                     "epoch": 0,
                     "tries": 0,
                     "due_at": now,
@@ -247,13 +257,15 @@ async def answer_ticket(runtime: RuntimeDep, caller: WritesTickets, ticket_id: U
                     "updated_at": now,
                 }
             ],
-        )
+            tail="ON CONFLICT (key) DO NOTHING RETURNING id, state",
+        ) or await fetch_all(database, "SELECT id, state FROM reply WHERE key = :key", key=key)
+        made = fresh[0]
         wakes = {f"reply:{ticket['connection_id']}"}
-        if ticket["helpdesk_id"] is not None:
+        if ticket["helpdesk_id"] is not None and made["id"] == id:
             await insert_rows(database, "push", [_told(ticket, id, caller.name, given.text, now)])
             wakes.add(f"push:{ticket['helpdesk_id']}")
     await runtime.wake(wakes)
-    return AcceptedReply(id=id, ticket_id=ticket_id, state="received")
+    return AcceptedReply(id=made["id"], ticket_id=ticket_id, state=made["state"])
 
 
 def _told(ticket: Row, reply_id: UUID, name: str, text: str, now: datetime) -> dict[str, Any]:

@@ -38,6 +38,8 @@ PINNED = {
     "ssl": "off",
     "fsync": "on",
     "full_page_writes": "on",
+    # in the data folder: containers have a small or closed /dev/shm
+    "dynamic_shared_memory_type": "mmap",
     "synchronous_commit": "on",
     "timezone": "UTC",
     "log_timezone": "UTC",

@@ -26,10 +26,11 @@ BEFORE = timedelta(days=1)
 
 
 def named_at_helpdesk(effect: Effect) -> Iterator[Hashable]:
-    """A comment by the gateway goes by the posts whose links it carries."""
+    """What the gateway writes goes by the posts whose links it carries: customers' words, and notes about others'."""
     if effect.kind == "comment_created" and effect.data["gateway_key"] is not None:
+        kind = "told" if effect.data["role"] == "end-user" else "noted"
         for id in dict.fromkeys(PERMALINK.findall(effect.data["text"])):
-            yield "told", id
+            yield kind, id
 
 
 def named_on_network(effect: Effect) -> Iterator[Hashable]:
@@ -97,7 +98,7 @@ class Playing:
     async def _answer_natively(self, message: Message) -> None:
         self._publish(message.company, message)
         await self._wait_for(message)
-        await self.witness.until(("told", message.id), f"the note of the answer {message.id} on the network")
+        await self.witness.until(("noted", message.id), f"the note of the answer {message.id} on the network")
 
     def _publish(self, handle: str, message: Message) -> None:
         self.network.post(self.users[handle], message.text, self.name_of(message.parent), at=message.at, id=message.id)

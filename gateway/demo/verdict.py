@@ -76,7 +76,7 @@ def _judge_answers(playing: Playing, verdict: Verdict) -> None:
             answers[playing.name_of(message.parent), words(message.text)].append(message)
         elif message.way == "native":
             verdict.native_answers += 1
-            seen = len(playing.witness.seen["told", message.id])
+            seen = len(playing.witness.seen["noted", message.id])
             verdict.once(seen, f"the note of the answer {message.id} given on the network")
     companies = {playing.users[company]: company for company in playing.recording.companies}
     sent = [effect for effect in playing.network.ledger if effect.kind == "post" and effect.data["by"] == "api"]

@@ -116,6 +116,8 @@ class Matters:
     """Ancestors of each interaction, nearest first."""
     loose: dict[UUID, dict[UUID, ThreadedItem]] = field(default_factory=lambda: defaultdict(dict))
     """Interactions of a thread that belong to no ticket yet."""
+    answered: dict[tuple[str, str], list[ThreadedItem]] = field(default_factory=lambda: defaultdict(list))
+    """Answers the brand gave at the source to posts that were not stored then, by what they answer."""
     of_account: dict[UUID, TicketRow] = field(default_factory=dict)
     sent: dict[tuple[UUID, str], Mapping[str, Any]] = field(default_factory=dict)
     flying: dict[tuple[UUID, str], list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
@@ -170,9 +172,13 @@ class Matters:
         return mine
 
     def context_above(self, item: ThreadedItem) -> list[ThreadedItem]:
-        """Other people's posts that the item answers to, oldest first."""
+        """Other people's posts that the item answers to and that are on no ticket, oldest first."""
         above = self.parents.get(item.interaction_id, [])
-        return [one for one in reversed(above) if one.account_id != item.account_id and one.reply_id is None][-5:]
+        return [one for one in reversed(above) if one.account_id != item.account_id and one.ticket_id is None][-5:]
+
+    def early_answers(self, item: ThreadedItem) -> list[ThreadedItem]:
+        """Answers of the brand that were told before what they answer could be fetched."""
+        return self.answered.pop((item.scope, item.external_id), [])
 
     def reply_sent_as(self, item: ThreadedItem) -> Mapping[str, Any] | None:
         """The reply of ours that was published under this id."""
@@ -262,6 +268,7 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
     matters.legs = {(row["thread_id"], row["account_id"]): row["ticket_id"] for row in legs}
     matters.firsts = {row["thread_id"]: row["ticket_id"] for row in firsts}
     await _loose(connection, matters, thread_ids)
+    await _early_answers(connection, matters)
     await _replies(connection, matters)
     for row in await fetch_all(
         connection,
@@ -333,6 +340,27 @@ async def _loose(connection: AsyncConnection, matters: Matters, thread_ids: Sequ
     for row in rows:
         if row["interaction_id"] not in in_batch:
             matters.loose[row["thread_id"]][row["interaction_id"]] = _item(row, row["thread_id"])
+
+
+async def _early_answers(connection: AsyncConnection, matters: Matters) -> None:
+    context = [one for one in matters.items if one.news.direction == "inbound" and not one.news.addressed]
+    if not context:
+        return
+    in_batch = {one.interaction_id for one in matters.items}
+    rows = await fetch_all(
+        connection,
+        f"""SELECT i.data, i.published_at AS at, i.created_at AS seen_at, {ITEM}
+            FROM interaction i JOIN account a ON a.id = i.account_id JOIN connection c ON c.id = i.connection_id
+            WHERE i.direction = 'outbound' AND i.ticket_id IS NULL AND i.reply_id IS NULL AND i.deleted_at IS NULL
+              AND (i.scope, i.in_reply_to) IN (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS text[])))""",
+        scopes=[one.scope for one in context],
+        ids=[one.external_id for one in context],
+    )
+    threads = {(one.scope, one.external_id): one.thread_id for one in context}
+    for row in rows:
+        if row["interaction_id"] not in in_batch:
+            target = (row["scope"], row["in_reply_to"])
+            matters.answered[target].append(_item(row, row["thread_id"] or threads[target]))
 
 
 async def _replies(connection: AsyncConnection, matters: Matters) -> None:

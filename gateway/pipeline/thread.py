@@ -70,7 +70,8 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, effects: Sequence
         ticket = matters.open_matter(item)
         if ticket is not None:
             _add_leg(plan, matters, item, ticket)
-    if ticket is None and not item.news.addressed:
+    answers = matters.early_answers(item) if ticket is None and not item.news.addressed else []
+    if ticket is None and not item.news.addressed and not answers:
         owner = matters.first_ticket(item.thread_id)
         if owner is not None and item.origin != "fetch":
             _place(plan, item, owner)
@@ -85,6 +86,9 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, effects: Sequence
     ticket = _writable(plan, matters, item, ticket) if ticket else _open(plan, matters, item)
     if item.interaction_id not in plan.placed:
         _tell(plan, ticket, item)
+    for answer in sorted(answers, key=lambda one: one.order):
+        _place(plan, answer, ticket)
+        _note(plan, ticket, answer, wording.native_answer(answer.news, answer.provider))
     _apply(plan, ticket, effects, item)
     ticket.last_inbound_at = max(ticket.last_inbound_at, item.news.published_at)
     plan.changed_tickets[ticket.id] = ticket
@@ -197,6 +201,9 @@ def _open(plan: Plan, matters: Matters, item: ThreadedItem, *, follows: TicketRo
                 _tell(plan, ticket, one)
         for other in matters.context_above(item):
             _note(plan, ticket, other, wording.context(other.news))
+        parent = matters.parent(item)
+        if linked is not None and parent is not None and parent.ticket_id is not None:
+            _note(plan, ticket, parent, wording.joined(parent.news))
     return ticket
 
 

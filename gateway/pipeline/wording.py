@@ -63,6 +63,13 @@ def context(item: Interaction) -> str:
     return f"Context: {who(item.author.model_dump())} wrote on {_at(item.published_at)}:\n{item.text}" + _link(item.url)
 
 
+def joined(item: Interaction) -> str:
+    """The note on the ticket of somebody who joined another customer's conversation, which has a ticket of its own."""
+    return f"Joined the conversation of {who(item.author.model_dump())}, which has a ticket of its own." + _link(
+        item.url
+    )
+
+
 def native_answer(item: Interaction, provider: str) -> str:
     """The note that the brand answered at the source itself, outside the helpdesk."""
     return (

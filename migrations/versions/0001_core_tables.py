@@ -108,6 +108,13 @@ def upgrade() -> None:
         "delivery_pending", "delivery", ["shard", "id"], unique=False, postgresql_where=sa.text("state = 'pending'")
     )
     op.create_index("delivery_recent", "delivery", ["connection_id", "received_at"], unique=False)
+    op.create_index(
+        "delivery_failed",
+        "delivery",
+        ["connection_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'failed'"),
+    )
     op.create_table(
         "fact",
         sa.Column("name", sa.Text(), nullable=False),
@@ -421,6 +428,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("external_id IS NOT NULL AND merged_into IS NULL"),
     )
     op.create_index("ticket_of_account", "ticket", ["account_id", "opened_at"], unique=False)
+    op.create_index(
+        "ticket_merged", "ticket", ["merged_into"], unique=False, postgresql_where=sa.text("merged_into IS NOT NULL")
+    )
     op.create_table(
         "wanted",
         sa.Column("id", sa.BigInteger(), nullable=False),
@@ -486,6 +496,13 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("scope", "external_id"),
+    )
+    op.create_index(
+        "interaction_answers",
+        "interaction",
+        ["scope", "in_reply_to"],
+        unique=False,
+        postgresql_where=sa.text("direction = 'outbound'"),
     )
     op.create_index("interaction_by_account", "interaction", ["account_id", "published_at"], unique=False)
     op.create_index("interaction_thread", "interaction", ["thread_id", "published_at"], unique=False)
@@ -649,6 +666,9 @@ def upgrade() -> None:
     )
     op.create_index("reply_of_ticket", "reply", ["ticket_id", "created_at"], unique=False)
     op.create_index(
+        "reply_held", "reply", ["connection_id", "id"], unique=False, postgresql_where=sa.text("state = 'held'")
+    )
+    op.create_index(
         "reply_open",
         "reply",
         ["connection_id", "due_at"],
@@ -711,6 +731,7 @@ def downgrade() -> None:
         table_name="reply",
         postgresql_where=sa.text("state IN ('received', 'queued', 'sending', 'unknown')"),
     )
+    op.drop_index("reply_held", table_name="reply", postgresql_where=sa.text("state = 'held'"))
     op.drop_index("reply_of_ticket", table_name="reply")
     op.drop_table("reply")
     op.drop_index(op.f("ix_interaction_alias_interaction_id"), table_name="interaction_alias")
@@ -730,6 +751,7 @@ def downgrade() -> None:
     op.drop_table("interaction")
     op.drop_index("wanted_due", table_name="wanted", postgresql_where=sa.text("state = 'pending'"))
     op.drop_table("wanted")
+    op.drop_index("ticket_merged", table_name="ticket", postgresql_where=sa.text("merged_into IS NOT NULL"))
     op.drop_index("ticket_of_account", table_name="ticket")
     op.drop_index(
         "ticket_at_helpdesk",
@@ -761,6 +783,7 @@ def downgrade() -> None:
     op.drop_table("lease")
     op.drop_table("idempotent_answer")
     op.drop_table("fact")
+    op.drop_index("delivery_failed", table_name="delivery", postgresql_where=sa.text("state = 'failed'"))
     op.drop_index("delivery_recent", table_name="delivery")
     op.drop_index("delivery_pending", table_name="delivery", postgresql_where=sa.text("state = 'pending'"))
     op.drop_table("delivery")

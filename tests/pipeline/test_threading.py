@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from gateway_schemas.testing.twin import Fault
+
 LineLike = Any
 
 
@@ -45,7 +47,7 @@ async def test_a_bystander_who_addresses_the_brand_gets_a_linked_ticket(line: Li
     assert len(line.desk.tickets) == 2
     linked = await line.gateway.rows("SELECT id, linked_to FROM ticket ORDER BY created_at")
     assert linked[1]["linked_to"] == linked[0]["id"]
-    assert any("@rita wrote" in text for text in line.comments(2)), "what Bob answered to is shown as context"
+    assert any("Joined the conversation of @rita" in text for text in line.comments(2))
 
 
 async def test_a_direct_message_joins_the_open_matter(line: LineLike) -> None:
@@ -82,6 +84,17 @@ async def test_an_answer_given_on_x_itself_makes_a_matter_of_what_it_answers(lin
     assert line.comments(1)[0] == "My parcel from Acme never came."
     assert "answered directly on x" in line.comments(1)[1]
     assert not line.ticket(1).comments[1].public
+
+
+async def test_an_answer_given_on_x_is_a_matter_also_when_what_it_answers_comes_late(make_line: Any) -> None:
+    async with make_line(ancestor_wait=0.5) as line:
+        line.x.faults.append(Fault("status_before", path="/2/tweets$", method="GET", status=503, times=3))
+        opener = line.x.post("rita", "My parcel from Acme never came.")
+        line.x.post("AcmeSupport", "Oh no! Could you DM us?", in_reply_to=opener)
+        await line.settle(40)
+        assert line.comments(1)[0] == "My parcel from Acme never came."
+        assert "answered directly on x" in line.comments(1)[1]
+        assert len(line.desk.tickets) == 1
 
 
 async def test_twice_and_in_any_order_is_once_and_in_order(line: LineLike) -> None:

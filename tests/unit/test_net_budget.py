@@ -32,7 +32,7 @@ from gateway_schemas.errors import Rejected, Retry
 from gateway_schemas.limits import Budget, LimitReading, delta_headers, metered
 from gateway_schemas.testing.twin import Fault, Twin
 from gateway_schemas.time import SharedTime, TimeSource
-from support.postgres import clone_database, drop_database
+from support.postgres import clone_database, drop_database, server_url  # noqa: F401  a fixture
 
 START = datetime(2026, 3, 6, 17, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -74,7 +74,7 @@ def most_in_a_window(arrivals: list[float], seconds: float) -> int:
 
 
 @pytest.fixture(scope="module")
-async def engines(server_url: str) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:
+async def engines(server_url: str) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:  # noqa: F811
     """Two processes of the gateway: the same database and nothing else in common."""
     url = await clone_database(server_url, "template0")
     driver = make_url(url).set(drivername="postgresql+psycopg")

@@ -29,7 +29,7 @@ from gateway_schemas.errors import Rejected, Retry, Unknown
 from gateway_schemas.http import call
 from gateway_schemas.testing.twin import Fault, Twin
 from gateway_schemas.time import SystemTime
-from support.postgres import clone_database, drop_database
+from support.postgres import clone_database, drop_database, server_url  # noqa: F401  a fixture
 
 MIB = 2**20
 
@@ -81,7 +81,7 @@ class Provider(Twin):
 
 
 @pytest.fixture(scope="module")
-async def engine(server_url: str) -> AsyncIterator[AsyncEngine]:
+async def engine(server_url: str) -> AsyncIterator[AsyncEngine]:  # noqa: F811
     """One database for this file: budgets hardly matter here."""
     url = await clone_database(server_url, "template0")
     engine = create_async_engine(make_url(url).set(drivername="postgresql+psycopg"))

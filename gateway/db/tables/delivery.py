@@ -31,6 +31,7 @@ class Delivery(SQLModel, table=True):
         PrimaryKeyConstraint("id", "received_at"),
         Index("delivery_pending", "shard", "id", postgresql_where=sql("state = 'pending'")),
         Index("delivery_recent", "connection_id", "received_at"),
+        Index("delivery_failed", "connection_id", "id", postgresql_where=sql("state = 'failed'")),
         {"postgresql_partition_by": "RANGE (received_at)"},
     )
 

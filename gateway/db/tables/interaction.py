@@ -69,6 +69,7 @@ class Interaction(SQLModel, table=True):
         Index("interaction_timeline", "ticket_id", "published_at"),
         Index("interaction_thread", "thread_id", "published_at"),
         Index("interaction_by_account", "account_id", "published_at"),
+        Index("interaction_answers", "scope", "in_reply_to", postgresql_where=sql("direction = 'outbound'")),
     )
 
     id: UUID = identifier()

@@ -30,6 +30,7 @@ class Ticket(SQLModel, table=True):
             postgresql_where=sql("external_id IS NOT NULL AND merged_into IS NULL"),
         ),
         Index("ticket_of_account", "account_id", "opened_at"),
+        Index("ticket_merged", "merged_into", postgresql_where=sql("merged_into IS NOT NULL")),
     )
 
     id: UUID = identifier()
