@@ -80,10 +80,10 @@ def create_app(settings: Settings, *, workers: int | None = None, registry: Regi
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_runtime(settings, registry=registry) as runtime:
             await ensure_first_key(runtime.database, settings, runtime.now(), show=functools.partial(print, flush=True))
-            supervisor = Supervisor(runtime, worker_environment(settings))
-            watching = asyncio.create_task(_watch_database(runtime))
             app.state.runtime = runtime
             app.state.schema_version = await health.schema_version(runtime.database)
+            supervisor = Supervisor(runtime, worker_environment(settings))
+            watching = asyncio.create_task(_watch_database(runtime))
             try:
                 async with the_door.open(runtime):
                     supervisor.start(settings.workers if workers is None else workers)

@@ -11,9 +11,9 @@ from pydantic import AwareDatetime
 from gateway.api.deps import Administers, RuntimeDep
 from gateway.api.models import Answer, Input, Name, Page
 from gateway.api.paging import Filters, PagingDep, list_page
-from gateway.api.problems import invalid, not_found
+from gateway.api.problems import conflict, invalid, not_found, responses
 from gateway.api.routes import ApiRoute
-from gateway.db.database import fetch_one
+from gateway.db.database import fetch_all, fetch_one
 from gateway.security.keys import create_key
 from gateway.security.scopes import Scope
 
@@ -76,16 +76,25 @@ async def list_api_keys(runtime: RuntimeDep, _: Administers, paging: PagingDep) 
     return Page(items=[KeyView(**row) for row in rows], next=following)
 
 
-@router.delete("/{key_id}")
+@router.delete("/{key_id}", responses=responses(409))
 async def revoke_api_key(runtime: RuntimeDep, _: Administers, key_id: UUID) -> KeyView:
-    """Revoke a key: it opens nothing from the next request on."""
+    """Revoke a key: it opens nothing from the next request on. The last one with the scope `admin` stays."""
+    now = runtime.now()
     async with runtime.database.write() as database:
+        admins = await fetch_all(
+            database,
+            """SELECT id FROM api_key WHERE 'admin' = ANY(scopes) AND revoked_at IS NULL
+                   AND (expires_at IS NULL OR expires_at > :now) ORDER BY id FOR UPDATE""",
+            now=now,
+        )
+        if [row["id"] for row in admins] == [key_id]:
+            raise conflict("It is the last key with the scope admin; make another one first.")
         row = await fetch_one(
             database,
             """UPDATE api_key SET revoked_at = COALESCE(revoked_at, :now) WHERE id = :id
                RETURNING id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at""",
             id=key_id,
-            now=runtime.now(),
+            now=now,
         )
     if row is None:
         raise not_found("API key", key_id)

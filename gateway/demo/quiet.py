@@ -22,9 +22,8 @@ SELECT EXISTS (SELECT 1 FROM delivery WHERE state = 'pending')
                OR (state = 'unknown' AND code IS DISTINCT FROM 'needs_person')) AS yes
 """
 
-ON_A_CLOCK = """
-SELECT EXISTS (SELECT 1 FROM revision WHERE state = 'waiting')
-    OR EXISTS (SELECT 1 FROM reply WHERE state = 'sending'
+AT_ITS_SOURCE = """
+SELECT EXISTS (SELECT 1 FROM reply WHERE state = 'sending'
                OR (state = 'unknown' AND code IS DISTINCT FROM 'needs_person')) AS yes
 """
 
@@ -47,12 +46,12 @@ class Quiet:
         return not await self._ask(UNDER_WAY)
 
     async def may_jump(self) -> bool:
-        """Whether time may pass at once: nothing waits for an ancestor or an echo, no answer is at its source.
+        """Whether time may pass at once: no answer is at its source.
 
-        Those have deadlines of minutes, after which the gateway stops waiting; a jump in between would make it give up
-        what is only milliseconds away.
+        Its echo waits for it by the clock, for minutes; a jump would make the gateway give up what is milliseconds
+        away.
         """
-        return not await self._ask(ON_A_CLOCK)
+        return not await self._ask(AT_ITS_SOURCE)
 
     async def until_quiet(self, seconds: float) -> bool:
         """Wait until it is quiet twice in a row; False when the time is up."""

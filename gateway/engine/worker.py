@@ -27,6 +27,7 @@ GRACE = 15.0
 async def run_worker(settings: Settings, *, supervised: bool = False) -> None:
     """Work until SIGTERM, SIGINT, or the end of the process that supervises this one; then hand back what is held."""
     stop = asyncio.Event()
+    watching: list[asyncio.Task[None]] = []  # the loop itself keeps no task alive
     loop = asyncio.get_running_loop()
     for one in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(one, stop.set)
@@ -36,7 +37,7 @@ async def run_worker(settings: Settings, *, supervised: bool = False) -> None:
             print(runtime.owner, flush=True)
             # nobody reads on: what a plugin prints must not fill the pipe and stop us
             os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-            asyncio.get_running_loop().create_task(_watch_parent(stop))
+            watching.append(asyncio.create_task(_watch_parent(stop)))
         await work(runtime, stop)
 
 
@@ -91,6 +92,7 @@ async def _tick_on(runtime: Runtime) -> None:
             if began - upkeep > UPKEEP or upkeep == 0.0:
                 await make_partitions(runtime.database, runtime.now())
                 await drop_stalled_jobs(runtime.jobs)
+                await runtime.outgoing.ledger.purge()
                 await drop_old_answers(runtime.database)
                 upkeep = began
             await tick(runtime)

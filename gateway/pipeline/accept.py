@@ -61,6 +61,8 @@ class Inbox:
         self._shard = 0
         self._committing = False
         self._task: asyncio.Task[None] | None = None
+        self._to_wake: set[str] = set()
+        self._waking: asyncio.Task[None] | None = None
 
     async def store(self, endpoint: Endpoint, request: WebhookRequest) -> int:
         """Return the delivery's id once it is committed. Raises when it is not: the provider will try again."""
@@ -77,6 +79,8 @@ class Inbox:
             await asyncio.sleep(0.005)
         if self._task is not None:
             self._task.cancel()
+        if self._waking is not None:
+            await self._waking
 
     async def _commit_groups(self) -> None:
         while True:
@@ -108,7 +112,15 @@ class Inbox:
         for one, id in zip(group, ids, strict=True):
             if not one.committed.done():
                 one.committed.set_result(id)
-        await self._wake([f"inbox:{self._shard}"])
+        self._to_wake.add(f"inbox:{self._shard}")
+        if self._waking is None or self._waking.done():
+            self._waking = asyncio.create_task(self._wake_all())
+
+    async def _wake_all(self) -> None:
+        """Wake drains beside the commits: the next group does not wait for the word about this one."""
+        while self._to_wake:
+            names, self._to_wake = self._to_wake, set()
+            await self._wake(names)
 
     async def _insert(self, group: Sequence[_Waiting], shard: int) -> list[int]:
         async with self._database.write() as connection:

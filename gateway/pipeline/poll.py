@@ -21,6 +21,8 @@ from gateway.runtime import Runtime
 from gateway_schemas.webhook import Page
 
 YIELD_AFTER = 2.0
+OUTER = 1.0
+"""Seconds by which the last resort comes after the client's own deadline, which knows whether anything was sent."""
 
 
 async def poll_stream(runtime: Runtime, endpoint: Endpoint, stream: str, held: Held) -> bool:
@@ -42,7 +44,7 @@ async def poll_stream(runtime: Runtime, endpoint: Endpoint, stream: str, held: H
         trouble: Trouble | None = None
         try:
             with calling(lane="backlog", seconds=runtime.settings.call_timeout * 2):
-                async with asyncio.timeout(runtime.settings.call_timeout * 2):
+                async with asyncio.timeout(runtime.settings.call_timeout * 2 + OUTER):
                     page = await plugin.poll(stream, row["cursor"])
         except Exception as error:  # recorded on the cursor; polling goes on from where it stands
             trouble = trouble_of(error)

@@ -37,6 +37,8 @@ MARGIN = 2.0
 BULK_FROM = 10
 """From this many tickets waiting at once, the helpdesk's bulk operation is worth its delay."""
 YIELD_AFTER = 2.0
+OUTER = 1.0
+"""Seconds by which the last resort comes after the client's own deadline, which knows whether anything was sent."""
 LANES: tuple[Lane, Lane, Lane] = ("reply", "interactive", "backlog")
 
 READY = """
@@ -193,7 +195,7 @@ async def _call(runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], cha
     try:
         # a process that was stopped since the claim must not call: the client refuses to begin a request after `until`
         with calling(lane=lane, seconds=changes[0].until - started):
-            async with asyncio.timeout(runtime.settings.call_timeout):
+            async with asyncio.timeout(runtime.settings.call_timeout + OUTER):
                 results = await plugin.push([change.change for change in changes])
     except Exception as error:  # whatever it is, it is recorded on every row of the call
         trouble = trouble_of(error)
@@ -301,7 +303,7 @@ async def _ask_after_interrupted(runtime: Runtime, endpoint: Endpoint, plugin: H
         found: FoundTicket | None = None
         trouble: Trouble | None = None
         try:
-            async with asyncio.timeout(runtime.settings.call_timeout):
+            async with asyncio.timeout(runtime.settings.call_timeout + OUTER):
                 found = await plugin.find(PushIntent(change=change.change, started_at=change.started_at))
         except Exception as error:  # recorded; the row stays in flight and is asked after again
             trouble = trouble_of(error)
@@ -335,7 +337,7 @@ async def _resume_jobs(runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[An
     results: Sequence[PushResult]
     trouble: Trouble | None = None
     try:
-        async with asyncio.timeout(runtime.settings.call_timeout):
+        async with asyncio.timeout(runtime.settings.call_timeout + OUTER):
             results = await plugin.resume(asked)
     except Exception as error:  # recorded on every job asked for
         trouble = trouble_of(error)

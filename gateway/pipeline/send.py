@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 MARGIN = 3.0
 """Seconds between the end of a call's time and the deadline after which `find` may be asked."""
 YIELD_AFTER = 2.0
+OUTER = 1.0
+"""Seconds by which the last resort comes after the client's own deadline, which knows whether anything was sent."""
 REPEAT = "repeat"
 """A reply that may be out already and is sent again under its key to a source that drops repeated keys: it is not
    decided
@@ -175,7 +177,7 @@ async def _fly(runtime: Runtime, endpoint: Endpoint, source: Source[Any], flight
     try:
         # a process that was stopped since the claim must not send: the client refuses to begin a request after `until`
         with calling(lane="reply", seconds=flight.until - time.monotonic()):
-            async with asyncio.timeout(runtime.settings.call_timeout):
+            async with asyncio.timeout(runtime.settings.call_timeout + OUTER):
                 sent = await source.send(flight.rendered, flight.key)
     except Exception as error:  # whatever it is, it is recorded on the reply
         trouble = trouble_of(error)
@@ -340,7 +342,7 @@ async def _ask_after_unknown(runtime: Runtime, endpoint: Endpoint, source: Sourc
             key=row["key"], rendered=Rendered.model_validate(row["rendered"]), started_at=row["started_at"]
         )
         try:
-            async with asyncio.timeout(runtime.settings.call_timeout):
+            async with asyncio.timeout(runtime.settings.call_timeout + OUTER):
                 answer = await source.find(intent)
         except Exception as error:  # recorded; the reply stays unknown
             trouble = trouble_of(error)
