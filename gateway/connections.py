@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -70,6 +71,7 @@ class Connections:
         self._vault = vault
         self._time = now
         self._cache: dict[UUID, tuple[float, Endpoint | None]] = {}
+        self._loading: dict[UUID, asyncio.Task[Endpoint | None]] = {}
         self._routes: dict[tuple[UUID, str], tuple[float, UUID | None]] = {}
         self._instances: dict[tuple[UUID, int], Source[Any] | Helpdesk[Any]] = {}
 
@@ -78,9 +80,24 @@ class Connections:
         kept = self._cache.get(id)
         if kept and time.monotonic() - kept[0] < STALE_AFTER:
             return kept[1]
-        found = (await self.load([id])).get(id)
-        self._cache[id] = (time.monotonic(), found)
-        return found
+        loading = self._loading.get(id)
+        if loading is None:
+            # a burst at one door reads its row once
+            loading = self._loading[id] = asyncio.create_task(self._load_one(id))
+        return await asyncio.shield(loading)
+
+    async def _load_one(self, id: UUID) -> Endpoint | None:
+        began = time.monotonic()
+        mine = asyncio.current_task()
+        try:
+            found = (await self.load([id])).get(id)
+            # strangers may ask for any id, so nothing is kept of those there are none of
+            if found is not None and self._loading.get(id) is mine:
+                self._cache[id] = (began, found)
+            return found
+        finally:
+            if self._loading.get(id) is mine:
+                del self._loading[id]
 
     async def routed(self, app_id: UUID, account: str) -> UUID | None:
         """The connection of an App that is this account at the provider."""
@@ -143,6 +160,7 @@ class Connections:
     def forget(self, id: UUID) -> None:
         """Drop what is kept of an endpoint after it was changed in this process."""
         self._cache.pop(id, None)
+        self._loading.pop(id, None)  # it may have read the row before the change
 
     def instance(self, endpoint: Endpoint, *, outgoing: Outgoing | None = None) -> Source[Any] | Helpdesk[Any]:
         """The plugin for an endpoint, made once per version.

@@ -5,4 +5,27 @@ The closed network and the clean environment are not here: `support.hermetic` br
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.runtime import Runtime, open_runtime
+from support.gateway import fresh_database, settings_for
+from support.postgres import server_url  # noqa: F401  a fixture
+
 # --- the database, running processes, twins: fixtures go below this line ---
+
+
+@pytest.fixture
+async def database_url(server_url: str) -> AsyncIterator[str]:  # noqa: F811
+    """An empty migrated database of this test's own."""
+    async with fresh_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def runtime(database_url: str, tmp_path: Path) -> AsyncIterator[Runtime]:
+    """One process's runtime on a database of its own, without door and worker."""
+    async with open_runtime(settings_for(database_url, tmp_path)) as opened:
+        yield opened

@@ -80,7 +80,8 @@ class Inbox:
         if self._task is not None:
             self._task.cancel()
         if self._waking is not None:
-            await self._waking
+            await asyncio.wait({self._waking}, timeout=2.0)  # what is not told by then, the tick finds
+            self._waking.cancel()
 
     async def _commit_groups(self) -> None:
         while True:

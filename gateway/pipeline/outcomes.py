@@ -265,7 +265,8 @@ async def _place_ticket(
 async def _finish(connection: AsyncConnection, change: Change, comments: dict[str, str | None], at: datetime) -> None:
     await execute(
         connection,
-        """UPDATE push p SET state = 'done', done_at = :at, external_id = g.comment, job = NULL, code = NULL,
+        """UPDATE push p SET state = 'done', done_at = COALESCE(p.done_at, :at), external_id = g.comment,
+               job = NULL, code = NULL,
                reason = NULL
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, comment text)
            WHERE p.id = g.id AND p.change_key = :key AND p.epoch = :epoch""",

@@ -37,7 +37,7 @@ SELECT i.id, i.external_id, i.revision, i.visibility, i.account_id, i.published_
        p.done_at, p.done_at IS NOT NULL AS told
 FROM interaction i LEFT JOIN LATERAL (
     SELECT min(done_at) AS done_at FROM push WHERE interaction_id = i.id AND kind = 'comment'
-        AND state = 'done') p ON true
+        AND state IN ('done', 'job', 'in_flight')) p ON true
 WHERE i.ticket_id = :ticket AND i.direction = 'inbound' ORDER BY i.published_at, i.id
 """
 

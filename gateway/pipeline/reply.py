@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
-from gateway.db.database import execute, fetch_all, fetch_one, insert_rows
+from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.pipeline import outcomes
 from gateway.pipeline.fetch import want
@@ -22,7 +22,7 @@ from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
 from gateway.pipeline.record import revoke
 from gateway_schemas.interaction import Revoked, Wanted
-from gateway_schemas.ticket import AgentNote, AgentReply, TicketChanged
+from gateway_schemas.ticket import AgentNote, AgentReply, OwnComment, TicketChanged
 
 ANSWERS = ("composer", "app")
 CHANGEABLE = ("received", "queued", "held", "blocked")
@@ -33,6 +33,7 @@ async def take(connection: AsyncConnection, reads: Sequence[Read], now: datetime
     wanted: list[tuple[Endpoint, Wanted, datetime]] = []
     wakes: set[str] = set()
     tickets = await _tickets(connection, reads)
+    await _stand(connection, reads)
     for read in reads:
         for endpoint, item in read.news:
             if isinstance(item, Wanted):
@@ -40,6 +41,8 @@ async def take(connection: AsyncConnection, reads: Sequence[Read], now: datetime
                 continue
             if isinstance(item, Revoked):
                 await revoke(connection, endpoint, item.reason)
+                continue
+            if isinstance(item, OwnComment):
                 continue
             ticket = tickets.get((endpoint.id, item.ticket))
             if ticket is None:
@@ -72,6 +75,27 @@ async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[t
         ids=[id for _, id in named],
     )
     return {(row["helpdesk_id"], row["external_id"]): row for row in rows}
+
+
+async def _stand(connection: AsyncConnection, reads: Sequence[Read]) -> None:
+    """Our own comments stand at the helpdesk since the time that it shows: what agents had seen goes by it."""
+    stand = [
+        {"helpdesk": endpoint.id, "key": item.key, "comment": item.external_id, "at": item.at}
+        for read in reads
+        for endpoint, item in read.news
+        if isinstance(item, OwnComment)
+    ]
+    if not stand:
+        return
+    await execute(
+        connection,
+        """UPDATE push p SET done_at = g.at, external_id = g.comment
+           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (helpdesk uuid, key text, comment text, at timestamptz)
+           WHERE p.helpdesk_id = g.helpdesk AND p.state IN ('done', 'job', 'in_flight')
+               AND (p.key = g.key OR p.change_key = g.key)
+             AND (p.done_at, p.external_id) IS DISTINCT FROM (g.at, g.comment)""",
+        rows=as_json(stand),
+    )
 
 
 async def _changed(

@@ -13,6 +13,7 @@ from gateway_schemas.ticket import (
     AgentNote,
     AgentReply,
     FoundTicket,
+    OwnComment,
     Pending,
     PushIntent,
     PushResult,
@@ -21,7 +22,7 @@ from gateway_schemas.ticket import (
 )
 from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest, WebhookResponse
 
-HelpdeskNews = AgentReply | AgentNote | TicketChanged | Wanted | Revoked | Ignored | Unreadable
+HelpdeskNews = AgentReply | AgentNote | OwnComment | TicketChanged | Wanted | Revoked | Ignored | Unreadable
 
 
 class Helpdesk(Plugin[C], ABC):
@@ -38,7 +39,7 @@ class Helpdesk(Plugin[C], ABC):
     def normalise(self, delivery: RawDelivery) -> Sequence[HelpdeskNews]:
         """Called for every stored delivery: what agents did. Thin webhooks yield Wanted tickets.
 
-        Comments that the gateway wrote itself, or that customers wrote, give `Ignored`.
+        Comments that the gateway wrote itself give `OwnComment`; those that customers wrote, `Ignored`.
         """
 
     @abstractmethod

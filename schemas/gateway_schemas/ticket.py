@@ -167,6 +167,19 @@ class AgentNote(Model):
     at: AwareDatetime
 
 
+class OwnComment(Model):
+    """A comment that the gateway wrote, as the helpdesk shows it: when it came to stand there, by the helpdesk's clock.
+
+    What an agent had seen when they answered is told by this, also where a bulk job named no comments.
+    """
+
+    ticket: str
+    key: str
+    """The mark that the comment was written with (`OutgoingComment.key`)."""
+    external_id: str
+    at: AwareDatetime
+
+
 class TicketChanged(Model):
     """The ticket's state at the helpdesk, as last seen. None means that this delivery does not tell."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway_schemas.interaction import Attachment, Ignored, Unreadable, Visibility
-from gateway_schemas.ticket import Agent, AgentNote, AgentReply
+from gateway_schemas.ticket import Agent, AgentNote, AgentReply, OwnComment
 from gateway_zendesk.config import ZendeskConfig
 from gateway_zendesk.words import moment, origin_of
 
@@ -28,8 +28,8 @@ Audit = Mapping[str, Any]
 
 def comments_of(
     ticket: Mapping[str, Any], audits: Sequence[Audit], people: Mapping[Any, Mapping[str, Any]], config: ZendeskConfig
-) -> Iterator[AgentReply | AgentNote | Ignored | Unreadable]:
-    """Every comment of the audits, oldest first; the gateway's own and the customers' come as Ignored."""
+) -> Iterator[AgentReply | AgentNote | OwnComment | Ignored | Unreadable]:
+    """Every comment of the audits, oldest first; the customers' come as Ignored."""
     history = _History(ticket, audits, config)
     for audit in audits:
         leg = history.leg_in(audit)
@@ -60,12 +60,13 @@ def _comment(
     people: Mapping[Any, Mapping[str, Any]],
     history: _History,
     leg: Visibility | None,
-) -> AgentReply | AgentNote | Ignored | Unreadable:
+) -> AgentReply | AgentNote | OwnComment | Ignored | Unreadable:
     number, at = str(event.get("id", "")), moment(event.get("created_at")) or moment(audit.get("created_at"))
     if not number.isdigit() or at is None:
         return Unreadable(reason=f"ticket {ticket['id']}: a comment in its audits has no id or no time")
-    if mark_of(audit) is not None:
-        return Ignored(reason=f"comment {number}: written by the gateway")
+    mark = mark_of(audit)
+    if mark is not None:
+        return OwnComment(ticket=str(ticket["id"]), key=mark, external_id=number, at=at)
     author_id = event.get("author_id", audit.get("author_id"))
     person = people.get(author_id) if isinstance(author_id, int) else None
     if author_id == ticket.get("requester_id") and (person is None or not _staff(person)):

@@ -10,7 +10,7 @@ import pytest
 
 from gateway_schemas.errors import Retry, Unverified
 from gateway_schemas.interaction import Ignored, Wanted
-from gateway_schemas.ticket import AgentNote, AgentReply, TicketChanged
+from gateway_schemas.ticket import AgentNote, AgentReply, OwnComment, TicketChanged
 
 
 def of(news: list[Any], kind: type[Any]) -> list[Any]:
@@ -80,7 +80,7 @@ async def test_own_comments_are_never_replies(desk: Any) -> None:
     assert await desk.hooks() == []
     news = await desk.read(ticket)
     assert of(news, AgentReply) == of(news, AgentNote) == []
-    assert len(of(news, Ignored)) == 4
+    assert len(of(news, OwnComment)) == 4
 
 
 async def test_an_unmarked_write_of_the_api_user_is_no_composer(desk: Any) -> None:

@@ -1,0 +1,232 @@
+"""Plugins that only tests have. Name this module in `plugin_modules`, and every process loads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gateway_schemas import hookimpl
+from gateway_schemas.capabilities import SourceCapabilities
+from gateway_schemas.decision import Case, Finding, Severity
+from gateway_schemas.errors import Malformed
+from gateway_schemas.interaction import Author, Interaction, Normalised, ReplyTarget, Wanted
+from gateway_schemas.plugin import Health
+from gateway_schemas.policy import Policy
+from gateway_schemas.reply import Draft, Rendered
+from gateway_schemas.source import Source
+from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest
+from pydantic import BaseModel, SecretStr
+
+MODULE = "support.plugins"
+
+
+class WildConfig(BaseModel):
+    """What a connection to nowhere needs."""
+
+    token: SecretStr = SecretStr("nothing")
+
+
+def said(text: str, *, id: str = "1", **more: Any) -> Interaction:
+    """A post with this text."""
+    return Interaction(
+        external_id=id,
+        revision="1",
+        account="brand",
+        kind="post",
+        visibility="public",
+        author=Author(external_id="rita", handle="rita"),
+        text=text,
+        reply_target=ReplyTarget(kind="comment", ref=id),
+        published_at=datetime(2026, 3, 12, 10, 15, tzinfo=UTC),
+        **more,
+    )
+
+
+class WildSource(Source[WildConfig]):
+    """Does in `normalise` what the body says: `{"do": "hang"}`. See `WAYS` for what it knows."""
+
+    name = "wild"
+    Config = WildConfig
+    capabilities: ClassVar[SourceCapabilities] = SourceCapabilities(kinds=frozenset({"post"}), webhook=True)
+
+    def verify(self, request: WebhookRequest) -> None:
+        """Believes everybody."""
+
+    def normalise(self, delivery: RawDelivery) -> Sequence[Normalised]:
+        """Behaves as told."""
+        order = json.loads(delivery.body)
+        found: Sequence[Normalised] = WAYS[order["do"]](order)
+        return found
+
+    async def fetch(self, wanted: Sequence[Wanted]) -> Sequence[RawPage]:
+        """Has nothing."""
+        return ()
+
+    async def poll(self, stream: str, cursor: dict[str, Any] | None) -> Page:
+        """Has nothing."""
+        return Page((), {})
+
+    def render(self, draft: Draft) -> Rendered:
+        """The text in capitals; hangs on the word hang."""
+        while draft.text == "hang":
+            pass
+        return Rendered(
+            text=draft.text.upper(),
+            account=draft.account,
+            target=draft.target,
+            visibility=draft.visibility,
+            length=len(draft.text),
+        )
+
+    async def check(self) -> Health:
+        """Always well."""
+        return Health(ok=True)
+
+
+def _say(order: dict[str, Any]) -> list[Normalised]:
+    return [said(order.get("text", ""), id=str(order.get("id", "1")), **order.get("more", {}))]
+
+
+def _hang(_: dict[str, Any]) -> list[Normalised]:
+    while True:
+        pass
+
+
+def _sleep(_: dict[str, Any]) -> list[Normalised]:
+    time.sleep(600)
+    return []
+
+
+def _cling(_: dict[str, Any]) -> list[Normalised]:
+    while True:
+        try:
+            time.sleep(600)
+        except BaseException:
+            continue
+
+
+def _lazy(_: dict[str, Any]) -> Iterable[Normalised]:
+    yield said("soon")
+    while True:
+        pass
+
+
+def _backtrack(_: dict[str, Any]) -> list[Normalised]:
+    re.match(r"(a|a)*$", "a" * 60 + "b")  # in C, holding the interpreter
+    return []
+
+
+def _recurse(order: dict[str, Any]) -> list[Normalised]:
+    return _recurse(order)
+
+
+def _exit(_: dict[str, Any]) -> list[Normalised]:
+    os._exit(7)
+
+
+def _exit_once(order: dict[str, Any]) -> list[Normalised]:
+    """Ends its process unless the file is there: as if it had been killed from outside."""
+    mark = Path(order["mark"])
+    if not mark.exists():
+        mark.touch()
+        os._exit(9)
+    return [said("the second time")]
+
+
+def _exit_later(_: dict[str, Any]) -> list[Normalised]:
+    """Answers, and ends its process while it has nothing to do."""
+    threading.Timer(0.1, os._exit, [7]).start()
+    return [said("goodbye")]
+
+
+def _leave(_: dict[str, Any]) -> list[Normalised]:
+    sys.exit("I quit")
+
+
+def _raise(order: dict[str, Any]) -> list[Normalised]:
+    raise ValueError(order.get("text", "no reason"))
+
+
+def _interrupt(_: dict[str, Any]) -> list[Normalised]:
+    raise KeyboardInterrupt
+
+
+def _refuse(order: dict[str, Any]) -> list[Normalised]:
+    raise Malformed(f"cannot read {order['text']}")
+
+
+def _dirty(_: dict[str, Any]) -> list[Normalised]:
+    return [said("a\x00b\ud83dc", extra={"k\ud83d": ["\x00", float("nan")]})]
+
+
+def _local(_: dict[str, Any]) -> list[Normalised]:
+    class Mine(Interaction):
+        """Cannot be pickled: no other process finds it."""
+
+    return [Mine(**said("mine").model_dump())]
+
+
+def _deep(_: dict[str, Any]) -> list[Normalised]:
+    nested: list[Any] = []
+    for _ in range(5000):
+        nested = [nested]
+    return [said("deep", extra={"nested": nested})]
+
+
+def _junk(_: dict[str, Any]) -> list[Any]:
+    return ["no model"]
+
+
+def _shout(_: dict[str, Any]) -> list[Normalised]:
+    print("x" * 1_000_000)
+    return [said("shouted")]
+
+
+def _pid(_: dict[str, Any]) -> list[Normalised]:
+    return [said(str(os.getpid()))]
+
+
+WAYS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    name.removeprefix("_"): way for name, way in list(globals().items()) if name.startswith("_") and callable(way)
+}
+
+
+class WildParams(BaseModel):
+    """What the policy shall do."""
+
+    do: str = "find"
+
+
+class WildPolicy(Policy[WildParams]):
+    """Finds something in every reply, or misbehaves."""
+
+    type = "wild"
+    Params = WildParams
+
+    def review_reply(self, case: Case, rendered: Rendered) -> Iterable[Finding]:
+        """Holds, hangs or breaks."""
+        while self.params.do == "hang":
+            pass
+        if self.params.do == "raise":
+            raise ValueError("no")
+        yield Finding(severity=Severity.hold, code="wild", message=f"seen {rendered.text}\x00")
+
+
+@hookimpl
+def register_sources() -> list[type[Source[Any]]]:
+    """Called once at start."""
+    return [WildSource]
+
+
+@hookimpl
+def register_policies() -> list[type[Policy[Any]]]:
+    """Called once at start."""
+    return [WildPolicy]
