@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +18,7 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gateway.connections import Endpoint
-from gateway.db.database import Database, execute, fetch_all, is_data_error
+from gateway.db.database import Database, execute, is_data_error
 from gateway.engine.shards import SHARDS
 from gateway.engine.wake import Wake
 from gateway_schemas.errors import Unverified
@@ -30,13 +31,17 @@ log = logging.getLogger(__name__)
 NOT_KEPT = {b"authorization", b"proxy-authorization", b"cookie"}
 """Headers that prove who is calling. They were checked at the door and are no news."""
 
+TURN = 0.05
+"""Seconds after which deliveries go to the next shard."""
+
+# In the driver's own notation: %(…)b sends an array in binary, where text would double the size of every body.
 INSERT = """
 INSERT INTO delivery
     (received_at, app_id, connection_id, role, origin, stream, method, query, headers, body, note, shard, state,
     attempts)
-SELECT at, app, connection, role, 'webhook', '', method, query, headers, body, '{}', :shard, 'pending', 0
-FROM unnest(CAST(:at AS timestamptz[]), CAST(:app AS uuid[]), CAST(:connection AS uuid[]), CAST(:role AS text[]),
-            CAST(:method AS text[]), CAST(:query AS bytea[]), CAST(:headers AS bytea[]), CAST(:body AS bytea[]))
+SELECT at, app, connection, role, 'webhook', '', method, query, headers, body, '{}', %(shard)s, 'pending', 0
+FROM unnest(%(at)b::timestamptz[], %(app)b::uuid[], %(connection)b::uuid[], %(role)b::text[], %(method)b::text[],
+            %(query)b::bytea[], %(headers)b::bytea[], %(body)b::bytea[])
      AS d (at, app, connection, role, method, query, headers, body)
 RETURNING id
 """
@@ -59,6 +64,7 @@ class Inbox:
         self._gathering: list[_Waiting] = []
         self._news = asyncio.Event()
         self._shard = 0
+        self._turned = 0.0
         self._committing = False
         self._task: asyncio.Task[None] | None = None
         self._to_wake: set[str] = set()
@@ -96,7 +102,9 @@ class Inbox:
                     self._committing = False
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
-        self._shard = (self._shard + 1) % SHARDS
+        if time.monotonic() - self._turned > TURN:
+            # groups that follow closely go to one shard, so that one wake-up and one batch serve many of them
+            self._shard, self._turned = (self._shard + 1) % SHARDS, time.monotonic()
         try:
             ids = await self._insert(group, self._shard)
         except (SQLAlchemyError, OSError) as error:
@@ -124,21 +132,23 @@ class Inbox:
             await self._wake(names)
 
     async def _insert(self, group: Sequence[_Waiting], shard: int) -> list[int]:
-        async with self._database.write() as connection:
-            rows = await fetch_all(
-                connection,
+        # one statement is a transaction of its own: it saves the round trips of BEGIN and COMMIT
+        async with self._database.read() as connection:
+            result = await connection.exec_driver_sql(
                 INSERT,
-                shard=shard,
-                at=[one.request.received_at for one in group],
-                app=[one.endpoint.id if one.endpoint.is_app else one.endpoint.app_id for one in group],
-                connection=[None if one.endpoint.is_app else one.endpoint.id for one in group],
-                role=[one.endpoint.role for one in group],
-                method=[one.request.method for one in group],
-                query=[one.request.query for one in group],
-                headers=[pack_headers(one.request.headers) for one in group],
-                body=[one.request.body for one in group],
+                {
+                    "shard": shard,
+                    "at": [one.request.received_at for one in group],
+                    "app": [one.endpoint.id if one.endpoint.is_app else one.endpoint.app_id for one in group],
+                    "connection": [None if one.endpoint.is_app else one.endpoint.id for one in group],
+                    "role": [one.endpoint.role for one in group],
+                    "method": [one.request.method for one in group],
+                    "query": [one.request.query for one in group],
+                    "headers": [pack_headers(one.request.headers) for one in group],
+                    "body": [one.request.body for one in group],
+                },
             )
-        return [row["id"] for row in rows]
+            return [int(row[0]) for row in result]
 
 
 def pack_headers(headers: Sequence[tuple[bytes, bytes]]) -> bytes:

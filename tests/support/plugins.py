@@ -13,17 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import BaseModel, SecretStr
+
 from gateway_schemas import hookimpl
 from gateway_schemas.capabilities import SourceCapabilities
 from gateway_schemas.decision import Case, Finding, Severity
-from gateway_schemas.errors import Malformed
+from gateway_schemas.errors import Malformed, Rejected
 from gateway_schemas.interaction import Author, Interaction, Normalised, ReplyTarget, Wanted
 from gateway_schemas.plugin import Health
 from gateway_schemas.policy import Policy
 from gateway_schemas.reply import Draft, Rendered
 from gateway_schemas.source import Source
 from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest
-from pydantic import BaseModel, SecretStr
 
 MODULE = "support.plugins"
 
@@ -75,9 +76,9 @@ class WildSource(Source[WildConfig]):
         return Page((), {})
 
     def render(self, draft: Draft) -> Rendered:
-        """The text in capitals; hangs on the word hang."""
-        while draft.text == "hang":
-            pass
+        """The text in capitals."""
+        if not draft.text:
+            raise Rejected("there is nothing to say", code="empty")
         return Rendered(
             text=draft.text.upper(),
             account=draft.account,
@@ -98,11 +99,6 @@ def _say(order: dict[str, Any]) -> list[Normalised]:
 def _hang(_: dict[str, Any]) -> list[Normalised]:
     while True:
         pass
-
-
-def _sleep(_: dict[str, Any]) -> list[Normalised]:
-    time.sleep(600)
-    return []
 
 
 def _cling(_: dict[str, Any]) -> list[Normalised]:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import textwrap
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -16,15 +15,15 @@ from typing import Any
 
 import psutil
 import pytest
+
+from gateway.connections import Endpoint
+from gateway.db.tables.columns import new_id
+from gateway.engine.sandbox import Outcome, PolicyCall, Sandbox
 from gateway_schemas.decision import Case, Severity
 from gateway_schemas.interaction import ReplyTarget
 from gateway_schemas.reply import Draft, Rendered
 from gateway_schemas.time import SharedTime
 from gateway_schemas.webhook import RawDelivery
-
-from gateway.connections import Endpoint
-from gateway.db.tables.columns import new_id
-from gateway.engine.sandbox import Outcome, PolicyCall, Sandbox
 from support.plugins import MODULE, said
 from support.repository import ROOT
 
@@ -62,9 +61,9 @@ def texts(outcomes: list[Outcome]) -> list[str]:
     return [outcome.values[0].text if outcome.ok else outcome.code for outcome in outcomes]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A warm sandbox with a short deadline."""
+    """A warm sandbox with a short deadline. One for all: every test leaves its children worse than it found them."""
     made = Sandbox(DEADLINE, modules=[MODULE])
     await made.warm()
     try:
@@ -73,18 +72,13 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         await asyncio.to_thread(made.close)
 
 
-@pytest.mark.parametrize("way", ["hang", "sleep", "cling", "lazy", "backtrack"])
-async def test_code_that_hangs_is_killed_at_its_deadline_and_costs_its_own_item_only(
-    sandbox: Sandbox, way: str
-) -> None:
-    began = time.monotonic()
-    outcomes = await sandbox.normalise(
-        endpoint(), [delivery("say", text="a"), delivery(way), delivery("say", text="b")]
-    )
-    assert texts(outcomes) == ["a", "deadline", "b"]
+async def test_code_that_hangs_is_killed_at_its_deadline_and_costs_its_own_item_only(sandbox: Sandbox) -> None:
+    ways = ["hang", "cling", "lazy", "backtrack"]  # in Python, catching everything, in a generator, in C
+    batch = [delivery("say", text="a"), *map(delivery, ways), delivery("say", text="b")]
+    async with asyncio.timeout(60):
+        outcomes = await sandbox.normalise(endpoint(), batch)
+    assert texts(outcomes) == ["a", *["deadline"] * len(ways), "b"]
     assert outcomes[1].reason == "the plugin's code ran longer than 0.6 s and was killed"
-    # the batch's deadline, the culprit's own, and new children; a child that had to be waited for costs 3 s more
-    assert time.monotonic() - began < 6 if way != "cling" else True
 
 
 @pytest.mark.parametrize(
@@ -201,7 +195,7 @@ async def test_installed_plugins_are_loaded_too(sandbox: Sandbox) -> None:
     assert outcome.code in ("misconfigured", "not_json", "malformed"), outcome
 
 
-async def test_rendering_happens_under_the_same_deadline(sandbox: Sandbox) -> None:
+async def test_rendering_happens_in_the_child_too(sandbox: Sandbox) -> None:
     drafts = [
         Draft(
             reply_id=str(number),
@@ -211,10 +205,11 @@ async def test_rendering_happens_under_the_same_deadline(sandbox: Sandbox) -> No
             visibility="public",
             interaction=said("where is my parcel?"),
         )
-        for number, text in enumerate(("hello", "hang", "goodbye"))
+        for number, text in enumerate(("hello", "", "goodbye"))
     ]
-    hello, hang, goodbye = await sandbox.render(endpoint(), drafts)
-    assert (hello.values[0].text, hang.code, goodbye.values[0].text) == ("HELLO", "deadline", "GOODBYE")
+    hello, refused, goodbye = await sandbox.render(endpoint(), drafts)
+    assert (hello.values[0].text, goodbye.values[0].text) == ("HELLO", "GOODBYE")
+    assert refused == Outcome(code="empty", reason="there is nothing to say")
 
 
 def policy_call(do: str, type: str = "wild") -> PolicyCall:
@@ -254,57 +249,54 @@ async def test_a_child_that_cannot_start_is_said_and_not_blamed_on_the_item(tmp_
         await asyncio.to_thread(sandbox.close)
 
 
-async def test_closing_ends_the_children_also_one_that_hangs(sandbox: Sandbox) -> None:
+async def test_closing_ends_the_children_also_one_that_hangs() -> None:
+    sandbox = Sandbox(DEADLINE, modules=[MODULE])
     [pid] = texts(await sandbox.normalise(endpoint(), [delivery("pid")]))
+    child = psutil.Process(int(pid))
     hanging = asyncio.create_task(sandbox.normalise(endpoint(), [delivery("backtrack")]))
     await asyncio.sleep(0.2)
     await asyncio.to_thread(sandbox.close)
-    assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+    assert not child.is_running()
     hanging.cancel()
     await asyncio.gather(hanging, return_exceptions=True)
 
 
+HOST = """
+import asyncio, datetime, sys, uuid
+sys.path[:0] = sys.argv[1:]
+from gateway.connections import Endpoint
+from gateway.engine.sandbox import Sandbox
+from gateway_schemas.webhook import RawDelivery
+
+async def main():
+    sandbox = Sandbox(600, modules=["support.plugins"])
+    one = Endpoint(uuid.uuid4(), "source", "wild", "wild", False, 1, None, None, "brand", {}, None)
+    for do in ("pid", "backtrack"):
+        raw = RawDelivery("1", "webhook", b'{"do": "%s"}' % do.encode(), datetime.datetime.now(datetime.UTC))
+        [outcome] = await sandbox.normalise(one, [raw])
+        print(outcome.values[0].text, flush=True)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-@pytest.mark.parametrize("way", ["hang", "backtrack"])
-async def test_a_hanging_child_does_not_outlive_a_worker_that_was_killed(tmp_path: Path, way: str) -> None:
-    script = tmp_path / "host.py"
-    script.write_text(
-        textwrap.dedent(
-            """
-            import asyncio, sys
-            sys.path[:0] = sys.argv[2:]
-            from unit_test_sandbox_names import Sandbox, delivery, endpoint, MODULE, texts
-
-            async def main():
-                sandbox = Sandbox(600, modules=[MODULE])
-                one = endpoint()
-                print(texts(await sandbox.normalise(one, [delivery("pid")]))[0], flush=True)
-                await sandbox.normalise(one, [delivery(sys.argv[1])])
-
-            if __name__ == "__main__":
-                asyncio.run(main())
-            """
-        )
-    )
-    # the helpers of this very file, under a name that needs no package
-    (tmp_path / "unit_test_sandbox_names.py").write_text(
-        f"import importlib.util\n_s = importlib.util.spec_from_file_location('_t', {__file__!r})\n"
-        "_m = importlib.util.module_from_spec(_s)\n_s.loader.exec_module(_m)\nglobals().update(vars(_m))\n"
-    )
+async def test_a_hanging_child_does_not_outlive_a_worker_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "host.py").write_text(HOST)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(script), way, str(tmp_path), str(ROOT / "tests"), stdout=asyncio.subprocess.PIPE
+        sys.executable, str(tmp_path / "host.py"), str(ROOT / "tests"), stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
-        child = int(await asyncio.wait_for(process.stdout.readline(), 30))
-        await asyncio.sleep(0.3)
-        assert psutil.pid_exists(child)
+        child = psutil.Process(int(await asyncio.wait_for(process.stdout.readline(), 30)))
+        await asyncio.sleep(0.2)
+        assert child.is_running()
     finally:
         process.kill()
         await process.wait()
-    for _ in range(100):
-        if not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
-            return
-        await asyncio.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
-    pytest.fail("the child went on without its parent")
+    try:
+        await asyncio.to_thread(child.wait, 5)
+    except psutil.TimeoutExpired:
+        child.kill()
+        raise
