@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Line = list[Any]
 PAUSE = 0.15
 """Real seconds that people take to read."""
-CLOCK_TICK = 1.1
+CLOCK_TICK = 1.5
 """Virtual seconds after which the helpdesk's clock, which counts whole ones, has moved on."""
 
 

@@ -21,8 +21,8 @@ from gateway.demo.twins import TwinMissing, forum_twin, helpdesk_twin, social_tw
 from gateway.demo.witness import Witness
 from gateway_schemas.time import SharedTime
 
-SPEED = 60.0
-"""Virtual seconds per real second: an evening in half a minute."""
+SPEED = 20.0
+"""Virtual seconds per real second: an evening in half a minute, and signed times stay good for a while."""
 BEGINS = datetime(2026, 3, 6, 17, 30, tzinfo=UTC)
 SPREAD = 18.0
 """Real seconds over which the conversations begin."""
@@ -52,7 +52,7 @@ async def _demo(console: Console, *, once: bool, as_json: bool, speed: float) ->
         # what waits in virtual time waits shorter here: the evening runs fast
         settings = {"ancestor_wait": str(20 * speed), "lease_seconds": "5", "call_timeout": "5"}
         async with set_stage([network, helpdesk, forum], clock, folder, settings) as stage:
-            witness = Witness(patience=40.0)
+            witness = Witness(patience=60.0)
             evening = Evening(script, clock, network, helpdesk, forum, witness, console)
             await _connect(stage, evening)
             network.webhooks.duplicate = 0.25  # providers say things twice
