@@ -101,6 +101,7 @@ def create_app(settings: Settings, *, workers: int | None = None, registry: Regi
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     install_handlers(app)

@@ -154,12 +154,17 @@ def plugin_list(
 def key_create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     scope: Annotated[list[str] | None, typer.Option(help="A scope; repeat for several. Without it: all.")] = None,
-    days: Annotated[int | None, typer.Option(help="Days until it expires.")] = None,
+    days: Annotated[int | None, typer.Option(help="Days until it expires.", min=1, max=36500)] = None,
 ) -> None:
     """Make an API key and print it once."""
     from gateway.security.keys import create_from_command_line
+    from gateway.security.scopes import UnknownScope
 
-    typer.echo(asyncio.run(create_from_command_line(_settings(), name, scope, days)))
+    try:
+        key = asyncio.run(create_from_command_line(_settings(), name, scope, days))
+    except UnknownScope as error:
+        raise typer.BadParameter(str(error), param_hint="--scope") from error
+    typer.echo(key)
 
 
 def main() -> None:

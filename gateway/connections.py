@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
 
 from gateway.db.database import Database, as_json, execute, fetch_all, fetch_one
 from gateway.registry import Registry
@@ -295,18 +295,24 @@ def split_secrets(model: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _holds_secret(value: Any) -> bool:
-    if isinstance(value, SecretStr):
+    if isinstance(value, SecretStr | SecretBytes):
         return True
-    if isinstance(value, list | tuple):
-        return any(_holds_secret(item) for item in value)
-    return isinstance(value, Mapping) and any(_holds_secret(item) for item in value.values())
+    if isinstance(value, BaseModel):
+        return any(_holds_secret(item) for _, item in value)
+    if isinstance(value, Mapping):
+        return any(_holds_secret(item) for item in value.values())
+    return isinstance(value, list | tuple | set | frozenset) and any(_holds_secret(item) for item in value)
 
 
 def _reveal(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    if isinstance(value, list | tuple):
-        return [_reveal(item) for item in value]
+    if isinstance(value, SecretBytes):
+        return value.get_secret_value().decode("utf-8")
+    if isinstance(value, BaseModel):
+        return {name: _reveal(item) for name, item in value}
     if isinstance(value, Mapping):
         return {key: _reveal(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_reveal(item) for item in value]
     return TypeAdapter(Any).dump_python(value, mode="json")

@@ -15,7 +15,7 @@ from gateway.security.scopes import MEANING, Scope
 
 bearer = HTTPBearer(
     auto_error=False,
-    scheme_name="API key",
+    scheme_name="api_key",
     description="`Authorization: Bearer hg_…`. The first key is printed at the first start; `POST /v1/keys` makes "
     "others. Scopes:\n\n" + "\n".join(f"- `{scope}`: {MEANING[scope]}" for scope in Scope),
 )

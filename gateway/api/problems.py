@@ -143,7 +143,9 @@ def field_errors(
         path = [str(part) for part in (*within, *one["loc"], *one.get("ctx", {}).get("path", ()))]
         message = str(one["msg"]).removeprefix("Value error, ")
         fix = None
-        if one["type"] == "missing":
+        if one["type"] == "missing" and not path:
+            message, fix = "a JSON object is needed as the body", "send the header Content-Type: application/json"
+        elif one["type"] == "missing":
             message, fix = "is required", f"add {path[-1]}"
         elif one["type"] == "extra_forbidden":
             message, fix = "is not known", _did_you_mean(str(one["loc"][-1]), model if len(one["loc"]) == 1 else None)
