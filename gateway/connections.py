@@ -6,60 +6,35 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter
 
 from gateway.db.database import Database, as_json, execute, fetch_all, fetch_one
+from gateway.endpoints import ConfigInvalid, Endpoint, PluginMissing, build
 from gateway.registry import Registry
 from gateway.security.vault import Vault
 from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.limits import Allowance
-from gateway_schemas.plugin import Setup
 from gateway_schemas.source import Source
 from gateway_schemas.time import TimeSource
 
 if TYPE_CHECKING:
     from gateway.net.client import Outgoing
 
+__all__ = [
+    "ConfigInvalid",
+    "Connections",
+    "DatabaseState",
+    "Endpoint",
+    "PluginMissing",
+    "build",
+    "split_secrets",
+]
+
 STALE_AFTER = 1.0
 """Seconds that a process may go on with a configuration that another process has changed."""
-
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One connection, or one App, with everything needed to make its plugin. Immutable; a change makes a new one."""
-
-    id: UUID
-    role: str
-    plugin: str
-    name: str
-    is_app: bool
-    version: int
-    app_id: UUID | None
-    brand_id: UUID | None
-    account: str | None
-    config: Mapping[str, Any] | None
-    app_config: Mapping[str, Any] | None
-    allow_private: tuple[str, ...] = ()
-    helpdesk_id: UUID | None = None
-    history: str = "record"
-    status: str = "active"
-    paused_in: bool = False
-    paused_out: bool = False
-    blocked_until: datetime | None = None
-    created_at: datetime = EPOCH
-
-    @property
-    def scope(self) -> str:
-        """Where this connection's external ids are unique, for plugins that declare them unique per account."""
-        return f"{self.plugin}:{self.id}"
 
 
 class Connections:
@@ -213,47 +188,6 @@ class Connections:
                 daily_cost_limit=allowance.daily_usd,
             )
         )
-
-
-class PluginMissing(Exception):
-    """The connection's plugin is not installed, or is listed as broken (`gateway plugin list`)."""
-
-
-class ConfigInvalid(Exception):
-    """The stored configuration does not fit the plugin's model any more; change the connection."""
-
-
-def build(
-    registry: Registry,
-    endpoint: Endpoint,
-    now: TimeSource,
-    *,
-    http: Any = None,
-    state: Any = None,
-    door: str | None = None,
-) -> Source[Any] | Helpdesk[Any]:
-    """Make a plugin instance from stored configuration."""
-    plugin = registry.plugin(endpoint.role, endpoint.plugin)
-    if plugin is None:
-        raise PluginMissing(f"{endpoint.role} plugin {endpoint.plugin!r} is not installed or is broken")
-    try:
-        config = None if endpoint.config is None else plugin.Config.model_validate(endpoint.config)
-        app = None if endpoint.app_config is None else plugin.AppConfig.model_validate(endpoint.app_config)
-    except ValidationError as error:
-        fields = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigInvalid(f"{endpoint.plugin}: {fields}") from error
-    return plugin(
-        Setup(
-            time=now,
-            connection_id=None if endpoint.is_app else str(endpoint.id),
-            account=endpoint.account,
-            config=config,
-            app=app,
-            http=http,
-            state=state,
-            door=door,
-        )
-    )
 
 
 class DatabaseState:

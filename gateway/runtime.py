@@ -60,7 +60,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
     try:
         await asyncio.to_thread(migrate, url)
         database = Database(url)
-        jobs = make_jobs(database.libpq_url)
+        jobs = make_jobs(database.conninfo)
         owner = make_owner()
         try:
             async with jobs.open_async(), Outgoing(database.engine, now, timeout=settings.call_timeout) as outgoing:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from psycopg.conninfo import make_conninfo
 from pydantic_core import to_json
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
@@ -31,9 +32,11 @@ class Database:
         )
 
     @property
-    def libpq_url(self) -> str:
-        """The same address for libraries that speak to libpq directly."""
-        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    def conninfo(self) -> str:
+        """The same address as libpq reads it, for libraries that speak to it directly."""
+        # not the URL: SQLAlchemy writes a space in a password as it is, and one in an option as a plus sign
+        _, options = self.engine.dialect.create_connect_args(self.url)
+        return make_conninfo(**{name: str(value) for name, value in options.items() if isinstance(value, str | int)})
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

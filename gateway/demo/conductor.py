@@ -1,8 +1,9 @@
 """Plays dated steps on the shared clock: in their order, each after those it depends on, as many at once as may be.
 
-The clock jumps from step to step. Two rules keep it honest. A step begins only when those before it in its own
-conversation have had their effect. And the clock runs ahead of the oldest unfinished step by no more than `slack`, and
-never while the gateway is in the middle of something with a deadline of minutes.
+The clock jumps from step to step. Three rules keep it honest. A step begins only when those before it in its own
+conversation have had their effect, and before the next one there is due. The clock runs ahead of the oldest unfinished
+step by no more than `slack`. And it never jumps while the gateway is in the middle of something that has a deadline of
+minutes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Step:
     at: datetime
     play: Callable[[], Awaitable[None]]
     after: tuple[Step, ...] = ()
+    before: datetime | None = None
+    """What it brings about is dated by the clock, which does not pass this while it is unfinished."""
     done: bool = False
     failure: str | None = None
 
@@ -74,9 +77,11 @@ class Conductor:
         """The earliest step that may begin now."""
         if not pending or len(self._running) >= self.at_once:
             return None
-        oldest = min(pending[0].at, *(step.at for step in self._running.values()), pending[0].at)
+        unfinished = [*pending, *self._running.values()]
+        latest = min(step.at for step in unfinished) + self.slack
+        latest = min([latest, *(step.before for step in unfinished if step.before is not None)])
         for step in pending:
-            if step.at - oldest > self.slack:
+            if step.at > latest:
                 return None
             if all(one.done for one in step.after):
                 return step

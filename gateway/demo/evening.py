@@ -1,317 +1,298 @@
-"""The evening's script, how each line of it is played, and whether it came out as it should."""
+"""How each line of the evening is played: done at a twin, and followed until it has had its effect."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import statistics
-from collections import Counter
-from collections.abc import Hashable, Iterator
+import contextlib
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from importlib.resources import files
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from gateway.demo.twins import ForumTwin, HelpdeskTwin, SocialTwin
+from gateway.demo.conductor import NotSeen, Step
+from gateway.demo.script import Line, Script
+from gateway.demo.twins import ForumTwin, HelpdeskTwin, SocialTwin, Twin
 from gateway.demo.witness import Witness, words
 from gateway_schemas.time import TimeSource
 
 if TYPE_CHECKING:
     from gateway_schemas.testing.twin import Effect
 
-Line = list[Any]
-PAUSE = 0.15
-"""Real seconds that people take to read."""
-CLOCK_TICK = 1.5
-"""Virtual seconds after which the helpdesk's clock, which counts whole ones, has moved on."""
+TWICE = 0.15
+"""The share of webhooks that arrive twice, as providers do it."""
 
 
-def load_evening() -> dict[str, Any]:
-    """The script: conversations of lines, each `[who, does, …]`."""
-    document: dict[str, Any] = json.loads(files("gateway.demo").joinpath("evening.json").read_text("utf-8"))
-    return document
+@dataclass(frozen=True)
+class Sent:
+    """An answer as it must be out, once: where, under what, and in which words."""
+
+    place: str
+    target: str
+    text: str
 
 
 @dataclass
 class Evening:
     """One run of the script."""
 
-    script: dict[str, Any]
+    script: Script
     clock: TimeSource
     network: SocialTwin
     helpdesk: HelpdeskTwin
     forum: ForumTwin
     witness: Witness
-    console: Console
+    show: Callable[[Line, str], None]
+    """Called with each line and what came of it."""
     ids: dict[str, str] = field(default_factory=dict)
-    """What a line's post is called where it was written, by the label it has in the script."""
-    texts: dict[str, str] = field(default_factory=dict)
-    """What each label said first."""
+    """What a line is called where it was said, by label."""
+    tickets: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """The helpdesk's tickets that each matter was seen on."""
     told: list[str] = field(default_factory=list)
-    """Texts that the helpdesk must have exactly once, as the customer's."""
+    """Customers' words that the helpdesk must have as theirs, once."""
     noted: list[str] = field(default_factory=list)
-    """Texts that the helpdesk must have in a note."""
-    out: list[tuple[str, str, str]] = field(default_factory=list)
-    """Answers that must be out exactly once: kind of place, what they answer, text."""
+    """Words that must stand in a note of the gateway's."""
+    unheard: list[str] = field(default_factory=list)
+    """Customers' words that the helpdesk must not have as theirs."""
+    sent: list[Sent] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
-    """Texts that must never be out."""
+    """Words of agents and rules that must never be out."""
     counts: Counter[str] = field(default_factory=Counter)
-    first: list[float] = field(default_factory=list)
-    """Virtual seconds from a conversation's first post to the first answer to it."""
+    waits: list[timedelta] = field(default_factory=list)
+    """From the first line of a conversation to the first answer in it."""
     _users: dict[str, str] = field(default_factory=dict)
+    _asked: dict[str, datetime] = field(default_factory=dict)
+    _silent: defaultdict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
+    """Of each customer, what the company was not told: it comes with whatever leads to it."""
 
     def __post_init__(self) -> None:
         self.witness.watch(self.helpdesk, self._named_at_helpdesk)
-        self.witness.watch(self.network, self._named_on_network)
-        self.witness.watch(self.forum, self._named_on_forum)
+        self.witness.watch(self.network, _named_on_network)
+        self.witness.watch(self.forum, _named_on_forum)
 
-    @property
-    def company(self) -> str:
-        """The company's name."""
-        return str(self.script["company"])
+    def open_accounts(self) -> None:
+        """Give the company and everybody else an account at the network."""
+        handle = self.script.handle
+        self._users[handle] = self.network.add_brand(handle, name=self.script.company).id
+        for line in self.script.lines:
+            if line.place == "x" and line.who not in self._users:
+                self._users[line.who] = self.network.add_user(line.who).id
 
-    @property
-    def handle(self) -> str:
-        """Its account at the network."""
-        return str(self.script["handle"])
+    def steps(self) -> Iterator[Step]:
+        """Each line, after the one before it in its conversation."""
+        for conversation in self.script.conversations:
+            before: tuple[Step, ...] = ()
+            for line in conversation.lines:
+                step = Step(line.at, functools.partial(self._play, line, conversation.title), before)
+                before = (step,)
+                yield step
 
-    @property
-    def conversations(self) -> list[list[Line]]:
-        """The script's conversations."""
-        found: list[list[Line]] = self.script["conversations"]
-        return found
+    def is_own(self, line: Line) -> bool:
+        """Whether the company itself says it on the network."""
+        return line.place == "x" and line.who == self.script.handle
 
     # what is seen, and by which name
 
     def _named_at_helpdesk(self, effect: Effect) -> Iterator[Hashable]:
-        if effect.kind != "comment_created" or effect.data["gateway_key"] is None:
-            return
-        said = words(effect.data["text"])
-        kind = "told" if effect.data["role"] == "end-user" else "noted"
-        for text in {*self.told, *self.noted, *self.kept, *(answer for _, _, answer in self.out)}:
-            if words(text) in said:
-                yield kind, text
+        if effect.kind == "comment_created" and effect.data["gateway_key"] is not None:
+            said = words(effect.data["text"])
+            kind = "told" if effect.data["role"] == "end-user" else "noted"
+            for text in dict.fromkeys((*self.told, *self.noted, *self.kept, *self.unheard)):
+                if words(text) in said:
+                    yield kind, text
 
-    def _named_on_network(self, effect: Effect) -> Iterator[Hashable]:
-        if effect.data.get("by") != "api":
-            return
-        if effect.kind == "post":
-            yield "out", "post", effect.data["in_reply_to"], effect.data["text"]
-        elif effect.kind == "dm":
-            yield "out", "dm", effect.data["recipient"], effect.data["text"]
+    async def _until_told(self, text: str) -> Effect:
+        return await self.witness.until(("told", text), f"“{text}” at the helpdesk")
 
-    def _named_on_forum(self, effect: Effect) -> Iterator[Hashable]:
-        if effect.kind == "reply.created":
-            reply = effect.data["reply"]
-            yield "out", "forum", str(reply["in_reply_to"]), reply["text"]
+    async def _until_noted(self, text: str) -> Effect:
+        return await self.witness.until(("noted", text), f"the note with “{text}”")
 
     # playing
 
-    async def play(self, number: int) -> None:
-        """Play one conversation, line by line. Raises NotSeen when something that should happen does not."""
-        lines = self.conversations[number]
-        started: datetime | None = None
-        for who, does, *rest in lines:
-            await asyncio.sleep(PAUSE)
-            if does in ("post", "topic", "review") and started is None:
-                started = self.clock.now()
-            await getattr(self, f"_{does}")(str(who), *rest)
-            if does == "answer" and started is not None:
-                self.first.append((self.clock.now() - started).total_seconds())
-                started = None
+    async def _play(self, line: Line, title: str) -> None:
+        do = {"edits": self._edit, "deletes": self._delete, "answers": self._answer, "rule": self._write_by_rule}
+        do |= {"notes": self._note, "solves": self._solve, "closes": self._close, "merges": self._merge}
+        outcome = await do.get(line.deed, self._say)(line)
+        if line.says and not self.is_own(line):
+            self._asked.setdefault(title, line.at)
+        answered = (self.is_own(line) and line.to is not None) or (line.deed == "answers" and line.back is None)
+        if answered and title in self._asked:
+            self.waits.append(max(self.clock.now() - self._asked.pop(title), timedelta()))
+            self._asked[title] = datetime.max.replace(tzinfo=line.at.tzinfo)
+        self.show(line, outcome)
 
-    async def _post(self, who: str, label: str, text: str) -> None:
-        self._say(who, "posts", text)
-        self.ids[label] = self.network.post(self._user(who), text)
-        await self._told(label, text, wait=f"@{self.handle}" in text)
+    async def _say(self, line: Line) -> str:
+        if not self.is_own(line):
+            self.counts["inbound"] += 1
+            {"yes": self.told, "context": self.noted, "never": self.unheard}[line.heard].append(line.text)
+        with _telling(self.network if line.place == "x" else self.forum, twice=line.twice):
+            self.ids[line.label] = self._utter(line)
+        if self.is_own(line):
+            return await self._follow_own(line)
+        if not self._is_told(line):
+            if line.heard == "yes":
+                self._silent[line.who].append(line)
+            return "X tells the company nothing of it"
+        return await self._follow_customer(line)
 
-    async def _own(self, who: str, label: str, text: str) -> None:
-        self._say(who, "posts", text)
-        self.ids[label] = self.network.post(self._user(who), text)
-        self.texts[label] = text
+    def _utter(self, line: Line) -> str:
+        user = self._users.get(line.who, line.who)
+        if line.deed == "messages":
+            return self.network.direct_message(user, self._users[self.script.handle], line.text)
+        if line.place == "x":
+            other = self.ids[line.to] if line.to else None
+            if line.deed == "quotes":
+                return self.network.post(user, line.text, quote=other)
+            return self.network.post(user, line.text, other)
+        id = f"{line.who}-{line.label}"
+        item = {
+            "external_id": id,
+            "kind": "review" if line.deed == "reviews" else "post",
+            "author": {"external_id": line.who, "name": line.who.title()},
+            "text": line.text,
+            "published_at": line.at.isoformat(),
+            **({"rating": {"value": line.stars}} if line.stars is not None else {}),
+        }
+        self.forum.push(item)
+        return id
 
-    async def _reply(self, who: str, label: str, to: str, text: str) -> None:
-        self._say(who, "replies", text)
-        self.ids[label] = self.network.post(self._user(who), text, self.ids[to])
-        await self._told(label, text, wait=f"@{self.handle}" in text)
+    def _is_told(self, line: Line) -> bool:
+        """Whether the company is told: it is named or written to, or what is answered or quoted is its own."""
+        above = self.script.words.get(line.to or "")
+        named = f"@{self.script.handle}" in line.text or (above is not None and self.is_own(above))
+        return line.place == "forum" or line.deed == "messages" or named
 
-    async def _native(self, who: str, label: str, to: str, text: str) -> None:
-        self._say(who, "answers on the network itself", text)
-        self.noted.append(text)
-        self.ids[label] = self.network.post(self._user(who), text, self.ids[to])
+    async def _follow_customer(self, line: Line) -> str:
+        """Wait for the line, and for what it leads to of the same customer, in their ticket."""
+        earlier = self._silent.pop(line.who, [])
+        for one in (*earlier, line):
+            seen = await self._until_told(one.text)
+            self.tickets[self.script.matters[one.label]].add(str(seen.data["ticket"]))
+        ticket = str(seen.data["ticket"])
+        if line.reopens and self._status(ticket) != "open":
+            raise NotSeen(f"ticket {ticket} open again: it is {self._status(ticket)}")
+        return f"ticket {ticket}" + (", open again" if line.reopens else "") + _with(earlier)
+
+    async def _follow_own(self, line: Line) -> str:
+        """The company's own post opens nothing by itself; an answer to a customer is noted in the customer's ticket."""
+        above = self.script.words.get(line.to or "")
+        if above is None or self.is_own(above):
+            return "opens no ticket"
         self.counts["native_answers"] += 1
-        await self.witness.until(("told", self.texts[to]), f"“{self.texts[to]}” at the helpdesk")
-        await self.witness.until(("noted", text), f"the note of “{text}”")
+        self.noted.append(line.text)
+        earlier = self._silent.pop(above.who, [])
+        for one in earlier:
+            seen = await self._until_told(one.text)
+            self.tickets[self.script.matters[one.label]].add(str(seen.data["ticket"]))
+        note = await self._until_noted(line.text)
+        return f"noted in ticket {note.data['ticket']}" + _with(earlier)
 
-    async def _dm(self, who: str, label: str, text: str) -> None:
-        self._say(who, "writes a direct message", text)
-        self.ids[label] = self.network.direct_message(self._user(who), self._user(self.handle), text)
-        self.ids[f"{label}:dm"] = self._user(who)
-        await self._told(label, text, wait=True)
-
-    async def _topic(self, who: str, label: str, text: str) -> None:
-        await self._forum(who, label, {"kind": "post", "text": text})
-
-    async def _review(self, who: str, label: str, stars: int, text: str) -> None:
-        await self._forum(who, label, {"kind": "review", "text": text, "rating": {"value": stars}})
-
-    async def _forum(self, who: str, label: str, item: dict[str, Any]) -> None:
-        self._say(who, "writes on the forum", item["text"])
-        self.ids[label] = f"forum-{label}"
-        self.ids[f"{label}:forum"] = "yes"
-        name = who.removeprefix("user:")
-        author = {"external_id": name, "handle": name, "name": name.title()}
-        published = self.clock.now().isoformat()
-        self.forum.push({"external_id": self.ids[label], "author": author, "published_at": published, **item})
-        await self._told(label, item["text"], wait=True)
-
-    async def _edit(self, who: str, label: str, text: str) -> None:
-        self._say(who, "edits", text)
-        self.told.append(text)
+    async def _edit(self, line: Line) -> str:
         self.counts["edits"] += 1
-        if f"{label}:forum" in self.ids:
-            self.forum.edit(self.ids[label], text=text)
+        self.told.append(line.text)
+        if line.place == "x":
+            self.ids[line.label] = self.network.edit(self.ids[line.label], line.text)
         else:
-            self.ids[label] = self.network.edit(self.ids[label], text)
-        await self.witness.until(("told", text), f"the edit “{text}” at the helpdesk")
+            self.forum.edit(self.ids[line.label], text=line.text)
+        seen = await self._until_told(line.text)
+        self.tickets[self.script.matters[line.label]].add(str(seen.data["ticket"]))
+        return f"ticket {seen.data['ticket']}, marked as edited"
 
-    async def _delete(self, who: str, label: str) -> None:
-        self._say(who, "deletes", self.texts[label])
+    async def _delete(self, line: Line) -> str:
         self.counts["deletions"] += 1
-        self.noted.append(self.texts[label])
-        self.forum.delete(self.ids[label])
-        await self.witness.until(("noted", self.texts[label]), f"the note that “{self.texts[label]}” is gone")
+        if line.place == "x":
+            self.network.delete(self.ids[line.label])
+            return "X tells the company nothing of it"
+        self.forum.delete(self.ids[line.label])
+        gone = self.script.words[line.label].text
+        self.noted.append(gone)
+        note = await self._until_noted(gone)
+        return f"noted in ticket {note.data['ticket']}"
 
-    async def _answer(self, who: str, to: str, text: str) -> None:
-        ticket = await self._ticket(to)
-        await self.clock.sleep(CLOCK_TICK)
-        place, target = self._place(to)
-        self.out.append((place, target, text))
-        self._say(f"{who} at the helpdesk", f"answers ticket {ticket}", text)
-        self.helpdesk.agent_comment(ticket, who, text)
-        effect = await self.witness.until(("out", place, target, text), f"“{text}” under {to}")
-        self.console.print(f"  [green]→ published[/] on the {'forum' if place == 'forum' else 'network'}")
+    async def _answer(self, line: Line) -> str:
+        ticket, asked = await self._ticket(line.label), self.script.words[line.label]
+        tags = (f"reply:{line.leg}",) if line.leg else ()
+        if line.back is not None:
+            self.kept.append(line.text)
+            self.helpdesk.agent_comment(ticket, line.who, line.text, tags=tags)
+            note = await self._until_noted(line.text)
+            reason = next((part for part in note.data["text"].splitlines() if line.why in part), None)
+            if reason is None or f"gw_{line.back}" not in self._tags(str(ticket)):
+                raise NotSeen(f"“{line.text}” {line.back} because “{line.why}”: {note.data['text']}")
+            self.counts["replies_held_or_refused"] += 1
+            return f"{line.back}, back to {line.who}. {reason.removeprefix('Reason: ')}"
+        place = "message" if asked.deed == "messages" else asked.place
+        target = self._users[asked.who] if place == "message" else self.ids[line.label]
+        sent = Sent(place, target, words(line.text))
+        self.sent.append(sent)
+        self.helpdesk.agent_comment(ticket, line.who, line.text, tags=tags)
+        await self.witness.until(sent, f"“{line.text}” out, as the answer to “{asked.text}”")
         self.counts["replies_published"] += 1
-        if place == "post":
-            self.ids[f"{to}:answer"] = effect.id
+        return {"x": "published on X", "message": "sent as a direct message"}.get(place, "published on the forum")
 
-    async def _too_long(self, who: str, to: str, text: str) -> None:
-        await self._goes_back(who, to, text, "of at most")
+    async def _write_by_rule(self, line: Line) -> str:
+        self.kept.append(line.text)
+        self.helpdesk.agent_comment(await self._ticket(line.label), line.who, line.text, via="rule")
+        return "rules publish nothing"
 
-    async def _refused(self, who: str, to: str, text: str) -> None:
-        await self._goes_back(who, to, text, "could not be published")
+    async def _note(self, line: Line) -> str:
+        self.kept.append(line.text)
+        self.helpdesk.agent_comment(await self._ticket(line.label), line.who, line.text, public=False)
+        return "stays in the helpdesk"
 
-    async def _goes_back(self, who: str, to: str, text: str, why: str) -> None:
-        ticket = await self._ticket(to)
-        await self.clock.sleep(CLOCK_TICK)
-        self.kept.append(text)
-        self._say(f"{who} at the helpdesk", f"answers ticket {ticket}", text)
-        self.helpdesk.agent_comment(ticket, who, text)
-        note = await self.witness.until(("noted", text), f"the note that “{text}” did not go out")
-        reason = next((line for line in note.data["text"].splitlines() if line.startswith("Reason")), why)
-        self.console.print(f"  [yellow]→ back to {who}[/]: {reason}")
-        self.counts["replies_held_or_refused"] += 1
+    async def _solve(self, line: Line) -> str:
+        ticket = await self._ticket(line.label)
+        self.helpdesk.change(ticket, {"status": "solved"}, line.who)
+        return f"ticket {ticket} is solved"
 
-    async def _rule(self, who: str, to: str, text: str) -> None:
-        self.kept.append(text)
-        self._say("a rule", "comments", text)
-        self.helpdesk.agent_comment(await self._ticket(to), who, text, via="rule")
+    async def _close(self, line: Line) -> str:
+        ticket = await self._ticket(line.label)
+        self.helpdesk.close(ticket)
+        return f"ticket {ticket} is closed for good"
 
-    async def _note(self, who: str, to: str, text: str) -> None:
-        self.kept.append(text)
-        self._say(f"{who} at the helpdesk", "notes privately", text)
-        self.helpdesk.agent_comment(await self._ticket(to), who, text, public=False)
-
-    async def _status(self, who: str, to: str, status: str) -> None:
-        ticket = await self._ticket(to)
-        self._say(f"{who} at the helpdesk", f"sets ticket {ticket} to", status)
-        if status == "closed":
-            self.helpdesk.close(ticket)
-        else:
-            self.helpdesk.change(ticket, {"status": status}, who)
-        await self.helpdesk.settle()
-
-    async def _merge(self, who: str, source: str, target: str) -> None:
-        left, right = await self._ticket(source), await self._ticket(target)
-        self._say(f"{who} at the helpdesk", f"merges ticket {left} into", str(right))
-        self.helpdesk.merge(left, right, who)
-        await self.helpdesk.settle()
-
-    # what each line needs
-
-    async def _told(self, label: str, text: str, *, wait: bool) -> None:
-        self.texts[label] = text
-        self.told.append(text)
-        self.counts["inbound"] += 1
-        if wait:
-            effect = await self.witness.until(("told", text), f"“{text}” at the helpdesk")
-            self.console.print(f"  → ticket {effect.data['ticket']}")
+    async def _merge(self, line: Line) -> str:
+        source, target = await self._ticket(line.label), await self._ticket(line.to or "")
+        self.helpdesk.merge(source, target, line.who)
+        return f"ticket {source} goes on in ticket {target}"
 
     async def _ticket(self, label: str) -> int:
-        effect = await self.witness.until(("told", self.texts[label]), f"“{self.texts[label]}” at the helpdesk")
-        ticket: int = effect.data["ticket"]
+        ticket: int = (await self._until_told(self.script.words[label].text)).data["ticket"]
         return ticket
 
-    def _place(self, label: str) -> tuple[str, str]:
-        if f"{label}:forum" in self.ids:
-            return "forum", self.ids[label]
-        if f"{label}:dm" in self.ids:
-            return "dm", self.ids[f"{label}:dm"]
-        return "post", self.ids[label]
+    def _status(self, ticket: str) -> str:
+        return str(self._document(ticket)["status"])
 
-    def _user(self, handle: str) -> str:
-        if handle == self.handle:
-            return str(self.network.connection_config(handle)["user_id"])
-        clean = handle.replace(".", "_")
-        if clean not in self._users:
-            self._users[clean] = self.network.add_user(clean).id
-        return self._users[clean]
+    def _tags(self, ticket: str) -> list[str]:
+        return [str(tag) for tag in self._document(ticket)["tags"]]
 
-    def _say(self, who: str, does: str, text: str) -> None:
-        short = text if len(text) <= 90 else text[:89] + "…"
-        name = who.removeprefix("user:")
-        self.console.print(f"[dim]{self.clock.now():%H:%M}[/] [bold]{name}[/] {does}: {short}")
-
-    # how it came out
-
-    def summary(self, failures: list[str]) -> dict[str, Any]:
-        """The numbers, by what the twins have seen and the script expects."""
-        seen = self.witness.seen
-        lost = [f"not at the helpdesk: “{text}”" for text in self.told if not seen[("told", text)]]
-        lost += [f"not noted: “{text}”" for text in self.noted if not seen[("noted", text)]]
-        lost += [f"not out: “{text}”" for place, to, text in self.out if not seen[("out", place, to, text)]]
-        twice = [f"at the helpdesk twice: “{text}”" for text in self.told if len(seen[("told", text)]) > 1]
-        twice += [f"out twice: “{text}”" for place, to, text in self.out if len(seen[("out", place, to, text)]) > 1]
-        published = [name for name in seen if isinstance(name, tuple) and name[0] == "out" and seen[name]]
-        leaked = [f"out although it must not be: “{name[3]}”" for name in published if name[3] in self.kept]
-        expected = {("out", *one) for one in self.out}
-        strays = [f"out in the wrong place: “{name[3]}”" for name in published if name not in expected]
-        times = sorted(self.first)
-        return {
-            "conversations": len(self.conversations),
-            "inbound": self.counts["inbound"],
-            "edits": self.counts["edits"],
-            "deletions": self.counts["deletions"],
-            "native_answers": self.counts["native_answers"],
-            "tickets": len(self.helpdesk.snapshot()["tickets"]),
-            "replies_published": self.counts["replies_published"],
-            "replies_held_or_refused": self.counts["replies_held_or_refused"],
-            "lost": len(lost),
-            "duplicated": len(twice),
-            "first_response_seconds": {
-                "median": round(percentile(times, 0.5), 1),
-                "p90": round(percentile(times, 0.9), 1),
-            },
-            "problems": [*failures, *lost, *twice, *leaked, *strays],
-        }
+    def _document(self, ticket: str) -> dict[str, Any]:
+        documents: list[dict[str, Any]] = self.helpdesk.snapshot()["tickets"]
+        return next(document for document in documents if str(document["id"]) == ticket)
 
 
-def percentile(values: list[float], share: float) -> float:
-    """The value below which this share of the values lies."""
-    if not values:
-        return 0.0
-    if len(values) == 1:
-        return values[0]
-    return statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]
+def _named_on_network(effect: Effect) -> Iterator[Hashable]:
+    if effect.data.get("by") == "api" and effect.kind in ("post", "dm"):
+        place, target = ("x", "in_reply_to") if effect.kind == "post" else ("message", "recipient")
+        yield Sent(place, str(effect.data[target]), words(effect.data["text"]))
+        yield "out", words(effect.data["text"])
+
+
+def _named_on_forum(effect: Effect) -> Iterator[Hashable]:
+    if effect.kind == "reply.created":
+        reply = effect.data["reply"]
+        yield Sent("forum", str(reply["in_reply_to"]), words(reply["text"]))
+        yield "out", words(reply["text"])
+
+
+@contextlib.contextmanager
+def _telling(twin: Twin, *, twice: bool) -> Iterator[None]:
+    """Within this, the twin tells everything twice, or some of it."""
+    twin.webhooks.duplicate = 1.0 if twice else TWICE
+    try:
+        yield
+    finally:
+        twin.webhooks.duplicate = TWICE
+
+
+def _with(earlier: list[Line]) -> str:
+    return f", with {len(earlier)} earlier post{'s' if len(earlier) > 1 else ''}" if earlier else ""

@@ -3,171 +3,127 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
+import functools
 import json
-import random
+import secrets
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
 
-from gateway.demo.conductor import NotSeen
-from gateway.demo.evening import Evening, load_evening
+from gateway.demo.conductor import Conductor
+from gateway.demo.evening import TWICE, Evening
 from gateway.demo.process import StageBroken
+from gateway.demo.reckoning import reckon
 from gateway.demo.rest import RestRefused
-from gateway.demo.stage import Stage, set_stage, temporary_folder
+from gateway.demo.script import load_script
+from gateway.demo.stage import TERMINATED, Stage, ending_on_sigterm, set_stage, temporary_folder
+from gateway.demo.telling import Teller
 from gateway.demo.twins import TwinMissing, forum_twin, helpdesk_twin, social_twin
 from gateway.demo.witness import Witness
 from gateway_schemas.time import SharedTime
 
 SPEED = 20.0
-"""Virtual seconds per real second: an evening in half a minute, and signed times stay good for a while."""
-BEGINS = datetime(2026, 3, 6, 17, 30, tzinfo=UTC)
-SPREAD = 18.0
-"""Real seconds over which the conversations begin."""
-SECRET = "whsec_S2VzdHJlbFBhcmNlbHNEZW1vU2VjcmV0S2V5MDEyMzQ="
+"""Virtual seconds per real second while something is under way: the helpdesk takes one new customer a second."""
+PACE = 120.0
+"""Virtual seconds per real second for somebody who watches."""
+TOGETHER = timedelta(minutes=3)
+"""Lines this close may be under way at once."""
+SET_UP = timedelta(minutes=30)
+QUIET_SECONDS = 60.0
+SETTINGS = {"ancestor_wait": "86400"}
+"""A fetch takes real time, and waiting for it is measured in virtual time, which jumps."""
 
 
 async def run_demo(*, once: bool = False, as_json: bool = False, speed: float | None = None) -> int:
     """Called by `gateway demo`: the exit code, 0 only when everything arrived everywhere exactly once."""
-    console = Console(stderr=as_json, highlight=False)
-    try:
-        return await _demo(console, once=once, as_json=as_json, speed=speed or SPEED)
-    except (StageBroken, TwinMissing, RestRefused) as error:
-        console.print(f"[red]{type(error).__name__}[/]: {error}")
-        return 2
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    watched = console.is_terminal and not once and not as_json
+    with ending_on_sigterm() as told:
+        try:
+            return await _demo(console, once=once, as_json=as_json, pace=speed or (PACE if watched else None))
+        except asyncio.CancelledError:
+            if told.is_set():
+                return TERMINATED
+            raise
+        except (StageBroken, TwinMissing, RestRefused) as error:
+            console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+            return 2
 
 
-async def _demo(console: Console, *, once: bool, as_json: bool, speed: float) -> int:
+async def _demo(console: Console, *, once: bool, as_json: bool, pace: float | None) -> int:
     began = time.monotonic()
-    script = load_evening()
-    console.print(f"[bold]An evening at {script['company']}[/]: setting the stage …")
+    script = load_script()
+    teller = Teller(console, script)
+    teller.welcome()
     with temporary_folder() as folder:
-        clock = SharedTime.create(folder / "time", at=BEGINS - timedelta(minutes=10), speed=speed)
+        clock = SharedTime.create(folder / "time", at=script.begins - SET_UP, speed=SPEED)
+        secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
         network = social_twin(time=clock, tier="self_serve", limits=False)
         helpdesk = helpdesk_twin(time=clock)
         helpdesk.limits.off()
-        forum = forum_twin(time=clock, signing_secret=SECRET, reply_secret=SECRET)
-        # what waits in virtual time waits shorter here: the evening runs fast
-        settings = {"ancestor_wait": str(20 * speed), "lease_seconds": "5", "call_timeout": "5"}
-        async with set_stage([network, helpdesk, forum], clock, folder, settings) as stage:
-            witness = Witness(patience=60.0)
-            evening = Evening(script, clock, network, helpdesk, forum, witness, console)
-            await _connect(stage, evening)
-            network.webhooks.duplicate = 0.25  # providers say things twice
+        forum = forum_twin(time=clock, signing_secret=secret, reply_secret=secret)
+        async with set_stage([network, helpdesk, forum], clock, folder, SETTINGS) as stage:
+            evening = Evening(script, clock, network, helpdesk, forum, Witness(patience=45.0), teller.show)
+            evening.open_accounts()
+            await _connect(stage, evening, secret)
+            helpdesk.webhooks.duplicate = TWICE
             set_up = time.monotonic() - began
-            console.print(f"The stage stands after {set_up:.0f} s. It is {clock.now():%H:%M}.\n")
-            failures = await _play(evening, witness)
-            for twin in (network, helpdesk, forum):
-                await twin.settle()
-            if not await stage.quiet.until_quiet(60.0):
-                failures.append("the gateway was still at work a minute after the evening was over")
-            witness.look()
-            summary = evening.summary(failures) | {
+            teller.curtain(set_up)
+            failures = await _play(stage, evening, pace)
+            teller.end()
+            summary = reckon(evening, failures) | {
                 "elapsed_seconds": round(time.monotonic() - began, 1),
                 "set_up_seconds": round(set_up, 1),
             }
+            teller.reckoning(summary)
             if summary["problems"]:
                 console.print(stage.serve.last_words(), markup=False)
-            _report(console, summary, stage)
             if as_json:
                 sys.stdout.write(json.dumps(summary) + "\n")
                 sys.stdout.flush()
             if not once:
-                await _stay(console, stage)
-        return 1 if summary["problems"] else 0
+                clock.set_speed(1.0)
+                teller.invite(stage.rest.url, stage.rest.key)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+    return 1 if summary["problems"] else 0
 
 
-async def _connect(stage: Stage, evening: Evening) -> None:
-    """What an admin does once: a helpdesk, the company's account at the network, and its forum."""
-    rest = stage.rest
-    desk = await rest.connection(
-        "zendesk",
-        "Helpdesk",
-        {
-            "base_url": evening.helpdesk.url,
-            "email": evening.helpdesk.email,
-            "api_token": evening.helpdesk.token,
-            "share": 1.0,
-        },
-    )
+async def _connect(stage: Stage, evening: Evening, secret: str) -> None:
+    """What an admin does once: a helpdesk, the company's account at X, and its forum."""
+    rest, script = stage.rest, evening.script
+    desk_config = {"base_url": evening.helpdesk.url, "email": evening.helpdesk.email}
+    desk = await rest.connection("zendesk", "Helpdesk", {**desk_config, "api_token": evening.helpdesk.token})
     await rest.install(desk)
-    brand = await rest.brand(evening.company)
-    evening.network.add_brand(evening.handle, name=evening.company)
-    app = await rest.app("x", "Network", evening.network.app_config())
-    source = await rest.connection(
-        "x",
-        f"@{evening.handle}",
-        evening.network.connection_config(evening.handle),
-        app=app,
-        brand=brand,
-        helpdesk=desk["id"],
-    )
-    await rest.install(source)
-    forum = await rest.connection(
-        "inbound",
-        "Forum",
-        {
-            "system": "The forum",
-            "signing_secrets": [SECRET],
-            "reply_url": evening.forum.reply_url,
-            "reply_secret": SECRET,
-        },
-        brand=brand,
-        helpdesk=desk["id"],
-    )
-    evening.forum.door = forum["door"]
+    brand = await rest.brand(script.company)
+    shared = {"brand": brand, "helpdesk": str(desk["id"])}
+    app = await rest.app("x", "X", evening.network.app_config())
+    account = evening.network.connection_config(script.handle)
+    await rest.install(await rest.connection("x", f"@{script.handle}", account, app=app, **shared))
+    answers = {"reply_url": evening.forum.reply_url, "reply_secret": secret}
+    config: dict[str, Any] = {"system": script.forum, "signing_secrets": [secret], **answers}
+    evening.forum.door = (await rest.connection("inbound", script.forum, config, **shared))["door"]
 
 
-async def _play(evening: Evening, witness: Witness) -> list[str]:
-    """All conversations at once, each begun at its moment. Returns what did not happen."""
-    chance = random.Random(7)
-    failures: list[str] = []
-
-    async def one(number: int) -> None:
-        await asyncio.sleep(SPREAD * number / len(evening.conversations) + chance.uniform(0.0, 0.4))
-        try:
-            await evening.play(number)
-        except NotSeen as error:
-            failures.append(str(error))
-
-    async with witness.watching():
-        await asyncio.gather(*(one(number) for number in range(len(evening.conversations))))
+async def _play(stage: Stage, evening: Evening, pace: float | None) -> list[str]:
+    """Play every line, then wait until nothing is under way. Returns what did not happen."""
+    steps = list(evening.steps())
+    may_jump = functools.partial(stage.may_jump, evening.helpdesk, evening.forum)
+    conductor = Conductor(stage.clock, may_jump, slack=TOGETHER, pace=pace)
+    twins = (evening.network, evening.helpdesk, evening.forum)
+    async with evening.witness.watching():
+        await conductor.play(steps)
+        for twin in twins:
+            await twin.settle()
+        quiet = await stage.quiet.until_quiet(QUIET_SECONDS)
+        for twin in twins:
+            await twin.settle()
+    failures = [step.failure for step in steps if step.failure]
+    if not quiet:
+        failures.append(f"the gateway was still at work {QUIET_SECONDS:.0f} s after the evening was over")
     return failures
-
-
-def _report(console: Console, summary: dict[str, Any], stage: Stage) -> None:
-    console.print("\n[bold]The evening in numbers[/]")
-    for name, value in summary.items():
-        if name not in ("problems", "first_response_seconds"):
-            console.print(f"{name.replace('_', ' '):>24}  {value}")
-    times = summary["first_response_seconds"]
-    console.print(
-        f"{'first response':>24}  median {times['median'] / 60:.0f} min, 90 % within {times['p90'] / 60:.0f} min"
-    )
-    for problem in summary["problems"]:
-        console.print(f"[red]{'problem':>24}[/]  {problem}", markup=True)
-    if not summary["problems"]:
-        console.print(f"{'':>24}  [green]everything arrived everywhere exactly once[/]")
-
-
-async def _stay(console: Console, stage: Stage) -> None:
-    """Go on serving, so that one can look around."""
-    console.print(
-        f"""
-The gateway goes on serving until Ctrl-C. Look around:
-
-  KEY={stage.rest.key}
-  curl -s -H "Authorization: Bearer $KEY" {stage.rest.url}/v1/tickets | python3 -m json.tool | less
-  curl -s -H "Authorization: Bearer $KEY" "{stage.rest.url}/v1/replies?state=blocked" | python3 -m json.tool
-  curl -s -H "Authorization: Bearer $KEY" {stage.rest.url}/v1/connections | python3 -m json.tool | less
-
-The whole API: {stage.rest.url}/docs""",
-        markup=False,
-        soft_wrap=True,
-    )
-    try:
-        await asyncio.Event().wait()
-    except asyncio.CancelledError:
-        console.print("Good night.")

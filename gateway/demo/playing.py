@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -69,11 +70,10 @@ class Playing:
         """Each message of each tree, after the one before it there."""
         how = {"customer": self._post, "helpdesk": self._answer, "native": self._answer_natively}
         for tree in self.recording.trees:
-            before: tuple[Step, ...] = ()
-            for message in tree.messages:
-                step = Step(message.at, functools.partial(how[message.way], message), before)
-                before = (step,)
-                yield step
+            steps = [Step(message.at, functools.partial(how[message.way], message)) for message in tree.messages]
+            for step, following in itertools.pairwise(steps):
+                step.before, following.after = following.at, (step,)
+            yield from steps
 
     def name_of(self, message: Message | None) -> str | None:
         """The id of a message on the network."""

@@ -21,7 +21,7 @@ from gateway.demo.playing import BEFORE, Playing, named_at_helpdesk, named_on_ne
 from gateway.demo.process import StageBroken
 from gateway.demo.recordings import Recording, RecordingBroken, load
 from gateway.demo.rest import RestRefused
-from gateway.demo.stage import Stage, Victim, set_stage, temporary_folder
+from gateway.demo.stage import TERMINATED, Stage, Victim, ending_on_sigterm, set_stage, temporary_folder
 from gateway.demo.twins import TwinMissing, helpdesk_twin, social_twin
 from gateway.demo.verdict import Verdict, judge
 from gateway.demo.witness import Witness
@@ -132,13 +132,18 @@ async def run_replay(
     seed: int = 1,
 ) -> int:
     """Called by `gateway replay`: the exit code, 0 only when everything arrived everywhere exactly once."""
-    console = Console(stderr=True, highlight=False)
-    try:
-        recording = load(file, limit)
-        outcome = await play(recording, Options(speed, duplicate, shuffle, kills, seed), console)
-    except (RecordingBroken, StageBroken, TwinMissing, RestRefused) as error:
-        console.print(f"[red]{type(error).__name__}[/]: {error}", markup=True)
-        return 2
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with ending_on_sigterm() as told:
+        try:
+            recording = load(file, limit)
+            outcome = await play(recording, Options(speed, duplicate, shuffle, kills, seed), console)
+        except asyncio.CancelledError:
+            if told.is_set():
+                return TERMINATED
+            raise
+        except (RecordingBroken, StageBroken, TwinMissing, RestRefused) as error:
+            console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+            return 2
     report(outcome, console)
     if as_json:
         sys.stdout.write(json.dumps(outcome.summary()) + "\n")
@@ -181,7 +186,7 @@ async def play(recording: Recording, options: Options, console: Console) -> Outc
                 failures.append(f"the gateway was still at work {QUIET_SECONDS:.0f} s after the last message")
             await network.settle()
             witness.look()
-            verdict = judge(playing)
+            verdict = await judge(playing, stage.rest)
             if failures or not verdict.clean:
                 console.print(stage.serve.last_words(), markup=False)
         return Outcome(recording, verdict, failures, killer.done, time.monotonic() - began, set_up)

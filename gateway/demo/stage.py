@@ -15,6 +15,7 @@ import contextlib
 import os
 import secrets
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from gateway.demo.twins import Twin
 from gateway_schemas.time import SharedTime
 
 Victim = Literal["serve", "worker", "postgres"]
+TERMINATED = 143
+"""The exit code of a process that SIGTERM ended."""
 
 
 @contextlib.contextmanager
@@ -39,6 +42,28 @@ def temporary_folder() -> Iterator[Path]:
     """A folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="helpdesk-gateway-demo-", ignore_cleanup_errors=True) as name:
         yield Path(name)
+
+
+@contextlib.contextmanager
+def ending_on_sigterm() -> Iterator[asyncio.Event]:
+    """SIGTERM cancels the task that enters this, as Ctrl-C does, so that everything is stopped. The event says so."""
+    told = asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None
+    if sys.platform == "win32":
+        yield told
+        return
+
+    def end() -> None:
+        told.set()
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, end)
+    try:
+        yield told
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 @dataclass

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.demo.playing import Playing
 from gateway.demo.recordings import Message, Tree, beyond_reach, by_matter
+from gateway.demo.rest import Rest
 from gateway.demo.witness import words
+
+AT_ONCE = 8
 
 
 @dataclass
@@ -35,23 +40,38 @@ class Verdict:
             self.duplicated.append(f"{what}, {found} times")
 
 
-def judge(playing: Playing) -> Verdict:
-    """Compare the ledgers of both twins with the recording."""
+@dataclass(frozen=True)
+class Matter:
+    """One customer's part of a tree, with the helpdesk's ticket for it."""
+
+    tree: Tree
+    author: str
+    messages: list[Message]
+    ticket: str
+
+    @property
+    def name(self) -> str:
+        """The customer's handle."""
+        return self.tree.handle(self.author)
+
+
+async def judge(playing: Playing, rest: Rest) -> Verdict:
+    """Compare the ledgers of both twins, and the gateway's own timelines, with the recording."""
     verdict = Verdict()
-    expected = 0
-    for tree in playing.recording.trees:
-        expected += _judge_tree(playing, tree, verdict)
-    created = [effect for effect in playing.helpdesk.ledger if effect.kind == "ticket_created"]
-    verdict.tickets = len(created)
-    if len(created) > expected:
-        verdict.duplicated.append(f"{len(created) - expected} tickets more than customers who were heard or answered")
+    matters = [matter for tree in playing.recording.trees for matter in _judge_tree(playing, tree, verdict)]
+    expected = sum(len(tree.matters) for tree in playing.recording.trees)
+    verdict.tickets = sum(effect.kind == "ticket_created" for effect in playing.helpdesk.ledger)
+    if verdict.tickets > expected:
+        verdict.duplicated.append(f"{verdict.tickets - expected} tickets more than customers heard or answered")
     _judge_answers(playing, verdict)
+    await _judge_timelines(playing, rest, matters, verdict)
     return verdict
 
 
-def _judge_tree(playing: Playing, tree: Tree, verdict: Verdict) -> int:
-    """Every customer's messages once, on one ticket of their own; how many tickets there ought to be."""
+def _judge_tree(playing: Playing, tree: Tree, verdict: Verdict) -> list[Matter]:
+    """Every customer's messages once, on one ticket of their own."""
     owners: dict[str, str] = {}
+    matters = []
     for author, messages in by_matter(tree).items():
         on: set[str] = set()
         for message in messages:
@@ -63,10 +83,12 @@ def _judge_tree(playing: Playing, tree: Tree, verdict: Verdict) -> int:
         for ticket in on:
             if owners.setdefault(ticket, author) != author:
                 verdict.misplaced.append(f"ticket {ticket} holds {owners[ticket]} and {author} of tree {tree.number}")
+        if len(on) == 1:
+            matters.append(Matter(tree, author, messages, on.pop()))
     for message in beyond_reach(tree):
         for _ in playing.witness.seen["told", message.id]:
             verdict.misplaced.append(f"message {message.id} is in the helpdesk, and nobody was told of it")
-    return len(tree.matters)
+    return matters
 
 
 def _judge_answers(playing: Playing, verdict: Verdict) -> None:
@@ -79,20 +101,46 @@ def _judge_answers(playing: Playing, verdict: Verdict) -> None:
             seen = len(playing.witness.seen["noted", message.id])
             verdict.once(seen, f"the note of the answer {message.id} given on the network")
     companies = {playing.users[company]: company for company in playing.recording.companies}
-    sent = [effect for effect in playing.network.ledger if effect.kind == "post" and effect.data["by"] == "api"]
-    for (parent, text), asked in answers.items():
+    for (parent, text), messages in answers.items():
         there = playing.witness.seen["sent", parent, text]
-        for message in asked[:1]:
-            verdict.once(len(there), f"the answer {message.id} under {parent}")
-            for effect in there:
-                if companies.get(effect.data["author"]) not in message.tree.matters[_asked(message)]:
-                    verdict.misplaced.append(f"the answer {message.id} was published as {effect.data['handle']}")
+        verdict.once(len(there), f"the answer {messages[0].id} under {parent}")
+        for effect in there:
+            if companies.get(effect.data["author"]) not in messages[0].tree.matters[_asker(messages[0])]:
+                verdict.misplaced.append(f"the answer {messages[0].id} was published as {effect.data['handle']}")
+    sent = [effect for effect in playing.network.ledger if effect.kind == "post" and effect.data["by"] == "api"]
     for effect in sent:
         if (effect.data["in_reply_to"], words(effect.data["text"])) not in answers:
             verdict.misplaced.append(f"post {effect.id} by {effect.data['handle']}, which no agent wrote there")
     verdict.replies_published = len(sent)
 
 
-def _asked(message: Message) -> str:
+def _asker(message: Message) -> str:
     assert message.parent is not None
     return message.parent.author
+
+
+async def _judge_timelines(playing: Playing, rest: Rest, matters: Sequence[Matter], verdict: Verdict) -> None:
+    """Each ticket's timeline holds what its customer said and what they were answered, once and in order."""
+    ids = {str(item["external_id"]): str(item["id"]) async for item in rest.listed("tickets", limit="200")}
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def read(matter: Matter) -> list[str]:
+        async with gate:
+            document = await rest.get(f"tickets/{ids[matter.ticket]}") if matter.ticket in ids else {"timeline": []}
+        return [str(entry["external_id"]) for entry in document["timeline"] if entry["entry"] != "note"]
+
+    for matter, found in zip(matters, await asyncio.gather(*map(read, matters)), strict=True):
+        answers = [
+            message
+            for message in matter.tree.messages
+            if message.by_agent and message.parent is not None and message.parent.author == matter.author
+        ]
+        # the network's ids hold its own times, so that their order is that of the conversation
+        expected = sorted((playing.name_of(message) or "" for message in [*matter.messages, *answers]), key=int)
+        counts = Counter(found)
+        for id in expected:
+            verdict.once(counts.pop(id, 0), f"{id} on the timeline of {matter.name}")
+        for id in counts:
+            verdict.misplaced.append(f"{id} on the timeline of {matter.name}, where it does not belong")
+        if sorted(found) == sorted(expected) and found != expected:
+            verdict.misplaced.append(f"the timeline of {matter.name} is out of order: {', '.join(found)}")

@@ -7,62 +7,25 @@ deadline. A call that hangs costs its own deadline and nobody else's: the child 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import multiprocessing
 import pickle
-import signal
-import sys
 import time
-import traceback
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from pebble import ProcessExpired, ProcessPool
-from pydantic import BaseModel
 
-from gateway.connections import ConfigInvalid, Endpoint, PluginMissing, build
-from gateway.registry import Registry
-from gateway_schemas.decision import Case, Finding
-from gateway_schemas.errors import GatewayError, Rejected
-from gateway_schemas.helpdesk import HelpdeskNews
-from gateway_schemas.interaction import Normalised
-from gateway_schemas.reply import Draft, Rendered
-from gateway_schemas.source import Source
-from gateway_schemas.text import clean, clean_model
-from gateway_schemas.time import open_time
+from gateway.endpoints import Endpoint
+from gateway.engine import child
+from gateway.engine.child import Outcome, PolicyCall
+from gateway_schemas.reply import Draft
 from gateway_schemas.webhook import RawDelivery
 
+__all__ = ["Outcome", "PolicyCall", "Sandbox"]
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one pure call: its values, or why there are none."""
-
-    values: Sequence[Any] = ()
-    code: str = ""
-    reason: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it went well."""
-        return not self.code
-
-
-@dataclass(frozen=True)
-class PolicyCall:
-    """One policy to run on one thing."""
-
-    type: str
-    params: dict[str, Any]
-    point: str
-    case: Case
-    subject: Any
-
-
-PR_SET_PDEATHSIG = 1
 SUSPECT_FOR = 60.0
 """Seconds that a connection whose code hung runs apart from all others."""
 
@@ -88,7 +51,7 @@ class Sandbox:
         self._pools[lane] = ProcessPool(
             max_workers=1,
             max_tasks=0,
-            initializer=_start,
+            initializer=child.start,
             initargs=self._child,
             context=multiprocessing.get_context("spawn"),
         )
@@ -96,19 +59,19 @@ class Sandbox:
 
     async def warm(self) -> None:
         """Start the child before the first delivery waits for it."""
-        await self._in_child(None, _nothing, (), None)
+        await self._in_child(None, child.nothing, (), None)
 
     async def normalise(self, endpoint: Endpoint, deliveries: Sequence[RawDelivery]) -> list[Outcome]:
         """Each delivery's news. A batch that hangs or dies is run again one by one, so that only the culprit fails."""
-        return await self._each(_normalise, endpoint, deliveries)
+        return await self._each(child.normalise, endpoint, deliveries)
 
     async def render(self, endpoint: Endpoint, drafts: Sequence[Draft]) -> list[Outcome]:
         """Each draft's rendered form."""
-        return await self._each(_render, endpoint, drafts)
+        return await self._each(child.render, endpoint, drafts)
 
     async def policies(self, calls: Sequence[PolicyCall]) -> list[Outcome]:
         """Each call's findings or effects."""
-        return await self._each(_policies, None, calls)
+        return await self._each(child.policies, None, calls)
 
     async def _each(self, function: Any, endpoint: Endpoint | None, items: Sequence[Any]) -> list[Outcome]:
         if not items:
@@ -176,83 +139,3 @@ def _unpack(packed: bytes) -> Outcome:
             code="plugin_bug", reason=f"{type(error).__name__}: its result cannot be read in another process"
         )
     return outcome
-
-
-# What follows runs in the child.
-
-_registry: Registry
-_time: Any
-_instances: dict[tuple[Any, int], Any] = {}
-
-
-def _start(time_file: str | None, modules: tuple[str, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a Python handler would wait for a regular expression to end
-    _end_with_parent()
-    global _registry, _time
-    _registry = Registry.load(modules=modules)
-    _time = open_time(time_file)
-
-
-def _end_with_parent() -> None:
-    """Code that hangs never sees that its worker is gone; Linux kills the child then, wherever the code is."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _nothing() -> None:
-    """Proves that the child is up."""
-
-
-def _instance(endpoint: Endpoint) -> Any:
-    key = (endpoint.id, endpoint.version)
-    if key not in _instances:
-        for stale in [old for old in _instances if old[0] == endpoint.id]:
-            del _instances[stale]
-        _instances[key] = build(_registry, endpoint, _time)
-    return _instances[key]
-
-
-def _guarded(call: Any) -> bytes:
-    """One call's outcome, packed here: a result that cannot leave the process concerns its own row only."""
-    try:
-        return pickle.dumps(Outcome(values=[clean_model(value) for value in call()]))
-    except GatewayError as error:
-        outcome = Outcome(code=error.code, reason=error.reason)
-    except (PluginMissing, ConfigInvalid) as error:
-        outcome = Outcome(code="misconfigured", reason=str(error))
-    except BaseException as error:  # the plugin's bug (`sys.exit` is one), recorded on the row it concerns
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        outcome = Outcome(
-            code="plugin_bug",
-            reason=f"{type(error).__name__} in {where.name} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})",
-        )
-    # a plugin may quote what it was sent
-    return pickle.dumps(replace(outcome, code=clean(outcome.code), reason=clean(outcome.reason)))
-
-
-def _normalise(endpoint: Endpoint, deliveries: Sequence[RawDelivery]) -> list[bytes]:
-    def read(delivery: RawDelivery) -> Sequence[Normalised | HelpdeskNews]:
-        return list(_instance(endpoint).normalise(delivery))
-
-    return [_guarded(lambda delivery=delivery: read(delivery)) for delivery in deliveries]
-
-
-def _render(endpoint: Endpoint, drafts: Sequence[Draft]) -> list[bytes]:
-    def render(draft: Draft) -> list[Rendered]:
-        source = _instance(endpoint)
-        if not isinstance(source, Source):
-            raise Rejected("this connection is no source", code="no_replies")
-        return [source.render(draft)]
-
-    return [_guarded(lambda draft=draft: render(draft)) for draft in drafts]
-
-
-def _policies(_: None, calls: Sequence[PolicyCall]) -> list[bytes]:
-    def run(call: PolicyCall) -> list[Finding]:
-        plugin = _registry.policies[call.type]
-        params: BaseModel = plugin.Params.model_validate(call.params)
-        policy = plugin(params)
-        return list(getattr(policy, call.point)(call.case, call.subject))
-
-    return [_guarded(lambda call=call: run(call)) for call in calls]

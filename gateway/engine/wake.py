@@ -23,10 +23,10 @@ COALESCE = 0.010
 PRIORITY = {"send": 30, "reply": 20, "thread": 10, "inbox": 10, "fetch": 10, "push": 5, "poll": 0, "listen": 0}
 
 
-def make_jobs(libpq_url: str) -> procrastinate.App:
+def make_jobs(conninfo: str) -> procrastinate.App:
     """The job engine. Tasks are added by the worker; a process that only defers names them."""
     connector = procrastinate.PsycopgConnector(
-        conninfo=libpq_url,
+        conninfo=conninfo,
         min_size=1,
         max_size=4,
         timeout=5.0,  # a wake-up that cannot be sent by then is left to the tick

@@ -12,6 +12,8 @@ from gateway.pipeline import wording
 from gateway_schemas.ticket import GatewayFields, OutgoingComment, Requester, TicketChange
 
 COMMENTING = ("comment", "note", "mark")
+DIGEST_LENGTH = 20_000
+"""Characters of messages that one digest comment carries; the rest goes into the next. Helpdesks take about 64 KB."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,17 @@ def choose(
     messages = [row for row in rows if row["kind"] == "comment"]
     digest = exists and len(messages) > digest_above and rows[0]["kind"] == "comment"
     chosen: list[Mapping[str, Any]] = []
-    comments = 0
+    talking: list[Mapping[str, Any]] = []
     for row in rows:
         if row["kind"] in COMMENTING:
-            if digest and row["kind"] != "comment":
+            # what agents alone may read is never folded together with anything else
+            if talking and not (row["kind"] == talking[-1]["kind"] == "comment"):
                 break
-            if not digest and comments == (per_change if exists else 1):
+            if digest and sum(len(one["payload"]["text"]) for one in (*talking, row)) > DIGEST_LENGTH and talking:
                 break
-            comments += 1
+            if not digest and len(talking) == (per_change if exists else 1):
+                break
+            talking.append(row)
         chosen.append(row)
     return chosen
 
@@ -104,10 +109,12 @@ def fold(ticket: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], key: str)
                 key=key,
                 text=wording.digest([row["payload"] for row in talking]),
                 author=first.get("author") if len(authors) == 1 else None,
-                public=len(authors) == 1,
+                public=len(authors) == 1 and all(row["payload"].get("public", True) for row in talking),
                 at=talking[-1]["payload"]["at"],
             )
         ]
+    if ticket["external_id"] is None:
+        add = {tag: None for tag in (*ticket["tags"], *add) if tag not in remove}
     return TicketChange(
         key=key,
         ticket_key=ticket_key(ticket["id"]),
@@ -118,7 +125,7 @@ def fold(ticket: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], key: str)
         comments=tuple(comments),
         status=status if ticket["external_id"] is not None else None,
         priority=priority or (ticket["priority"] if ticket["external_id"] is None else None),
-        add_tags=tuple(add) or (tuple(ticket["tags"]) if ticket["external_id"] is None else ()),
+        add_tags=tuple(add),
         remove_tags=tuple(remove),
         fields=GatewayFields.model_validate(fields) if fields else None,
         custom=custom,

@@ -113,9 +113,10 @@ async def decide_reply(
     members = [
         member
         for member in in_force.members
-        if _covers(registry, member, "review_reply", source, rendered.visibility, answered.kind)
+        if _covers(registry, member, "review_reply", source, rendered.visibility, answered.kind, brand)
     ]
-    depth = max((registry.policies[member.type].needs.timeline for member in members), default=0)
+    known = [registry.policies[member.type] for member in members if member.type in registry.policies]
+    depth = max((plugin.needs.timeline for plugin in known), default=0)
     case = Case(
         now=now,
         brand=brand,
@@ -165,10 +166,14 @@ def reply_decision(
     }
 
 
-def _covers(registry: Registry, member: Member, point: str, source: str, visibility: str, kind: str) -> bool:
-    plugin = registry.policies.get(member.type)
-    if plugin is None or not member.applies(source=source, brand=None, visibility=visibility, kind=kind):
+def _covers(
+    registry: Registry, member: Member, point: str, source: str, visibility: str, kind: str, brand: str | None = None
+) -> bool:
+    if not member.applies(source=source, brand=brand, visibility=visibility, kind=kind):
         return False
+    plugin = registry.policies.get(member.type)
+    if plugin is None:
+        return True  # whose code is gone is asked all the same, and its silence counts as an error
     # a point that the type leaves as it is in the base class needs no call
     return point in {name for base in plugin.__mro__[: plugin.__mro__.index(Policy)] for name in vars(base)}
 

@@ -88,17 +88,30 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
         mine = [one for one in alive if one["account_id"] == reply["account_id"]] or alive  # over REST all is seen
         on_leg = [one for one in mine if reply["leg"] in (None, one["visibility"])]
         return Target((on_leg or mine)[-1], reply["leg"] or mine[-1]["visibility"])
-    told = [one for one in alive if one["told"] and one["done_at"] <= reply["written_at"]]
+    # what was deleted after the agent wrote was still there to be answered
+    told = [
+        one
+        for one in heard
+        if one["told"]
+        and one["done_at"] <= reply["written_at"]
+        and (one["deleted_at"] is None or one["deleted_at"] > reply["written_at"])
+    ]
     mine = [one for one in told if one["account_id"] == reply["account_id"]] or told
-    if reply["leg"] is not None:
-        on_leg = [one for one in (mine or alive) if one["visibility"] == reply["leg"]]
-        return Target((on_leg or mine or alive)[-1], reply["leg"])
     target = mine[-1] if mine else alive[0]
-    if reply["interaction_id"] is not None:
-        # decided on before: what the agent had seen has not changed since, only what has come in
-        target = next((one for one in alive if one["id"] == reply["interaction_id"]), target)
-        told = []
-    if _came_between(reply, target, told, alive):
+    if reply["leg"] is not None:
+        here = [one for one in mine if one["visibility"] == reply["leg"]]
+        # the agent chose the leg of a message that came in meanwhile
+        newer = [one for one in alive if (one["visibility"], one["account_id"]) == (reply["leg"], reply["account_id"])]
+        target = (here or newer or mine or alive)[-1]
+    chosen = target
+    if reply["leg"] is None and reply["interaction_id"] is not None:
+        # decided on before: it answers what it answered then
+        target = next((one for one in heard if one["id"] == reply["interaction_id"]), target)
+    if target["deleted_at"] is not None:
+        return Target(target, target["visibility"], hold="The customer deleted the message.", code="target_deleted")
+    if reply["leg"] is not None:
+        return Target(target, reply["leg"])
+    if _audience(chosen) != _audience(target) or _came_between(reply, target, told, alive):
         return Target(
             target,
             target["visibility"],

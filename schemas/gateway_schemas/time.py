@@ -74,11 +74,10 @@ class SharedTime:
 
     def _write(self, real: float, virtual: float, speed: float) -> None:
         start = _SEQUENCE.size
-        # odd, also after a writer that died half-way
-        writing = _SEQUENCE.unpack(self._map[:start])[0] | 1
-        self._map[:start] = _SEQUENCE.pack(writing)
+        sequence: int = _SEQUENCE.unpack(self._map[:start])[0]
+        self._map[:start] = _SEQUENCE.pack(sequence + 1)
         self._map[start : start + _ANCHORS.size] = _ANCHORS.pack(real, virtual, speed)
-        self._map[:start] = _SEQUENCE.pack(writing + 1)
+        self._map[:start] = _SEQUENCE.pack(sequence + 2)
 
     def _at(self, real_now: float) -> float:
         real, virtual, speed = self._read()

@@ -315,7 +315,7 @@ async def test_each_state_allows_what_makes_sense(
     api: Api, matter: Matter, state: str, code: str | None, possible: set[str]
 ) -> None:
     for action in ("approve", "reject", "cancel", "retract"):
-        sent = {"external_id": "p1", "sent_at": START} if state == "sent" else {}
+        sent: dict[str, Any] = {"external_id": "p1", "sent_at": START} if state == "sent" else {}
         reply = await matter.reply(state, code=code, **sent)
         answer = await matter.do(reply, action)
         assert answer.status_code == (200 if action in possible else 409), (action, answer.text)

@@ -45,7 +45,7 @@ async def test_a_bootstrap_key_that_can_be_guessed_is_refused(database: str, tmp
 async def test_a_bootstrap_key_may_hold_any_characters(database: str, tmp_path: Path) -> None:
     key = "schlüssel mit leerzeichen €"
     async with serving(settings_for(database, tmp_path, bootstrap_key=SecretStr(key))) as api:
-        headers = {"Authorization": b"Bearer " + key.encode()}
+        headers = {b"Authorization": b"Bearer " + key.encode()}
         async with httpx2.AsyncClient(base_url=api.url, headers=headers) as caller:
             assert (await caller.get("/v1/brands")).status_code == 200
 

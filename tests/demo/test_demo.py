@@ -1,72 +1,73 @@
-"""The evening and the replay, as the commands run them."""
+"""`gateway demo` as one runs it, and the script that it plays."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-from pathlib import Path
+import datetime
 from typing import Any
 
 import pytest
 
-from support.repository import ROOT
-
-CONVERSATIONS = ROOT.parent / "shared" / "data" / "conversations.jsonl"
-
-
-async def run(*arguments: str) -> tuple[int, dict[str, Any], str]:
-    """Run a command of the gateway: exit code, the JSON object on standard output, standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "gateway.cli",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    summary = json.loads(out) if out.strip() else {}
-    return process.returncode or 0, summary, err.decode()
+from gateway.demo.script import ScriptBroken, load_script
+from support.commands import gateway
 
 
 @pytest.mark.slow
 async def test_the_evening_ends_with_everything_everywhere_once() -> None:
-    code, summary, err = await run("demo", "--once", "--json")
-    assert code == 0, err[-3000:]
+    ended = await gateway("demo", "--once")
+    summary = ended.summary
+    assert ended.code == 0, ended.told[-4000:]
+    assert summary["problems"] == []
+    assert (summary["lost"], summary["duplicated"]) == (0, 0)
     assert summary["conversations"] >= 40
-    assert (summary["lost"], summary["duplicated"], summary["problems"]) == (0, 0, [])
-    assert summary["replies_held_or_refused"] == 2
+    assert summary["replies_published"] >= 50
+    assert (summary["edits"], summary["deletions"], summary["replies_held_or_refused"]) == (2, 2, 4)
+    assert 60 < summary["first_response_seconds"]["median"] < summary["first_response_seconds"]["p90"] < 3600
+    assert summary["elapsed_seconds"] < 90
+    assert "→ published on X" in ended.told, "the story is told beside the summary"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.skipif(not CONVERSATIONS.exists(), reason=f"the recorded conversations are not at {CONVERSATIONS}")
-@pytest.mark.parametrize("trouble", [(), ("--duplicate", "1.0", "--shuffle", "0.3"), ("--kill", "2")])
-async def test_recorded_conversations_arrive_once_and_in_order(trouble: tuple[str, ...]) -> None:
-    code, summary, err = await run("replay", str(CONVERSATIONS), "--limit", "30", "--json", *trouble)
-    assert code == 0, err[-3000:]
-    assert (summary["conversations"], summary["lost"], summary["duplicated"]) == (30, 0, 0)
+def script(*lines: dict[str, Any]) -> dict[str, Any]:
+    conversation = {"title": "One", "lines": list(lines)}
+    day = datetime.date(2026, 3, 6)
+    return {"company": "Acme", "handle": "Acme", "forum": "Forum", "date": day, "conversation": [conversation]}
 
 
-def test_the_script_has_labels_that_exist() -> None:
-    script = json.loads((ROOT / "gateway" / "demo" / "evening.json").read_text("utf-8"))
-    for lines in script["conversations"]:
-        known: set[str] = set()
-        for _, does, *rest in lines:
-            if does in ("reply", "native"):
-                assert rest[1] in known
-            if does in ("post", "own", "reply", "native", "dm", "topic", "review"):
-                assert rest[0] not in known
-                known.add(rest[0])
-            else:
-                assert rest[0] in known
+POST = {"at": "18:00", "x": "rita", "as": "a1", "posts": "@Acme hello"}
 
 
-def test_the_recording_reader_names_the_line_that_is_wrong(tmp_path: Path) -> None:
-    from gateway.demo.recordings import RecordingBroken, load
+def test_the_evening_tells_every_kind_of_story() -> None:
+    evening = load_script()
+    deeds = {line.deed for line in evening.lines}
+    assert deeds >= {"posts", "replies", "quotes", "reviews", "messages", "edits", "deletes", "answers", "rule"}
+    assert deeds >= {"notes", "solves", "closes", "merges"}
+    assert {line.back for line in evening.lines} == {None, "blocked", "held", "failed"}
+    assert {line.heard for line in evening.lines} == {"yes", "context", "never"}
+    assert any(line.twice for line in evening.lines)
+    assert len(evening.conversations) >= 40
 
-    broken = tmp_path / "broken.jsonl"
-    broken.write_text('{"id": "a"}\n', "utf-8")
-    with pytest.raises(RecordingBroken, match="1"):
-        load(broken, None)
+
+def test_a_customer_goes_on_in_the_ticket_of_their_first_line() -> None:
+    again = {"at": "18:01", "x": "rita", "as": "a2", "replies": "@Acme hello?", "to": "a1"}
+    other = {"at": "18:02", "x": "bob", "as": "b1", "replies": "@Acme me too", "to": "a1"}
+    message = {"at": "18:03", "x": "rita", "as": "a3", "ticket": "a1", "messages": "it is order 7"}
+    fresh = {"at": "18:04", "x": "rita", "as": "a4", "ticket": "new", "posts": "@Acme something else"}
+    matters = load_script(script(POST, again, other, message, fresh)).matters
+    assert matters == {"a1": "a1", "a2": "a1", "b1": "b1", "a3": "a1", "a4": "a4"}
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ({"at": "18:01", "x": "rita", "as": "a1", "posts": "again"}, "needs a label of its own"),
+        ({"at": "18:01", "x": "rita", "posts": "again"}, "needs a label of its own"),
+        ({"at": "18:01", "agent": "Ann", "answers": "zz", "text": "hello"}, "speaks of zz"),
+        ({"at": "18:01", "x": "rita", "as": "a2", "replies": "again", "to": "zz"}, "speaks of zz"),
+        ({"at": "18:01", "x": "rita", "as": "a2", "ticket": "zz", "messages": "again"}, "speaks of zz"),
+        ({"at": "17:59", "x": "rita", "as": "a2", "posts": "before"}, "comes after a later line"),
+        ({"at": "18:01", "x": "rita", "dances": "a1"}, "who does what"),
+        ({"at": "18:01", "posts": "by nobody", "as": "a2"}, "who does what"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named(line: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ScriptBroken, match=complaint):
+        load_script(script(POST, line))

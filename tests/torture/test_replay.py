@@ -1,44 +1,24 @@
-"""All recorded conversations, and twenty kills on the way."""
+"""All recorded conversations, undisturbed, told twice and out of order, and with twenty kills on the way."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-from typing import Any
-
 import pytest
 
-from support.repository import ROOT
+from support.commands import CONVERSATIONS, gateway, needs_conversations
 
-CONVERSATIONS = ROOT.parent / "shared" / "data" / "conversations.jsonl"
-
-pytestmark = [
-    pytest.mark.torture,
-    pytest.mark.skipif(not CONVERSATIONS.exists(), reason=f"the recorded conversations are not at {CONVERSATIONS}"),
-]
-
-
-async def replay(*arguments: str) -> tuple[int, dict[str, Any], str]:
-    """Replay everything: exit code, summary, standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "gateway.cli",
-        "replay",
-        str(CONVERSATIONS),
-        "--json",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, json.loads(out) if out.strip() else {}, err.decode()
+pytestmark = [pytest.mark.torture, needs_conversations]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("trouble", [(), ("--duplicate", "1.0", "--shuffle", "0.5"), ("--kill", "20")])
+@pytest.mark.parametrize(
+    "trouble",
+    [(), ("--duplicate", "1.0", "--shuffle", "0.5"), ("--kill", "20")],
+    ids=["undisturbed", "twice and out of order", "killed"],
+)
 async def test_all_conversations_arrive_once_and_in_order(trouble: tuple[str, ...], seed: int) -> None:
-    code, summary, err = await replay("--seed", str(seed), *trouble)
-    assert code == 0, err[-5000:]
-    assert (summary["lost"], summary["duplicated"]) == (0, 0)
+    ended = await gateway("replay", str(CONVERSATIONS), "--seed", str(seed), *trouble)
+    summary = ended.summary
+    assert ended.code == 0, ended.told[-6000:]
+    assert (summary["conversations"], summary["clean"]) == (525, True)
+    assert (summary["lost"], summary["duplicated"], summary["misplaced"]) == (0, 0, 0)
+    assert summary["kills"] == (20 if "--kill" in trouble else 0)

@@ -28,7 +28,7 @@ class Office:
 
     def __init__(self, url: str) -> None:
         self.database = Database(url)
-        self.app = make_jobs(self.database.libpq_url)
+        self.app = make_jobs(self.database.conninfo)
         self.wake = Wake(self.app)
 
     async def jobs(self) -> list[Any]:
@@ -252,7 +252,7 @@ async def test_a_database_that_is_away_raises_nothing_and_holds_nobody_up_for_lo
 
 
 async def test_a_job_engine_without_its_tables_raises_nothing(office: Office, caplog: pytest.LogCaptureFixture) -> None:
-    async with await psycopg.AsyncConnection.connect(office.database.libpq_url, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(office.database.conninfo, autocommit=True) as connection:
         await connection.execute("ALTER TABLE procrastinate_jobs RENAME TO gone")
     await office.wake(["inbox:1"])
     assert "the tick will find the rows" in caplog.text

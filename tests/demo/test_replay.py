@@ -1,0 +1,24 @@
+"""`gateway replay` as one runs it: real conversations arrive once and in order, whatever happens on the way."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.commands import CONVERSATIONS, gateway, needs_conversations
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), needs_conversations]
+
+
+@pytest.mark.parametrize(
+    ("limit", "trouble"),
+    [(40, ()), (24, ("--duplicate", "1.0", "--shuffle", "0.3")), (24, ("--kill", "2", "--seed", "4"))],
+    ids=["undisturbed", "twice and out of order", "killed"],
+)
+async def test_recorded_conversations_arrive_once_and_in_order(limit: int, trouble: tuple[str, ...]) -> None:
+    ended = await gateway("replay", str(CONVERSATIONS), "--limit", str(limit), *trouble)
+    summary = ended.summary
+    assert ended.code == 0, ended.told[-4000:]
+    assert (summary["conversations"], summary["clean"]) == (limit, True)
+    assert (summary["lost"], summary["duplicated"], summary["misplaced"]) == (0, 0, 0)
+    assert summary["replies_published"] + summary["native_answers"] >= limit
+    assert summary["kills"] == (2 if "--kill" in trouble else 0)

@@ -1,0 +1,123 @@
+"""The stage: nothing is left of it, however it ends, and what is knocked over stands up again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gateway.demo.process import StageBroken
+from gateway.demo.stage import set_stage
+from gateway.runtime import Runtime
+from gateway_schemas.time import SharedTime
+from support.gateway import Gateway
+
+BEGINS = datetime(2026, 3, 6, 18, 0, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def demo(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[psutil.Process]]]:
+    """`gateway demo` in the middle of its evening, and everything that it has started."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway.cli", "demo", "--speed", "60"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    try:
+        while b"stands" not in await process.stdout.readline():
+            assert process.returncode is None
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) > 5, "serve, a worker, its sandbox, and the database"
+        yield process, family
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def gone(family: list[psutil.Process], seconds: float = 40.0) -> list[psutil.Process]:
+    """Those of the processes that are still there after so long."""
+    _, alive = await asyncio.to_thread(psutil.wait_procs, family, seconds)
+    return list(alive)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, {130, 1, -2}), (signal.SIGTERM, {143})], ids=["Ctrl-C", "SIGTERM"]
+)
+async def test_an_evening_that_is_ended_leaves_nothing(tmp_path: Path, number: signal.Signals, code: set[int]) -> None:
+    async with demo(tmp_path) as (process, family):
+        process.send_signal(number)
+        await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode in code
+        assert await gone(family, 1.0) == []
+        assert os.listdir(tmp_path) == [], "its folder is gone as well"
+
+
+@pytest.mark.slow
+async def test_an_evening_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    async with demo(tmp_path) as (process, family):
+        process.kill()
+        assert await gone(family) == []
+
+
+@pytest.mark.slow
+async def test_what_is_killed_runs_again(tmp_path: Path) -> None:
+    clock = SharedTime.create(tmp_path / "time", at=BEGINS)
+    async with set_stage([], clock, tmp_path) as stage:
+        (worker,) = await workers(stage.serve.workers)
+        assert await stage.kill("worker")
+        (another,) = await workers(stage.serve.workers, but=worker)
+        assert another.pid != worker.pid
+        assert await stage.kill("serve")
+        assert await stage.rest.get("plugins")
+        (third,) = await workers(stage.serve.workers, but=another)
+        assert await gone([another], 20.0) == [], "the worker of a serve that was killed ends by itself"
+        assert third.is_running()
+        assert await stage.kill("postgres")
+        assert await stage.quiet.until_quiet(30.0)
+        assert await stage.rest.get("brands") == {"items": [], "next": None}
+
+
+async def workers(look, *, but: psutil.Process | None = None) -> list[psutil.Process]:  # type: ignore[no-untyped-def]
+    """The workers, once there is one that is not `but`."""
+    async with asyncio.timeout(30.0):
+        while True:
+            found: list[psutil.Process] = [worker for worker in look() if worker != but]
+            if found:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def test_a_database_in_use_is_refused(
+    runtime: Runtime, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await Gateway(runtime).add_connection("helpdesk", "zendesk", {"subdomain": "acme", "oauth_token": "t"})
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", database_url)
+    clock = SharedTime.create(tmp_path / "time", at=BEGINS)
+    with pytest.raises(StageBroken, match="in use"):
+        async with set_stage([], clock, tmp_path):
+            pytest.fail("the stage stands in somebody's own database")
+
+
+@pytest.mark.slow
+async def test_an_empty_database_of_ones_own_will_do(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", database_url)
+    monkeypatch.setenv("GATEWAY_PORT", "1")  # whatever this machine's own gateway is told counts for nothing here
+    clock = SharedTime.create(tmp_path / "time", at=BEGINS)
+    async with set_stage([], clock, tmp_path) as stage:
+        assert stage.postgres is None
+        assert await stage.rest.brand("Acme")
+        assert not await stage.kill("postgres"), "it is not ours"
