@@ -22,6 +22,7 @@ import pluggy
 from gateway_schemas.enricher import Enricher
 from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.policy import Policy
+from gateway_schemas.reading import Reader
 from gateway_schemas.source import Source
 
 PROJECT = "helpdesk_gateway"
@@ -49,3 +50,8 @@ def register_policies() -> list[type[Policy[Any]]]:  # type: ignore[empty-body]
 @hookspec
 def register_enrichers() -> list[type[Enricher[Any]]]:  # type: ignore[empty-body]
     """Called once at start: the enricher classes of this plugin. Two plugins with one name: both are refused."""
+
+
+@hookspec
+def register_readers() -> list[type[Reader]]:  # type: ignore[empty-body]
+    """Called once at start: the reader classes of this plugin. Two plugins with one name: both are refused."""
