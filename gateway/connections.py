@@ -15,6 +15,7 @@ from gateway.db.database import Database, as_json, execute, fetch_all, fetch_one
 from gateway.endpoints import ConfigInvalid, Endpoint, PluginMissing, build
 from gateway.registry import Registry
 from gateway.security.vault import Vault
+from gateway_schemas.files import FileStore
 from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.limits import Allowance
 from gateway_schemas.source import Source
@@ -40,11 +41,21 @@ STALE_AFTER = 1.0
 class Connections:
     """Reads endpoints from the database, keeps them for a moment, and builds plugin instances for them."""
 
-    def __init__(self, database: Database, registry: Registry, vault: Vault, now: TimeSource) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        vault: Vault,
+        now: TimeSource,
+        files: FileStore | None = None,
+        file_limit: int | None = None,
+    ) -> None:
         self._database = database
         self._registry = registry
         self._vault = vault
         self._time = now
+        self._files = files
+        self._file_limit = file_limit
         self._cache: dict[UUID, tuple[float, Endpoint | None]] = {}
         self._loading: dict[UUID, asyncio.Task[Endpoint | None]] = {}
         self._routes: dict[tuple[UUID, str], tuple[float, UUID | None]] = {}
@@ -156,30 +167,35 @@ class Connections:
     ) -> Source[Any] | Helpdesk[Any]:
         """The plugin for an endpoint, made for one action. Raises as `instance` does."""
         keeps = outgoing is not None and not endpoint.is_app
+        http, media = self._clients(endpoint, outgoing) if outgoing else (None, None)
         return build(
             self._registry,
             endpoint,
             self._time,
-            http=self._client(endpoint, outgoing) if outgoing else None,
+            http=http,
+            media=media,
+            files=self._files if outgoing is not None else None,
             state=DatabaseState(self._database, self._vault, endpoint.id) if keeps else None,
             door=door,
         )
 
-    def _client(self, endpoint: Endpoint, outgoing: Outgoing) -> Any:
-        """The HTTP client of an endpoint: its App's budget, its own hosts, and nothing else."""
+    def _clients(self, endpoint: Endpoint, outgoing: Outgoing) -> tuple[Any, Any]:
+        """The HTTP clients of an endpoint: for its API, with its App's budget and its own hosts and nothing else, and
+        for downloads, where it names hosts for them."""
         from gateway.net.client import Target
 
         plugin = self._registry.plugin(endpoint.role, endpoint.plugin)
         if plugin is None:
-            return None
+            return None, None
         reader = build(self._registry, endpoint, self._time)
         app_config = reader.setup.app
         config = reader.setup.config
         origins = plugin.hosts_of(config, app_config) if config is not None else ()
         allowance = plugin.allowance_of(config, app_config) if config is not None else Allowance()
-        return outgoing.client(
+        key = f"app:{endpoint.app_id}" if endpoint.app_id else f"connection:{endpoint.id}"
+        api = outgoing.client(
             Target(
-                budget_key=f"app:{endpoint.app_id}" if endpoint.app_id else f"connection:{endpoint.id}",
+                budget_key=key,
                 budgets=plugin.budgets,
                 share=allowance.share,
                 allowed_origins=origins,
@@ -188,6 +204,18 @@ class Connections:
                 daily_cost_limit=allowance.daily_usd,
             )
         )
+        media_hosts = plugin.media_hosts_of(config, app_config) if config is not None else ()
+        if not media_hosts:
+            return api, None
+        media = outgoing.client(
+            Target(
+                budget_key=key,
+                allowed_origins=media_hosts,
+                allow_private=endpoint.allow_private,
+                size_limit=self._file_limit,
+            )
+        )
+        return api, media
 
 
 class DatabaseState:

@@ -63,6 +63,8 @@ def build(
     now: TimeSource,
     *,
     http: Any = None,
+    media: Any = None,
+    files: Any = None,
     state: Any = None,
     door: str | None = None,
 ) -> Source[Any] | Helpdesk[Any]:
@@ -84,6 +86,8 @@ def build(
             config=config,
             app=app,
             http=http,
+            media=media,
+            files=files,
             state=state,
             door=door,
         )

@@ -16,6 +16,7 @@ from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.migrate import migrate
 from gateway.engine.leases import Leases, make_owner
 from gateway.engine.wake import Wake, make_jobs
+from gateway.files.store import Files
 from gateway.net.client import Outgoing
 from gateway.registry import Registry
 from gateway.security.vault import Vault
@@ -33,6 +34,7 @@ class Runtime:
     vault: Vault
     connections: Connections
     outgoing: Outgoing
+    files: Files
     jobs: procrastinate.App
     wake: Wake
     leases: Leases
@@ -51,6 +53,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
     now = open_time(str(settings.time_file) if settings.time_file else None)
     registry = registry or Registry.load(modules=settings.plugin_modules)
     vault = Vault.open(settings)
+    files = Files.open(settings)
     postgres: EmbeddedPostgres | None = None
     if settings.database_url is None:
         postgres = EmbeddedPostgres(settings.data_dir)
@@ -71,8 +74,9 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
                         database=database,
                         registry=registry,
                         vault=vault,
-                        connections=Connections(database, registry, vault, now),
+                        connections=Connections(database, registry, vault, now, files, settings.file_limit),
                         outgoing=outgoing,
+                        files=files,
                         jobs=jobs,
                         wake=wake,
                         leases=Leases(database, owner, settings.lease_seconds),

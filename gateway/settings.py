@@ -44,6 +44,14 @@ class Settings(BaseSettings):
     """Drains that one worker runs side by side."""
     batch: int = Field(default=500, ge=1)
     """The most items a station takes at once."""
+    files_url: str | None = None
+    """Where copies of attachments are kept: `s3://bucket/prefix` (any S3-compatible store; credentials and endpoint
+    from the AWS_* variables), `gs://`, `az://` or `file:///folder`. Without it: the folder `files` in the data
+    folder."""
+    file_limit: int = 25 * 1024 * 1024
+    """The largest attachment in bytes that is copied; larger ones are named by their links."""
+    file_patience: float = Field(default=20.0, ge=0)
+    """Seconds that a message waits for its attachments before it goes to the helpdesk without them."""
     body_limit: int = 4 * 1024 * 1024
     """The largest webhook body in bytes; larger ones are refused with 413 and counted."""
     call_timeout: float = Field(default=10.0, gt=0)

@@ -75,12 +75,29 @@ class RevisionView(Answer):
     """The delivery that told of it."""
 
 
+class AttachmentView(Answer):
+    """One file of it, and the gateway's copy."""
+
+    state: str
+    """`pending`, `stored`, `refused` or `failed`."""
+    reason: str | None
+    """Why there is no copy."""
+    sha256: str | None
+    """Of the copy; read it at `/v1/files/{sha256}`."""
+    media_type: str | None
+    name: str | None
+    size: int | None
+    url: str | None
+    """Where the source keeps it."""
+
+
 class InteractionDetail(InteractionView):
     """One interaction with everything known of it."""
 
     data: dict[str, Any]
     """As normalised: rating, subject, attachments, mentions and the rest of the vocabulary."""
     history: list[RevisionView]
+    attachments: list[AttachmentView]
 
 
 @router.get("")
@@ -123,4 +140,14 @@ async def read_interaction(runtime: RuntimeDep, _: ReadsTickets, interaction_id:
                WHERE interaction_id = :id ORDER BY at, id""",
             id=interaction_id,
         )
-    return InteractionDetail(**row, history=[RevisionView(**one) for one in revisions])
+        files = await fetch_all(
+            database,
+            """SELECT state, reason, sha256, media_type, name, size, data ->> 'url' AS url FROM attachment
+               WHERE owner_id = :id ORDER BY position, id""",
+            id=interaction_id,
+        )
+    return InteractionDetail(
+        **row,
+        history=[RevisionView(**one) for one in revisions],
+        attachments=[AttachmentView(**one) for one in files],
+    )

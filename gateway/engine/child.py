@@ -129,6 +129,20 @@ def render(endpoint: Endpoint, drafts: Sequence[Draft]) -> list[bytes]:
     return [_guarded(lambda draft=draft: write(draft)) for draft in drafts]
 
 
+def clean_picture(_: None, pictures: Sequence[bytes]) -> list[bytes]:
+    """Each picture without its metadata and its true media type, as packed outcomes."""
+
+    def clean_one(picture: bytes) -> Outcome:
+        from gateway.files.images import cleaned
+
+        try:
+            return Outcome(values=cleaned(picture))
+        except GatewayError as error:
+            return Outcome(code=error.code, reason=error.reason)
+
+    return [pickle.dumps(clean_one(picture)) for picture in pictures]
+
+
 def policies(_: None, calls: Sequence[PolicyCall]) -> list[bytes]:
     """Each call's findings or effects, as packed outcomes."""
 

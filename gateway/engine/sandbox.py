@@ -21,6 +21,7 @@ from pebble import ProcessExpired, ProcessPool
 from gateway.endpoints import Endpoint
 from gateway.engine import child
 from gateway.engine.child import Outcome, PolicyCall
+from gateway_schemas.errors import Rejected
 from gateway_schemas.reply import Draft
 from gateway_schemas.webhook import RawDelivery
 
@@ -72,6 +73,14 @@ class Sandbox:
     async def policies(self, calls: Sequence[PolicyCall]) -> list[Outcome]:
         """Each call's findings or effects."""
         return await self._each(child.policies, None, calls)
+
+    async def clean_picture(self, picture: bytes) -> tuple[bytes, str]:
+        """The picture without its metadata, and its true media type. Raises Rejected for what cannot be cleaned."""
+        outcome = (await self._each(child.clean_picture, None, [picture]))[0]
+        if not outcome.ok:
+            raise Rejected(outcome.reason, code=outcome.code)
+        body, media_type = outcome.values
+        return body, media_type
 
     async def _each(self, function: Any, endpoint: Endpoint | None, items: Sequence[Any]) -> list[Outcome]:
         if not items:

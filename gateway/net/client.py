@@ -50,6 +50,8 @@ class Target:
     """How much of each limit we allow ourselves: other applications use it too."""
     allowed_origins: Sequence[str] = ()
     """Base URLs; requests to any other scheme, host or port are refused. Empty: any public host."""
+    size_limit: int | None = None
+    """The most bytes of an answer, where it is not the ordinary limit."""
     allow_private: Sequence[str] = ()
     """Address ranges and host:port pairs opened beyond the public addresses."""
     read_limits: ReadLimits | None = None
@@ -112,7 +114,9 @@ class Outgoing:
             lane=target.lane,
             daily_cost_limit=target.daily_cost_limit,
         )
-        wire = SizeCapTransport(WireTransport(self._pool(AllowList.parse(target.allow_private))), self._size_limit)
+        wire = SizeCapTransport(
+            WireTransport(self._pool(AllowList.parse(target.allow_private))), target.size_limit or self._size_limit
+        )
         guard = GuardTransport(wire, parse_origins(target.allowed_origins))
         metered = MeteredTransport(guard, self.ledger, self._time, demand, target.read_limits)
         return httpx2.AsyncClient(

@@ -36,17 +36,32 @@ def origin_of(url: httpx2.URL) -> Origin:
 
 
 def parse_origins(base_urls: Iterable[str]) -> frozenset[Origin]:
-    """The origins of a connection's base URLs. Raises ValueError for one that is no absolute http(s) URL."""
+    """The origins of a connection's base URLs; `https://*.cdn.example` stands for every host below `cdn.example`.
+
+    Raises ValueError for one that is no absolute http(s) URL, or whose wildcard leaves less than two labels.
+    """
     origins = set()
     for base in base_urls:
+        wild = "://*." in base
         try:
-            url = httpx2.URL(base)
+            url = httpx2.URL(base.replace("://*.", "://", 1))
         except httpx2.InvalidURL:
             raise ValueError(f"{base!r} is no URL") from None
         if url.scheme not in _PORTS or not url.host:
             raise ValueError(f"{base!r} is no absolute http or https URL")
-        origins.add(origin_of(url))
+        scheme, host, port = origin_of(url)
+        if wild and "." not in host.strip("."):
+            raise ValueError(f"{base!r} names every host of a top-level domain")
+        origins.add((scheme, f"*.{host}" if wild else host, port))
     return frozenset(origins)
+
+
+def _among(origin: Origin, origins: frozenset[Origin]) -> bool:
+    scheme, host, port = origin
+    if origin in origins:
+        return True
+    labels = host.split(".")
+    return any((scheme, "*." + ".".join(labels[cut:]), port) in origins for cut in range(1, len(labels) - 1))
 
 
 class GuardTransport(httpx2.AsyncBaseTransport):
@@ -70,7 +85,7 @@ class GuardTransport(httpx2.AsyncBaseTransport):
                 "put them into the connection's secret fields",
                 code="address_refused",
             )
-        if self._origins and origin_of(url) not in self._origins:
+        if self._origins and not _among(origin_of(url), self._origins):
             known = ", ".join(sorted(f"{scheme}://{host}:{port}" for scheme, host, port in self._origins))
             raise Rejected(
                 f"{url.host} (port {origin_of(url)[2]}, {url.scheme}) is not among the addresses this connection talks "

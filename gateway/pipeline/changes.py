@@ -111,6 +111,7 @@ def fold(ticket: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], key: str)
                 author=first.get("author") if len(authors) == 1 else None,
                 public=len(authors) == 1 and all(row["payload"].get("public", True) for row in talking),
                 at=talking[-1]["payload"]["at"],
+                attachments=tuple(file for row in talking for file in row["payload"].get("attachments") or ()),
             )
         ]
     if ticket["external_id"] is None:

@@ -1,7 +1,7 @@
 """Which station runs when: a wake-up names a drain, the drain takes its lease and works until nothing is left.
 
 Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
-`poll:<connection>:<stream>`.
+`poll:<connection>:<stream>` `attach:<connection>`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gateway.db.database import fetch_all
 from gateway.engine.leases import Held, LeaseLost
 from gateway.engine.sandbox import Sandbox
 from gateway.engine.shards import SHARDS
+from gateway.pipeline.attach import attach_due
 from gateway.pipeline.fetch import fetch_due
 from gateway.pipeline.inbox import drain_inbox, drain_threads
 from gateway.pipeline.poll import poll_stream
@@ -84,6 +85,8 @@ class Drains:
             return False
         if kind == "fetch":
             return await fetch_due(self._runtime, endpoint, held)
+        if kind == "attach":
+            return await attach_due(self._runtime, self._sandbox, endpoint, held)
         if kind == "push":
             return await push_due(self._runtime, endpoint, held)
         if kind == "reply":
@@ -100,7 +103,7 @@ class Drains:
             return False
         if endpoint.blocked_until is not None and endpoint.blocked_until > self._runtime.now():
             return False
-        return not (endpoint.paused_in if kind in ("fetch", "poll") else endpoint.paused_out)
+        return not (endpoint.paused_in if kind in ("fetch", "poll", "attach") else endpoint.paused_out)
 
 
 DUE = f"""
@@ -115,6 +118,9 @@ SELECT 'thread:' || shard FROM generate_series(0, {SHARDS - 1}) AS shard
 UNION ALL
 SELECT 'fetch:' || id FROM open WHERE EXISTS (
     SELECT 1 FROM wanted w WHERE w.connection_id = open.id AND w.state = 'pending' AND w.due_at <= :now)
+UNION ALL
+SELECT 'attach:' || id FROM open WHERE EXISTS (
+    SELECT 1 FROM attachment a WHERE a.connection_id = open.id AND a.state = 'pending' AND a.due_at <= :now)
 UNION ALL
 SELECT 'push:' || id FROM open WHERE role = 'helpdesk' AND EXISTS (
     SELECT 1 FROM push p WHERE p.helpdesk_id = open.id AND p.state IN ('pending', 'in_flight', 'job')

@@ -19,6 +19,7 @@ from gateway.engine.leases import Held
 from gateway.engine.sandbox import Sandbox
 from gateway.pipeline import matters as loading
 from gateway.pipeline import reply
+from gateway.pipeline.attach import join_files
 from gateway.pipeline.decide import decide_inbound
 from gateway.pipeline.normalise import Read, read_pending
 from gateway.pipeline.record import record
@@ -57,6 +58,7 @@ async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> N
                 [read for read in reads if read.role == "helpdesk"],
                 now,
                 timedelta(hours=runtime.settings.reply_ttl_hours),
+                runtime.settings.file_patience,
             )
             await _end(connection, reads, now)
     except DBAPIError as error:
@@ -114,7 +116,7 @@ async def _write_threads(
         async with runtime.database.write() as connection:
             matters = await loading.load(connection, rows, now)
         effects, decisions = await decide_inbound(runtime.registry, sandbox, in_force, matters, now)
-        plan = fold(matters, effects, now)
+        plan = fold(matters, effects, now, timedelta(seconds=runtime.settings.file_patience))
         async with runtime.database.write() as connection:
             await held.check(connection)
             wakes = await _write_plan(connection, runtime, matters, plan)
@@ -189,7 +191,8 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
             key=key,
             payload=as_json(payload),
         )
-    wakes: set[str] = set()
+    told = {row["interaction_id"] for row in plan.pushes.values() if row["payload"].get("attachments")}
+    wakes = await join_files(connection, sorted(one for one in told if one is not None), plan.now)
     for reply_id, echo in sorted(plan.proven.items()):
         wakes |= await _proven(connection, runtime, reply_id, echo, plan)
     for revision_id, waits_for in sorted(plan.parked.items()):

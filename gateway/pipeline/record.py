@@ -19,10 +19,11 @@ from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.engine.shards import shard_of
+from gateway.pipeline.attach import Owner, note_files
 from gateway.pipeline.fetch import want
 from gateway.pipeline.normalise import Read
 from gateway.registry import Registry
-from gateway_schemas.interaction import Deletion, Interaction, Revoked, SendStatus, Wanted, version_order
+from gateway_schemas.interaction import Attachment, Deletion, Interaction, Revoked, SendStatus, Wanted, version_order
 
 Key = tuple[str, str]
 """Scope and external id."""
@@ -92,7 +93,20 @@ async def record(
     wakes = await want(connection, await _unrecorded(connection, registry, wanted), now)
     wakes |= await _revisions(connection, incoming, inserted, known, now, ancestor_wait)
     wakes |= await _deleted_revisions(connection, deletions, now)
-    return wakes
+    return wakes | await note_files(connection, _attached(incoming, known), now)
+
+
+def _attached(incoming: Sequence[Incoming], known: dict[Key, Known]) -> list[tuple[Owner, Sequence[Attachment]]]:
+    """The files of what customers tell the brand; those of context, of own posts and of old times stay where they
+    are."""
+    return [
+        (Owner("interaction", known[one.key].id, one.endpoint.id), one.item.attachments)
+        for one in incoming
+        if one.item.attachments
+        and one.item.direction == "inbound"
+        and one.item.addressed
+        and _history(one, "pending") == "pending"
+    ]
 
 
 async def _canonical(connection: AsyncConnection, incoming: Sequence[Incoming]) -> None:

@@ -173,6 +173,11 @@ async def _settle(
     newest = str(heard[-1]["id"]) if heard else None
     if target.hold is not None or target.interaction is None:
         return Settled("held", target.code, target.hold, target=target, newest=newest)
+    lost = [file for file in (reply["attachments"] or {}).get("files", ()) if not file.get("sha256")]
+    if lost:
+        names = ", ".join(str(file.get("name") or "a file") for file in lost)
+        why = next((file["reason"] for file in lost if file.get("reason")), "it could not be fetched from the helpdesk")
+        return Settled("failed", "file_unavailable", f"Not sent because of {names}: {why}.", target=target)
     draft = _draft(reply, target, endpoint)
     if draft is None:
         return Settled("failed", "no_target", "The source offers no way to answer this message.", target=target)
@@ -236,7 +241,7 @@ def _draft(reply: Mapping[str, Any], target: Target, endpoint: Endpoint) -> Draf
         interaction=interaction,
         files=tuple(
             OutgoingFile(
-                sha256="",
+                sha256=file["sha256"],
                 media_type=file.get("media_type") or "application/octet-stream",
                 name=file.get("name") or "file",
                 size=file.get("size") or 0,

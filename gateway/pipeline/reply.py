@@ -17,6 +17,7 @@ from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.pipeline import outcomes
+from gateway.pipeline.attach import Owner, note_files, patience
 from gateway.pipeline.fetch import want
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
@@ -28,7 +29,9 @@ ANSWERS = ("composer", "app")
 CHANGEABLE = ("received", "queued", "held", "blocked")
 
 
-async def take(connection: AsyncConnection, reads: Sequence[Read], now: datetime, ttl: timedelta) -> set[str]:
+async def take(
+    connection: AsyncConnection, reads: Sequence[Read], now: datetime, ttl: timedelta, file_patience: float
+) -> set[str]:
     """Write what helpdesks brought, in the caller's transaction. Returns the drains to wake after its commit."""
     wanted: list[tuple[Endpoint, Wanted, datetime]] = []
     wakes: set[str] = set()
@@ -52,7 +55,7 @@ async def take(connection: AsyncConnection, reads: Sequence[Read], now: datetime
             elif isinstance(item, AgentNote):
                 await _noted(connection, endpoint, ticket, item)
             elif isinstance(item, AgentReply):
-                wakes |= await _answered(connection, endpoint, ticket, item, now, ttl)
+                wakes |= await _answered(connection, endpoint, ticket, item, now, ttl, file_patience)
     return wakes | await want(connection, wanted, now)
 
 
@@ -153,6 +156,7 @@ async def _answered(
     item: AgentReply,
     now: datetime,
     ttl: timedelta,
+    file_patience: float,
 ) -> set[str]:
     """A comment that looks like an answer. New ones get a row each; a comment seen before changes its row at most."""
     if not item.public:
@@ -161,6 +165,7 @@ async def _answered(
         return set()
     answer = item.origin in ANSWERS
     id = new_id()
+    files = [file.model_dump(mode="json") for file in item.attachments]
     fresh = await insert_rows(
         connection,
         "reply",
@@ -176,7 +181,7 @@ async def _answered(
                 "author_name": item.author.name,
                 "text": item.text,
                 "html": item.html,
-                "attachments": {"files": [file.model_dump(mode="json") for file in item.attachments]},
+                "attachments": {"files": files},
                 "leg": item.leg,
                 "state": "received" if answer else "cancelled",
                 "code": None if answer else f"origin_{item.origin}",
@@ -184,7 +189,7 @@ async def _answered(
                 "key": f"reply:{id}",
                 "epoch": 0,
                 "tries": 0,
-                "due_at": now,
+                "due_at": now + patience(files, file_patience) if answer else now,
                 "not_after": max(item.at, now) + ttl if now - item.at < ttl else item.at + ttl,
                 "written_at": item.at,
                 "created_at": now,
@@ -193,8 +198,11 @@ async def _answered(
         ],
         tail="ON CONFLICT (helpdesk_id, comment_id) DO NOTHING RETURNING id",
     )
+    if fresh and answer:
+        wakes = await note_files(connection, [(Owner("reply", id, endpoint.id), item.attachments)], now)
+        return wakes | {f"reply:{ticket['connection_id']}"}
     if fresh:
-        return {f"reply:{ticket['connection_id']}"} if answer else set()
+        return set()
     return await _changed_answer(connection, endpoint, ticket, item, now)
 
 

@@ -30,6 +30,8 @@ class Plan:
     """What one batch changes; written in one transaction."""
 
     now: datetime
+    file_patience: timedelta = timedelta()
+    """How long a message waits for its files to be copied."""
     tickets: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     changed_tickets: dict[UUID, TicketRow] = field(default_factory=dict)
     legs: dict[tuple[UUID, UUID], dict[str, Any]] = field(default_factory=dict)
@@ -45,9 +47,14 @@ class Plan:
     done: dict[int, str | None] = field(default_factory=dict)
 
 
-def fold(matters: Matters, effects: Mapping[int, Sequence[Effect]], now: datetime) -> Plan:
+def fold(
+    matters: Matters,
+    effects: Mapping[int, Sequence[Effect]],
+    now: datetime,
+    file_patience: timedelta = timedelta(),
+) -> Plan:
     """Thread a batch. `effects` is what the policies said of each revision, by its id."""
-    plan = Plan(now)
+    plan = Plan(now, file_patience)
     for item in matters.items:
         _thread_one(plan, matters, item, effects.get(item.revision_id, ()))
     return plan
@@ -273,7 +280,7 @@ def _push(plan: Plan, ticket: TicketRow, item: ThreadedItem, key: str, kind: str
         "state": "pending",
         "epoch": 0,
         "tries": 0,
-        "due_at": plan.now,
+        "due_at": plan.now + (plan.file_patience if kind == "comment" and item.news.attachments else timedelta()),
         "at": item.at,
         "created_at": plan.now,
     }

@@ -50,6 +50,11 @@ def comment(item: Interaction, *, edited: bool = False) -> str:
     return "\n".join(lines) or f"[{KINDS[item.kind]} without text]"
 
 
+def late_file(url: str | None) -> str:
+    """The note that brings a file whose message could not wait for it."""
+    return "A file of the message above, which came later." + _link(url)
+
+
 def deleted(item: Interaction, by: str, at: datetime) -> str:
     """The note that something is gone at its source."""
     actor = {"author": "The customer", "brand": "Your team", "provider": "The provider"}.get(by, "Somebody")

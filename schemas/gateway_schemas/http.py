@@ -24,13 +24,15 @@ async def call(
     expected: Collection[int] | None = None,
     classify: Callable[[httpx2.Response], GatewayError | None] | None = None,
     label: str | None = None,
+    redirects: bool = False,
     **request: Any,
 ) -> httpx2.Response:
     """Send a request and return its answer, if the status is one of `expected` (None: any 2xx); else raise.
 
     `effect` says that the request changes something at the provider that must not happen twice: then whatever leaves
     open whether it did is Unknown, where a harmless request is merely tried again. `now` is for a Retry-After given as
-    a date. `request` takes what `httpx2.AsyncClient.request` takes. Redirects are not followed.
+    a date. `request` takes what `httpx2.AsyncClient.request` takes. Redirects are followed where `redirects` says so,
+    which is for downloads only.
 
     `classify` sees every answer whose status is not expected before the table below does, to tell apart what the
     provider's error codes tell apart; None leaves it to the table. `answer` gets at the response later on.
@@ -51,7 +53,7 @@ async def call(
     """
     what = f"{method} {label or _path(url)}"
     try:
-        response = await http.request(method, url, follow_redirects=False, **request)
+        response = await http.request(method, url, follow_redirects=redirects, **request)
     except _NOT_SENT as error:
         raise Retry(f"{what} was not sent: {str(error) or type(error).__name__}", code="not_sent") from error
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:

@@ -51,7 +51,10 @@ class Subject(Model):
 
 
 class Attachment(Model):
-    """A picture, video or file. `expires_at` is set where the provider signs its URL for a while only."""
+    """A picture, video or file. `expires_at` is set where the provider signs its URL for a while only.
+
+    The host copies it as soon as it hears of it; then `sha256` names the copy (`FileStore.read`).
+    """
 
     external_id: str | None = None
     url: str | None = None
@@ -60,6 +63,10 @@ class Attachment(Model):
     size: int | None = Field(default=None, ge=0)
     alt_text: str | None = None
     expires_at: AwareDatetime | None = None
+    lookup: str | None = None
+    """What the plugin's `download` asks the provider by, where a delivery gives no address (X: the post's id)."""
+    sha256: str | None = None
+    """Set by the host, once it has a copy; plugins leave it empty."""
 
 
 class ReplyTarget(Model):

@@ -10,6 +10,10 @@ import httpx2
 from pydantic import BaseModel, Field
 
 from gateway_schemas.base import Model
+from gateway_schemas.errors import Gone, Rejected
+from gateway_schemas.files import Downloaded, FileStore, NoFiles
+from gateway_schemas.http import call
+from gateway_schemas.interaction import Attachment
 from gateway_schemas.limits import Allowance, Budget, LimitReading
 from gateway_schemas.time import TimeSource
 
@@ -38,7 +42,8 @@ class Setup(Generic[C]):
     """What the host hands a plugin for one connection, or for one App's shared webhook.
 
     In an App's instance `config` and `account` are None: `verify` and `normalise` of a shared callback have the App's
-    configuration only. In the process where pure methods run, `http` and `state` are None.
+    configuration only. In the process where pure methods run, `http`, `media`, `files` and `state`
+    are None.
     """
 
     time: TimeSource
@@ -47,6 +52,9 @@ class Setup(Generic[C]):
     config: C | None = None
     app: BaseModel | None = None
     http: httpx2.AsyncClient | None = None
+    media: httpx2.AsyncClient | None = None
+    """The client for downloads: it goes to `media_hosts_of` only, and takes larger answers."""
+    files: FileStore | None = None
     state: StateStore | None = None
     door: str | None = None
     """The public URL of this connection's (or its App's) door, for `install`."""
@@ -84,11 +92,46 @@ class Plugin(Generic[C]):
         return self.setup.http
 
     @property
+    def media(self) -> httpx2.AsyncClient:
+        """The host's client for downloads, without the connection's credentials."""
+        if self.setup.media is None:
+            raise RuntimeError(f"{self.name}: pure methods (verify, normalise, render) may not talk to the network")
+        return self.setup.media
+
+    @property
+    def files(self) -> FileStore:
+        """The host's copies of files; pure methods (verify, normalise, render) may not read them."""
+        return self.setup.files or NoFiles()
+
+    @property
     def state(self) -> StateStore:
         """The connection's state document."""
         if self.setup.state is None:
             raise RuntimeError(f"{self.name}: pure methods (verify, normalise, render) may not keep state")
         return self.setup.state
+
+    async def download(self, attachment: Attachment) -> Downloaded:
+        """Called soon after an attachment was heard of: its bytes.
+
+        The default gets its URL without credentials, following redirects within `media_hosts_of`. A plugin whose
+        provider wants a token, or gives a URL for an id, does so here. Raises Gone when the file is not there any
+        more, Rejected when it cannot be had at all.
+        """
+        if attachment.url is None:
+            raise Rejected("the attachment has no address", code="no_address")
+        response = await call(
+            self.media,
+            "GET",
+            attachment.url,
+            effect=False,
+            now=self.setup.time.now(),
+            label="an attachment",
+            redirects=True,
+        )
+        if not response.content:
+            raise Gone("the attachment is empty", code="empty_file")
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower() or None
+        return Downloaded(response.content, media_type)
 
     def limits_of(self, response: httpx2.Response, bucket: str) -> list[LimitReading]:
         """Called after every answer: what it says of rate limits. The default reads nothing."""
@@ -102,6 +145,12 @@ class Plugin(Generic[C]):
     @classmethod
     def hosts_of(cls, config: C, app: BaseModel | None = None) -> tuple[str, ...]:
         """Called with the config: base URLs this connection talks to. The host lets requests go nowhere else."""
+        return ()
+
+    @classmethod
+    def media_hosts_of(cls, config: C, app: BaseModel | None = None) -> tuple[str, ...]:
+        """Called with the config: base URLs that files may be fetched from; `https://*.cdn.example` names all hosts
+        below. Without any, files are named by their links and not copied."""
         return ()
 
     @classmethod

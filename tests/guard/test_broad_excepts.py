@@ -20,6 +20,7 @@ LISTED: dict[str, str] = {
     "gateway/engine/worker.py:_tick_on": "logged; the next tick looks for the same due rows",
     "gateway/engine/worker.py:work.drain": "logged; the drain's rows are as it found them and the tick wakes it again",
     "gateway/pipeline/accept.py:verify": "answered 401 and counted: what breaks the check has not passed it",
+    "gateway/pipeline/attach.py:_copy": "recorded on the file",
     "gateway/pipeline/fetch.py:fetch_due": "recorded on every row that was asked for",
     "gateway/pipeline/poll.py:poll_stream": "recorded on the cursor",
     "gateway/pipeline/push.py:_ask_after_interrupted": "recorded on the push, which stays in flight",

@@ -6,6 +6,7 @@ from gateway.db.tables.connection import App, Brand, Connection, Cursor
 from gateway.db.tables.decision import Decision, Policy, PolicyRevision, PolicySet
 from gateway.db.tables.delivery import Delivery, Refusal, Wanted
 from gateway.db.tables.engine import Lease
+from gateway.db.tables.file import Attachment
 from gateway.db.tables.interaction import (
     Account,
     Customer,
@@ -23,6 +24,7 @@ __all__ = [
     "Account",
     "ApiKey",
     "App",
+    "Attachment",
     "Attempt",
     "Brand",
     "Budget",

@@ -119,12 +119,15 @@ class Api:
         expected: Collection[int] | None = None,
         headers: Mapping[str, str] | None = None,
         json: Any = None,
+        content: bytes | None = None,
         params: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         """One request; any 2xx is good unless `expected` says otherwise."""
         request: dict[str, Any] = {"headers": {**self._headers, **(headers or {})}}
         if json is not None:
             request["json"] = json
+        if content is not None:
+            request["content"] = content
         if params:
             request["params"] = dict(params)
         return await gateway_http.call(

@@ -72,13 +72,14 @@ class Bulk:
                 for person in payloads.people_in(change):
                     if person.external_id not in users:
                         raise errors[person.external_id]
+                uploads = await self.pusher.upload(change)
                 if change.external_id is None:
-                    creates.append((change, payloads.creation(change, users, self.pusher.config)))
+                    creates.append((change, payloads.creation(change, users, self.pusher.config, uploads)))
                     continue
                 if calls >= SINGLE_CALLS:
                     raise Retry("more single calls than fit into one push; the rest follows", code="portioned")
                 calls += await self.pusher.prepare(change)
-                updates.append((change, self.pusher.payload(change, users)))
+                updates.append((change, self.pusher.payload(change, users, uploads)))
             except GatewayError as error:
                 results[change.key] = failed(change.key, error)
         for change, ticket in [one for one in updates if not one[1]]:

@@ -51,6 +51,8 @@ class ZendeskConfig(BaseModel):
     brand_id: int | None = None
     group_id: int | None = None
     ticket_form_id: int | None = None
+    media_hosts: tuple[str, ...] = ("https://*.zendesk.com", "https://*.zdusercontent.com")
+    """Where files that agents attach may be fetched from, besides the account itself."""
     share: float = Field(default=0.7, gt=0, le=1)
     """How much of the account's rate limit the gateway may use; the rest is for everybody else."""
 

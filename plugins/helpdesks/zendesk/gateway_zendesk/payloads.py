@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -29,15 +29,23 @@ def short_key(key: str) -> str:
 def content(comment: OutgoingComment) -> str:
     """A comment's whole text: what was written, its files, and last its permalink, which is the second findable mark.
 
-    Files are named by their URLs: they lie with the source, whose hosts this connection may not fetch from.
+    Files of which the gateway has no copy are named by their URLs: they lie with the source, whose hosts this
+    connection may not fetch from.
     """
-    files = [f"{file.name or file.media_type or 'file'}: {file.url}" for file in comment.attachments if file.url]
+    files = [
+        f"{file.name or file.media_type or 'file'}: {file.url}"
+        for file in comment.attachments
+        if file.url and file.sha256 is None
+    ]
     parts = [comment.text, "\n".join(files), comment.url or ""]
     return "\n\n".join(part for part in parts if part.strip()) or "(no text)"
 
 
-def comment_body(comment: OutgoingComment, author_id: int | None) -> dict[str, Any]:
-    """The `comment` of a request. `body` loses whatever looks like HTML, so such a text goes escaped as `html_body`."""
+def comment_body(comment: OutgoingComment, author_id: int | None, uploads: Sequence[str] = ()) -> dict[str, Any]:
+    """The `comment` of a request, with the tokens of its uploaded files.
+
+    `body` loses whatever looks like HTML, so such a text goes escaped as `html_body`.
+    """
     text = content(comment)
     body: dict[str, Any] = {"public": comment.public}
     if _MARKUP.search(text):
@@ -46,6 +54,8 @@ def comment_body(comment: OutgoingComment, author_id: int | None) -> dict[str, A
         body["body"] = text
     if author_id is not None:
         body["author_id"] = author_id
+    if uploads:
+        body["uploads"] = list(uploads)
     return body
 
 
@@ -55,7 +65,9 @@ def people_in(change: TicketChange) -> list[Requester]:
     return authors if change.external_id is not None else [change.requester, *authors]
 
 
-def creation(change: TicketChange, users: Mapping[str, int], config: ZendeskConfig) -> dict[str, Any]:
+def creation(
+    change: TicketChange, users: Mapping[str, int], config: ZendeskConfig, uploads: Sequence[str] = ()
+) -> dict[str, Any]:
     """The `ticket` of a create. Raises Rejected without exactly one comment: the first one is the description."""
     if len(change.comments) != 1:
         raise Rejected("a ticket is created with exactly one comment", code="one_comment", field="comments")
@@ -63,7 +75,7 @@ def creation(change: TicketChange, users: Mapping[str, int], config: ZendeskConf
         "requester_id": users[change.requester.external_id],
         "external_id": change.ticket_key,
         "tags": merged_tags([config.tag, *change.add_tags], (), change.remove_tags),
-        **_common(change, users, config, creating=True),
+        **_common(change, users, config, uploads, creating=True),
     }
     if change.subject:
         ticket["subject"] = change.subject
@@ -77,7 +89,12 @@ def creation(change: TicketChange, users: Mapping[str, int], config: ZendeskConf
 
 
 def update(
-    change: TicketChange, users: Mapping[str, int], config: ZendeskConfig, *, tags: bool = True
+    change: TicketChange,
+    users: Mapping[str, int],
+    config: ZendeskConfig,
+    uploads: Sequence[str] = (),
+    *,
+    tags: bool = True,
 ) -> dict[str, Any]:
     """The `ticket` of an update; empty when the change asks for nothing that an update can do. `tags` puts them in.
 
@@ -86,7 +103,7 @@ def update(
     """
     if len(change.comments) > 1:
         raise Rejected("one update takes one comment", code="one_comment", field="comments")
-    ticket = _common(change, users, config, creating=False)
+    ticket = _common(change, users, config, uploads, creating=False)
     if change.subject:
         ticket["subject"] = change.subject
     if change.add_tags and tags:
@@ -107,11 +124,13 @@ def stored_tag(tag: str) -> str:
     return re.sub(r"\s+", "_", tag.strip().lower())
 
 
-def _common(change: TicketChange, users: Mapping[str, int], config: ZendeskConfig, *, creating: bool) -> dict[str, Any]:
+def _common(
+    change: TicketChange, users: Mapping[str, int], config: ZendeskConfig, uploads: Sequence[str], *, creating: bool
+) -> dict[str, Any]:
     ticket: dict[str, Any] = {}
     for comment in change.comments:
         author = users[comment.author.external_id] if comment.author is not None else config.api_user_id
-        ticket["comment"] = comment_body(comment, author)
+        ticket["comment"] = comment_body(comment, author, uploads)
         # kept as the audit's metadata.custom: what proves after a crash that the comment is there
         ticket["metadata"] = {MARK: short_key(comment.key)}
     if change.status is not None:

@@ -79,7 +79,7 @@ class ZendeskHelpdesk(Helpdesk[ZendeskConfig]):
 
     @cached_property
     def _pusher(self) -> Pusher:
-        return Pusher(self._api, Customers(self._api, self.state))
+        return Pusher(self._api, Customers(self._api, self.state), self.files)
 
     def verify(self, request: WebhookRequest) -> WebhookResponse | None:
         """Zendesk signs the time stamp followed by the body; the secret is used as its characters."""
@@ -141,6 +141,11 @@ class ZendeskHelpdesk(Helpdesk[ZendeskConfig]):
     def hosts_of(cls, config: ZendeskConfig, app: BaseModel | None = None) -> tuple[str, ...]:
         """Only the account itself is called."""
         return (config.url,)
+
+    @classmethod
+    def media_hosts_of(cls, config: ZendeskConfig, app: BaseModel | None = None) -> tuple[str, ...]:
+        """Where `content_url` leads: the account, and the hosts it redirects to."""
+        return (config.url, *config.media_hosts)
 
     @classmethod
     def allowance_of(cls, config: ZendeskConfig, app: BaseModel | None = None) -> Allowance:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from mimetypes import guess_extension
 from typing import Any
 
-from gateway_schemas.errors import Closed, GatewayError, Gone, Moved, Reauthorise, Rejected, Retry, Unknown
+from gateway_schemas.errors import Closed, GatewayError, Gone, Malformed, Moved, Reauthorise, Rejected, Retry, Unknown
+from gateway_schemas.files import FileStore
 from gateway_schemas.http import json_object
 from gateway_schemas.ticket import Done, Failed, TicketChange
 from gateway_zendesk import payloads
@@ -18,8 +20,9 @@ from gateway_zendesk.words import moment
 class Pusher:
     """Single calls for single changes."""
 
-    def __init__(self, api: Api, customers: Customers) -> None:
+    def __init__(self, api: Api, customers: Customers, files: FileStore) -> None:
         self.api = api
+        self.files = files
         self.customers = customers
         self.config = api.config
         self.tags_apart = False
@@ -28,14 +31,40 @@ class Pusher:
     async def one(self, change: TicketChange) -> Done:
         """Apply one change. Raises the errors of the contract: Closed, Moved and Gone for what people did meanwhile."""
         users = await self.customers.ids(payloads.people_in(change))
+        uploads = await self.upload(change)
         if change.external_id is None:
-            return await self.create(change, payloads.creation(change, users, self.config))
+            return await self.create(change, payloads.creation(change, users, self.config, uploads))
         await self.prepare(change)
-        return await self.update(change, self.payload(change, users))
+        return await self.update(change, self.payload(change, users, uploads))
 
-    def payload(self, change: TicketChange, users: Mapping[str, int]) -> dict[str, Any]:
+    def payload(self, change: TicketChange, users: Mapping[str, int], uploads: Sequence[str] = ()) -> dict[str, Any]:
         """The body of an update, after `prepare`."""
-        return payloads.update(change, users, self.config, tags=not self.tags_apart)
+        return payloads.update(change, users, self.config, uploads, tags=not self.tags_apart)
+
+    async def upload(self, change: TicketChange) -> list[str]:
+        """Upload the files of the change's comments and return one token for them all; none where there are none.
+
+        `POST /uploads?filename=…` with the raw bytes; a further file names the token of the first. An upload that no
+        comment takes is gone within the hour, so this may be repeated. Raises Retry while the copies cannot be read.
+        """
+        token: str | None = None
+        for file in (file for comment in change.comments for file in comment.attachments if file.sha256):
+            assert file.sha256 is not None
+            body = await self.files.read(file.sha256)
+            name = file.name or f"{file.sha256[:12]}{guess_extension(file.media_type or '') or ''}"
+            response = await self.api.send(
+                "POST",
+                "uploads",
+                bucket="uploads",
+                headers={"Content-Type": file.media_type or "application/octet-stream"},
+                params={"filename": name, **({"token": token} if token else {})},
+                content=body,
+            )
+            upload = json_object(response).get("upload")
+            token = upload.get("token") if isinstance(upload, dict) else None
+            if not isinstance(token, str) or not token:
+                raise Malformed("the answer to an upload names no token", code="malformed")
+        return [token] if token else []
 
     async def create(self, change: TicketChange, ticket: dict[str, Any]) -> Done:
         """`POST /tickets`: the same key within two hours gives the ticket that the first try made."""

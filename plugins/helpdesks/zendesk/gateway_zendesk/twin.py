@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
-from starlette.routing import BaseRoute
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
@@ -66,7 +68,15 @@ class ZendeskTwin(Twin):
 
     def routes(self) -> Sequence[BaseRoute]:
         """Every endpoint of the twin."""
-        return [*AdminEndpoints(self).routes(), *TicketEndpoints(self).routes()]
+        content = Route("/attachments/token/{token}/", self._content, methods=["GET"])
+        return [*AdminEndpoints(self).routes(), *TicketEndpoints(self).routes(), content]
+
+    async def _content(self, request: Request) -> Response:
+        """A file by its link, which asks for no credentials."""
+        kept = self.desk.contents.get(request.path_params["token"])
+        if kept is None:
+            return Response("Not found", status_code=404)
+        return Response(kept[0], media_type=kept[1])
 
     def authenticate(self, request: Request) -> User:
         """Basic `{email}/token` or Bearer; Zendesk's 401 otherwise. Without an Accept header it answers 415."""
@@ -142,15 +152,22 @@ class ZendeskTwin(Twin):
         remove_tags: Iterable[str] = (),
         fields: dict[int, Any] | None = None,
         html: str | None = None,
+        files: Iterable[tuple[str, bytes, str]] = (),
     ) -> int:
-        """An agent writes: `via` is web, mobile, email, api, rule, automation, merge, bulk or problem. Gives the id."""
+        """An agent writes: `via` is web, mobile, email, api, rule, automation, merge, bulk or problem. Gives the id.
+
+        `files` are attached: name, bytes and media type of each.
+        """
         user = self._staff(agent)
         ticket = self.desk.ticket(int(ticket_id))
+        token = uuid.uuid4().hex
+        self.desk.uploads[token] = [self.desk.keep_file(*file) for file in files]
         data: dict[str, Any] = {
             "comment": {"html_body": html, "public": public} if html else {"body": text, "public": public},
             "additional_tags": list(tags),
             "remove_tags": list(remove_tags),
         }
+        data["comment"]["uploads"] = [token]
         if ticket.assignee_id is None:
             data["assignee_id"] = user.id
         if status or (public and ticket.status == "new"):

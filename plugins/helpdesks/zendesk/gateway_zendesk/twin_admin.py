@@ -199,14 +199,8 @@ class AdminEndpoints:
         name = call.query("filename")
         if not name:
             raise ApiError(400, {"error": "BadRequest", "description": "filename is required"})
-        attachment_id = self.twin.desk.new_id()
-        attachment = {
-            "id": attachment_id,
-            "file_name": name,
-            "content_type": call.request.headers.get("content-type", "application/octet-stream"),
-            "content_url": f"{self.twin.url}/attachments/token/{uuid.uuid4().hex}/?name={name}",
-            "size": len(call.raw),
-        }
+        media_type = call.request.headers.get("content-type", "application/octet-stream")
+        attachment = self.twin.desk.keep_file(name, call.raw, media_type)
         token = call.query("token") or uuid.uuid4().hex
         self.twin.desk.uploads.setdefault(token, []).append(attachment)
         return Answer({"upload": {"token": token, "attachment": attachment, "expires_at": None}}, 201)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from gateway_schemas.time import TimeSource
 from gateway_zendesk.twin_model import (
@@ -61,6 +63,8 @@ class Desk:
         self.tickets: dict[int, Ticket] = {}
         self.people = People(time, self.new_id, note)
         self.uploads: dict[str, list[dict[str, Any]]] = {}
+        self.contents: dict[str, tuple[bytes, str]] = {}
+        """What was uploaded, and its media type, by the token in its `content_url`."""
         self.fields: dict[int, dict[str, Any]] = {}
         self.export: list[tuple[float, int]] = []
         """Every write in order: time and ticket. A ticket counts at its latest place only."""
@@ -246,6 +250,18 @@ class Desk:
         self.note("ticket_deleted", str(ticket.id), by=user.id)
         audit = Audit(self.new_id(), ticket.id, user.id, now, via("web"))
         self.happened(Happening(ticket, audit, "Change", user, "web", deleted=True))
+
+    def keep_file(self, name: str, body: bytes, media_type: str) -> dict[str, Any]:
+        """A file and how attachments describe it. Whoever has its `content_url` may read it."""
+        token = uuid.uuid4().hex
+        self.contents[token] = (body, media_type)
+        return {
+            "id": self.new_id(),
+            "file_name": name,
+            "content_type": media_type,
+            "content_url": f"{self.base()}/attachments/token/{token}/?name={quote(name)}",
+            "size": len(body),
+        }
 
     # parts
 

@@ -70,6 +70,17 @@ class InboundConfig(BaseModel):
         description="Whether the system takes a repeated webhook-id for the same message, as Standard Webhooks asks. "
         "If not, a reply without an answer is not repeated: a person is asked.",
     )
+    reply_files: int = Field(
+        default=0,
+        ge=0,
+        le=20_000_000,
+        description="How many bytes of files a reply may carry, in base64 within `data.files`; 0: none.",
+    )
+    media_hosts: list[str] = Field(
+        default_factory=list,
+        description="Base URLs that attachments may be fetched from, such as https://files.forum.example; others are "
+        "named by their links.",
+    )
     text_limit: int | None = Field(default=None, ge=1, description="The longest reply that the system takes.")
     text_counting: Counting = Field(default=Counting.code_points, description="What that limit counts.")
     one_slot: bool = Field(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -14,7 +16,7 @@ import httpx2
 from gateway_inbound.config import InboundConfig
 from gateway_schemas.errors import GatewayError, Hold, Malformed, Reauthorise, Rejected
 from gateway_schemas.http import call, json_object
-from gateway_schemas.reply import Draft, Rendered, Sent
+from gateway_schemas.reply import Draft, OutgoingFile, Rendered, Sent
 from gateway_schemas.signatures import sign_standard
 
 ACCEPTED = frozenset({*range(200, 300), 409})
@@ -42,10 +44,28 @@ def data_of(draft: Draft) -> dict[str, Any]:
     return data
 
 
-async def create(http: httpx2.AsyncClient, config: InboundConfig, rendered: Rendered, key: str, now: datetime) -> Sent:
+def file_of(file: OutgoingFile, body: bytes) -> dict[str, Any]:
+    """One of `data.files`."""
+    return {
+        "name": file.name,
+        "media_type": file.media_type,
+        "sha256": file.sha256,
+        "content": base64.b64encode(body).decode("ascii"),
+    }
+
+
+async def create(
+    http: httpx2.AsyncClient,
+    config: InboundConfig,
+    rendered: Rendered,
+    key: str,
+    now: datetime,
+    files: Sequence[dict[str, Any]] = (),
+) -> Sent:
     """Post the reply under `key` and read what the receiver calls it."""
     message_id = message_id_of(key)
-    answer = await _post(http, config, "reply.created", rendered.body, message_id, now, effect=True)
+    data = {**rendered.body, "files": list(files)} if files else rendered.body
+    answer = await _post(http, config, "reply.created", data, message_id, now, effect=True)
     said = _said(answer)
     external_id = _identifier(said.get("external_id"))
     if answer.status_code == 409 and external_id is None:

@@ -59,6 +59,7 @@ class InboundSource(Source[InboundConfig]):
                 "private": answers,
                 "edit": answers,
                 "delete": answers,
+                "media": answers and config.reply_files > 0,
                 "one_slot": config.one_slot,
                 "text": dict.fromkeys(targets, limit) if limit else {},
                 "idempotent_send": answers and config.receiver_dedupes,
@@ -74,6 +75,11 @@ class InboundSource(Source[InboundConfig]):
     def hosts_of(cls, config: InboundConfig, app: BaseModel | None = None) -> tuple[str, ...]:
         """The address that replies go to."""
         return (config.reply_url,) if config.reply_url else ()
+
+    @classmethod
+    def media_hosts_of(cls, config: InboundConfig, app: BaseModel | None = None) -> tuple[str, ...]:
+        """Where the system keeps what people attach."""
+        return tuple(config.media_hosts)
 
     def verify(self, request: WebhookRequest) -> WebhookResponse | None:
         """Standard Webhooks 1.0.0, symmetric: any of the secrets, and a time within the tolerance of the arrival."""
@@ -99,13 +105,18 @@ class InboundSource(Source[InboundConfig]):
             raise Rejected(
                 f"{self.config.system} cannot be answered: its connection has no reply_url", code="no_replies"
             )
-        if draft.files:
+        weight = sum(file.size for file in draft.files)
+        if draft.files and self.config.reply_files == 0:
             raise Rejected(f"{self.config.system} takes no files with a reply", code="no_media", field="files")
+        if weight > self.config.reply_files:
+            reason = f"the files have {weight} bytes; {self.config.system} takes {self.config.reply_files}"
+            raise Rejected(reason, code="files_too_large", field="files")
         return Rendered(
             text=draft.text,
             account=draft.account,
             target=draft.target,
             visibility=draft.visibility,
+            files=draft.files,
             body=replies.data_of(draft),
             length=length(draft.text, self.config.text_counting),
             limit=self.config.text_limit,
@@ -125,7 +136,8 @@ class InboundSource(Source[InboundConfig]):
         and a redirect to another address are Rejected.
         """
         config, now = self.config, self.setup.time.now()
-        return await replies.create(self.http, config, rendered, key, now)
+        files = [replies.file_of(file, await self.files.read(file.sha256)) for file in rendered.files]
+        return await replies.create(self.http, config, rendered, key, now, files)
 
     async def find(self, intent: SendIntent) -> FindResult:
         """Always Rejected: there is no question to ask that has no effect.

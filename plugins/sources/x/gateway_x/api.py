@@ -78,6 +78,18 @@ class Api:
         )
         return json_object(response, effect=effect)
 
+    async def append(self, path: str, index: int, segment: bytes, *, extensions: dict[str, Any]) -> None:
+        """Upload one segment of a file, as a form. Raises GatewayError."""
+        await self._call(
+            "POST",
+            path,
+            who="account",
+            effect=False,
+            extensions=extensions,
+            data={"segment_index": str(index)},
+            files={"media": ("media", segment, "application/octet-stream")},
+        )
+
     async def _call(self, method: str, path: str, *, who: Who, **request: Any) -> httpx2.Response:
         if who == "app":
             return await self._try(method, path, who, self.app.bearer_token.get_secret_value(), **request)

@@ -89,6 +89,10 @@ class XConfig(BaseModel):
     history_days: int = Field(
         default=90, ge=0, le=365, description="How far back the first poll reads; messages: 30 days at most."
     )
+    media_hosts: list[BaseUrl] = Field(
+        default=["https://pbs.twimg.com", "https://video.twimg.com"],
+        description="Where pictures and videos of posts may be fetched from; others only for a twin.",
+    )
     base_url: BaseUrl | None = Field(default=None, description="Where the API is, if elsewhere than the App says.")
 
     @property

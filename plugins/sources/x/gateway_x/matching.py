@@ -10,12 +10,20 @@ from gateway_x.payloads import Entities
 from gateway_x.posts import plain_text
 
 _SHORT_LINK = re.compile(r"https?://t\.co/[A-Za-z0-9]+")
+_OWN_MEDIA = re.compile(r"https://(?:x|twitter)\.com/\w+/status/\d+/(?:photo|video)/\d+")
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 
 
 def same_text(sent: str, shown: str, entities: Entities) -> bool:
-    """Compare word by word. A short link stands for what X says it stands for, or else for any one address."""
-    expanded = {link.url: link.expanded_url for link in entities.urls if link.expanded_url}
+    """Compare word by word. A short link stands for what X says it stands for, or else for any one address.
+
+    A link to the post's own pictures, which X puts at its end, was not written by anybody.
+    """
+    expanded = {
+        link.url: "" if _OWN_MEDIA.fullmatch(link.expanded_url) else link.expanded_url
+        for link in entities.urls
+        if link.expanded_url
+    }
     ours = _words(sent)
     theirs = _words(_SHORT_LINK.sub(lambda link: expanded.get(link.group(), link.group()), plain_text(shown)))
     return len(ours) == len(theirs) and all(map(_same_word, ours, theirs))

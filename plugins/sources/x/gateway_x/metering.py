@@ -41,6 +41,7 @@ SEND_MESSAGE = "messages.create"
 DELETE_MESSAGE = "messages.delete"
 MANAGE = "webhooks"
 TOKEN = "oauth2.token"
+UPLOAD = "media.upload"
 
 BUDGETS = (
     Budget(LOOK_UP, 3500, _QUARTER),

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from gateway_schemas import hookimpl
 from gateway_schemas.capabilities import SourceCapabilities, TextLimit
 from gateway_schemas.errors import Unverified
-from gateway_schemas.interaction import Normalised, Wanted
+from gateway_schemas.files import Downloaded
+from gateway_schemas.interaction import Attachment, Normalised, Wanted
 from gateway_schemas.length import Counting
 from gateway_schemas.limits import Allowance, Budget, LimitReading, epoch_headers
 from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
@@ -55,6 +56,7 @@ class XSource(Source[XConfig]):
         reply=True,
         private=True,
         delete=True,
+        media=True,
         text={
             "comment": TextLimit(limit=280, counting=Counting.weighted_x, reserved_url=23),
             "mention": TextLimit(limit=280, counting=Counting.weighted_x, reserved_url=23),
@@ -80,6 +82,11 @@ class XSource(Source[XConfig]):
     def hosts_of(cls, config: XConfig, app: BaseModel | None = None) -> tuple[str, ...]:
         """The API's base URL."""
         return (base_url(config, app if isinstance(app, XApp) else None),)
+
+    @classmethod
+    def media_hosts_of(cls, config: XConfig, app: BaseModel | None = None) -> tuple[str, ...]:
+        """X's hosts for pictures and videos."""
+        return tuple(config.media_hosts)
 
     @classmethod
     def allowance_of(cls, config: XConfig, app: BaseModel | None = None) -> Allowance:
@@ -120,6 +127,12 @@ class XSource(Source[XConfig]):
         """Posts by the hundred, thin messages, a conversation's posts of seven days."""
         return await Reader(self._api()).fetch(wanted)
 
+    async def download(self, attachment: Attachment) -> Downloaded:
+        """The bytes of a picture or video; webhooks name it by its key, which the post is looked up for."""
+        if attachment.url is None and attachment.lookup is not None:
+            attachment = await Reader(self._api()).media_of(attachment)
+        return await super().download(attachment)
+
     async def poll(self, stream: str, cursor: dict[str, Any] | None) -> Page:
         """One page of mentions or messages since the last poll."""
         reader = Reader(self._api())
@@ -133,15 +146,15 @@ class XSource(Source[XConfig]):
 
     async def send(self, rendered: Rendered, key: str) -> Sent:
         """Publish; X has no idempotency keys."""
-        return await Sender(self._api()).send(rendered)
+        return await Sender(self._api(), self.files).send(rendered)
 
     async def find(self, intent: SendIntent) -> FindResult:
         """Look through the account's own timeline, or the conversation."""
-        return await Sender(self._api()).find(intent)
+        return await Sender(self._api(), self.files).find(intent)
 
     async def retract(self, sent: Sent) -> None:
         """Delete the post or message."""
-        await Sender(self._api()).retract(sent)
+        await Sender(self._api(), self.files).retract(sent)
 
     # set-up
 

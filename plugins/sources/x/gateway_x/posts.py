@@ -48,14 +48,15 @@ def post_url(id: str, handle: str | None) -> str:
     return f"https://x.com/{handle}/status/{id}" if handle else f"https://x.com/i/web/status/{id}"
 
 
-def attachments(keys: Iterable[str], includes: Includes) -> tuple[Attachment, ...]:
-    """The media of a post or message; where the answer left one out, its key alone."""
-    return tuple(_attachment(key, includes.media.get(key)) for key in keys)
+def attachments(keys: Iterable[str], includes: Includes, post: str | None = None) -> tuple[Attachment, ...]:
+    """The media of a post or message; where the answer left one out, its key, and the post to look it up by."""
+    return tuple(attachment(key, includes.media.get(key), post) for key in keys)
 
 
-def _attachment(key: str, media: Media | None) -> Attachment:
+def attachment(key: str, media: Media | None, post: str | None = None) -> Attachment:
+    """One picture or video; of a video the variant of the best quality."""
     if media is None:
-        return Attachment(external_id=key)
+        return Attachment(external_id=key, lookup=post)
     best = max((item for item in media.variants if item.url), key=lambda item: item.bit_rate, default=None)
     if best is not None:
         return Attachment(external_id=key, url=best.url, media_type=best.content_type, alt_text=media.alt_text)
@@ -134,7 +135,7 @@ class Thread:
             mentions=mentions,
             quotes=quotes,
             addressed=own or addressed or self._addressed(post, mentions, quotes),
-            attachments=attachments(post.attachments.media_keys if post.attachments else (), self.includes),
+            attachments=attachments(post.attachments.media_keys if post.attachments else (), self.includes, post.id),
             url=post_url(post.id, handle),
             reply_target=ReplyTarget(kind="mention" if starts else "comment", ref=post.id, recipient=post.author_id),
             published_at=_published(post, history[0]),

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway_schemas.errors import Gone, Rejected
-from gateway_schemas.interaction import Wanted
+from gateway_schemas.interaction import Attachment, Wanted
 from gateway_schemas.webhook import Page, RawPage
 from gateway_x import metering
 from gateway_x.api import MESSAGE_FIELDS, POST_FIELDS, Api, seconds
 from gateway_x.messages import MESSAGE_REF
 from gateway_x.metering import priced
-from gateway_x.payloads import snowflake_at, snowflake_time
+from gateway_x.payloads import Includes, snowflake_at, snowflake_time
+from gateway_x.posts import attachment
 
 OVERLAP = timedelta(minutes=2)
 _PAGE = 100
@@ -160,6 +161,17 @@ class Reader:
     async def _look_up(self, ids: list[str]) -> tuple[bytes, dict[str, Any]]:
         extensions = priced(metering.LOOK_UP, metering.POST_READ, len(ids))
         return await self.api.get("/2/tweets", POST_FIELDS | {"ids": ",".join(ids)}, who="app", extensions=extensions)
+
+    async def media_of(self, named: Attachment) -> Attachment:
+        """A picture or video that a webhook named by its key, as its post shows it; paid as one post.
+
+        Raises Gone when the post or the picture is not there any more.
+        """
+        _, answer = await self._look_up([named.lookup or ""])
+        found = Includes(answer.get("includes")).media.get(named.external_id or "")
+        if found is None:
+            raise Gone("the post does not show this picture any more", code="no_media")
+        return attachment(named.external_id or "", found)
 
     async def _message(self, ref: str, id: str) -> RawPage:
         extensions = priced(metering.MESSAGE, metering.MESSAGE_READ, account=self.account)

@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway_schemas.errors import GatewayError, Gone, Rejected, Unknown
+from gateway_schemas.files import FileStore
 from gateway_schemas.http import answer
 from gateway_schemas.length import Counting, length, weighted_x_length, without_leading_mentions
 from gateway_schemas.reply import Absent, Draft, FindResult, Found, Rendered, SendIntent, Sent
-from gateway_x import metering
+from gateway_x import media, metering
 from gateway_x.api import MESSAGE_FIELDS, POST_FIELDS, Api, seconds, told
 from gateway_x.config import XConfig
 from gateway_x.matching import same_text
@@ -38,15 +39,17 @@ _DUPLICATE_REASON = "X refuses a post with the same text as an earlier one: chan
 def render(config: XConfig, draft: Draft) -> Rendered:
     """The draft as X will get it. Raises Rejected for what this target cannot carry."""
     target, text = draft.target, draft.text
-    if draft.files:
-        raise Rejected("replies on X go out as text only; put the file where a link can point to it", code="no_files")
-    if not text.strip():
+    media.check(draft.files)
+    if not text.strip() and not draft.files:
         raise Rejected("the reply is empty", code="empty", field="text")
     if target.kind == "direct_message":
         if draft.visibility != "private":
             raise Rejected("a direct message is private", code="wrong_visibility")
         if not (target.recipient or target.ref):
             raise Rejected("the target names neither conversation nor recipient", code="no_target")
+        if draft.files:
+            reason = "direct messages on X go out as text only; put the file where a link can point to it"
+            raise Rejected(reason, code="no_files", field="files")
         count = length(text, Counting.code_points)
         body: dict[str, Any] = {"text": text}
         limit, counting = MESSAGE_LIMIT, Counting.code_points
@@ -66,6 +69,7 @@ def render(config: XConfig, draft: Draft) -> Rendered:
         account=draft.account,
         target=target,
         visibility=draft.visibility,
+        files=draft.files,
         body=body,
         length=count,
         limit=limit,
@@ -76,8 +80,9 @@ def render(config: XConfig, draft: Draft) -> Rendered:
 class Sender:
     """Sends for one account."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, files: FileStore) -> None:
         self.api = api
+        self.files = files
         self.account = api.config.user_id
 
     async def send(self, rendered: Rendered) -> Sent:
@@ -85,11 +90,14 @@ class Sender:
         if rendered.target.kind == "direct_message":
             return await self._send_message(rendered)
         extensions = priced(metering.CREATE, reply_cost(rendered.text), account=self.account)
+        body = rendered.body
+        if rendered.files:
+            body = {**body, "media": {"media_ids": await media.upload(self.api, self.files, rendered.files)}}
         try:
             made = await self.api.change(
                 "POST",
                 "/2/tweets",
-                rendered.body,
+                body,
                 who="account",
                 extensions=extensions,
                 effect=True,

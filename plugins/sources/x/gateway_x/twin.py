@@ -30,6 +30,7 @@ from gateway_x.payloads import canonical_conversation
 from gateway_x.twin_events import Events
 from gateway_x.twin_http import Wire
 from gateway_x.twin_json import Naming, iso
+from gateway_x.twin_media import MediaEndpoints
 from gateway_x.twin_messages import MessageEndpoints
 from gateway_x.twin_posts import PostEndpoints
 from gateway_x.twin_state import (
@@ -40,6 +41,7 @@ from gateway_x.twin_state import (
     TwinToken,
     TwinUser,
     leading_mentions,
+    own_link,
     shown_text,
 )
 from gateway_x.twin_tokens import TOKEN_LIFE, TokenEndpoint
@@ -79,7 +81,8 @@ class XTwin(Twin):
         self.events: Events = Events(self)
         self.hooks = WebhookEndpoints(self)
         self.renewals = TokenEndpoint(self)
-        self.endpoints = (PostEndpoints(self), MessageEndpoints(self), self.hooks)
+        self.media = MediaEndpoints(self)
+        self.endpoints = (PostEndpoints(self), MessageEndpoints(self), self.hooks, self.media)
         super().__init__(time=time, seed=seed)
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -247,8 +250,15 @@ class XTwin(Twin):
             "refresh_token": refresh if refresh in self.state.refresh_tokens else None,
             "premium": user.premium,
             "base_url": self.url,
+            "media_hosts": [self.url],
             **changes,
         }
+
+    def picture(self, body: bytes, media_type: str = "image/jpeg", *, alt_text: str | None = None) -> TwinMedia:
+        """A picture for `post(…, media=…)`, which can be fetched while the twin is served."""
+        name = f"E{len(self.media.contents)}.{media_type.rpartition('/')[2]}"
+        self.media.contents[name] = (body, media_type)
+        return TwinMedia(f"3_{self.state.new_id(self.time.now())}", f"{self.url}/media/{name}", alt_text)
 
     def snapshot(self) -> dict[str, Any]:
         """Users, the newest posts and messages, callbacks and the bill."""
@@ -295,6 +305,10 @@ class XTwin(Twin):
         now = self.time.now()
         id = id or self.state.new_id(at or now)
         shown, links = shown_text(text)
+        if media:
+            # X shows the pictures of a post by a link at its end
+            link = own_link(f"https://x.com/{self.state.users[author].username}/status/{id}/photo/1", len(shown))
+            shown, links = f"{shown} {link.short}".lstrip(), (*links, link)
         thread = in_reply_to or edits
         history = edits.history if edits else []
         history.append(id)

@@ -27,7 +27,7 @@ from gateway_x.twin_http import (
     unknown_keys,
 )
 from gateway_x.twin_json import Json, chosen, includes, missing, post_json, problem, user_json
-from gateway_x.twin_state import TwinPost, newest_first
+from gateway_x.twin_state import TwinMedia, TwinPost, newest_first
 
 if TYPE_CHECKING:
     from gateway_x.twin import XTwin
@@ -122,16 +122,29 @@ class PostEndpoints:
             raise invalid(f"The text is too long: {length} of {limit} characters.", parameter="text")
         if twin.tier == "self_serve":
             self._self_serve(author, text, parent)
+        pictures = self._pictures(body.get("media"), author)
         key = (author, parent.id if parent else None, quoted.id if quoted else None, text)
         earlier = state.posts.get(state.recent_texts.get(key, ""))
         if earlier is not None and not earlier.deleted and twin.time.now() - earlier.indexed_at < DAY:
             raise forbidden("You are not allowed to create a Tweet with duplicate content.")
-        post = twin.publish(author, text, in_reply_to=parent, quote=quoted, by_api=True)
+        post = twin.publish(author, text, in_reply_to=parent, quote=quoted, media=pictures, by_api=True)
         summoned = parent is not None and state.summons(parent, author)
         price = "post.create.summoned" if summoned else "post.create"
         twin.wire.bill("post.create.url" if find_urls(text) else price, post.id, once_a_day=False)
         answer = chosen(post_json(state, post, twin.naming), ())
         return {"data": answer}
+
+    def _pictures(self, given: Any, author: str) -> tuple[TwinMedia, ...]:
+        """The uploads that a post names: its author's own and complete, four at most."""
+        if given is None:
+            return ()
+        ids = given.get("media_ids") if isinstance(given, dict) else None
+        if not isinstance(ids, list) or not 1 <= len(ids) <= 4:
+            raise invalid("$.media.media_ids: expected 1 to 4 items", parameter="media.media_ids")
+        found = [self.twin.media.uploads.get(str(id)) for id in ids]
+        if any(upload is None or upload.owner != author or not upload.done for upload in found):
+            raise invalid("Your media IDs are invalid.", parameter="media.media_ids")
+        return tuple(TwinMedia(key=f"3_{id}", url=f"https://pbs.twimg.com/media/{id}") for id in ids)
 
     def _target(self, id: Any, parameter: str) -> TwinPost:
         post = self.twin.state.posts.get(checked_id(id, parameter))

@@ -214,6 +214,12 @@ def shown_text(written: str) -> tuple[str, tuple[TwinLink, ...]]:
     return "".join([*pieces, _escaped(written[done:])]), tuple(links)
 
 
+def own_link(expanded: str, end: int) -> TwinLink:
+    """The link to a post's own pictures, behind a text of that length."""
+    short, start = "https://t.co/" + _short(expanded), end + 1 if end else 0
+    return TwinLink(start, start + len(short), short, expanded)
+
+
 def leading_mentions(text: str) -> int:
     """How many characters the names take that a text starts with."""
     match = _LEADING.match(text)

@@ -42,6 +42,10 @@ def draft(text: str, target: ReplyTarget | None = None, **changes: Any) -> Draft
 MESSAGE = ReplyTarget(kind="direct_message", ref=f"{BRAND}-{RITA}", recipient=RITA)
 
 
+def picture(media_type: str = "image/png", size: int = 1000) -> OutgoingFile:
+    return OutgoingFile(sha256="0", media_type=media_type, name="a.png", size=size)
+
+
 def offline(**config: Any) -> XSource:
     """A plugin as in the process of pure methods: without network and state."""
     whole = XConfig(user_id=BRAND, username="AcmeSupport", access_token="t", **config)  # type: ignore[arg-type]
@@ -85,12 +89,16 @@ def test_messages_count_code_points() -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"files": (OutgoingFile(sha256="0", media_type="image/png", name="a.png", size=1),)}, "no_files"),
+        ({"files": (picture(),) * 5}, "too_many_files"),
+        ({"files": (picture(), picture("image/gif"))}, "too_many_files"),
+        ({"files": (picture("application/pdf"),)}, "no_such_media"),
+        ({"files": (picture(size=5_000_001),)}, "file_too_large"),
         ({"text": " \n"}, "empty"),
         ({"target": ReplyTarget(kind="review", ref="1")}, "wrong_target"),
         ({"target": ReplyTarget(kind="comment")}, "no_target"),
         ({"target": ReplyTarget(kind="direct_message")}, "no_target"),
         ({"visibility": "private"}, "wrong_visibility"),
+        ({"target": MESSAGE, "files": (picture(),)}, "no_files"),
         ({"target": MESSAGE, "visibility": "public"}, "wrong_visibility"),
     ],
 )
@@ -104,6 +112,7 @@ def test_what_x_cannot_carry(changes: dict[str, Any], code: str) -> None:
 @pytest.mark.parametrize(
     ("sent", "shown", "links", "same"),
     [
+        ("hello", "hello https://t.co/a", {"https://t.co/a": "https://x.com/AcmeSupport/status/7/photo/1"}, True),
         ("hello", "hello", {}, True),
         ("hello", "hello!", {}, False),
         ("hello  there", "hello there", {}, True),

@@ -155,7 +155,7 @@ async def test_default_and_asked_fields(twin: XTwin, ask: Ask) -> None:
     _, body = await ask("GET", f"/2/tweets/{post}", params=asked)
     assert body["includes"]["users"][0]["username"] == "rita_ex"
     assert body["includes"]["media"][0]["alt_text"] == "a parcel"
-    (link,) = body["data"]["entities"]["urls"]
+    link, _ = body["data"]["entities"]["urls"]
     assert body["data"]["text"][link["start"] : link["end"]] == link["url"]
     assert link["expanded_url"] == "https://example.com/x"
     twin.naming = "post"
