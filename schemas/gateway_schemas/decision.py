@@ -146,6 +146,9 @@ class MakePromise(Model):
     detail: str = ""
     standing: str | None = None
     """The name of a standing promise of the company that it rests on."""
+    calendar: str = "always"
+    steps: tuple[ClockStep, ...] = (ClockStep(at=0.75, name="warning"), ClockStep(at=1.0, name="breach"))
+    """Of the promise's own clock, which runs from when it was made until it is due or to be reviewed."""
 
 
 class SettlePromise(Model):
@@ -261,13 +264,18 @@ class ClockFacts(Model):
     kind: ClockKind
     policy: str
     state: Literal["running", "paused", "met", "breached", "void"]
+    """`breached` goes on: nothing has fulfilled it yet."""
     started_at: AwareDatetime
     due_at: AwareDatetime | None = None
+    target: timedelta | None = None
+    """The span of the calendar's time it was given; None where a due time was named instead."""
     step: str = ""
     """For `on_clock`: the step that is due now."""
     share: float = 0.0
     """How much of the target has passed by its calendar; 1 is the breach."""
     label: str = ""
+    promise: str | None = None
+    """The promise's id, where it is a promise's clock."""
 
 
 class PromiseFacts(Model):

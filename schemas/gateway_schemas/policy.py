@@ -65,6 +65,12 @@ class Policy(ABC, Generic[P]):
         self.params = params
         self.reader = reader
 
+    @classmethod
+    def needs_of(cls, params: P) -> Needs:
+        """Called when a set comes into force: what an instance with these parameters reads. The default says
+        `needs`."""
+        return cls.needs
+
     def on_interaction(self, case: Case, interaction: Interaction) -> Iterable[Effect]:
         """Called for each inbound interaction and each of its edits."""
         return ()

@@ -52,9 +52,9 @@ def test_plugin_shape(plugin: Distribution) -> None:
     assert plugin.name == f"helpdesk-gateway-{name.replace('_', '-')}"
     assert plugin.entry_points == {name: f"gateway_{name}.plugin"}
     assert canonical(CONTRACT.name) in plugin.requires()
-    parts = [f"gateway_{name}/plugin.py", "tests", "fixtures", "README.md"]
-    if plugin.folder.parent.name != "policies":  # a policy talks to nobody, so there is nobody to simulate
+    parts = [f"gateway_{name}/plugin.py", "tests", "README.md"]
+    if plugin.folder.parent.name != "policies":  # a policy talks to nobody: there is nobody to simulate or to record
         assert plugin.requires("twin") == {canonical(CONTRACT.name)}
-        parts.append(f"gateway_{name}/twin.py")
+        parts += [f"gateway_{name}/twin.py", "fixtures"]
     for part in parts:
         assert (plugin.folder / part).exists(), f"{relative(plugin.folder)} lacks {part}"

@@ -1,0 +1,1 @@
+"""Policies that ask for a second person."""
