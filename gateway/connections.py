@@ -23,6 +23,7 @@ from gateway_schemas.time import TimeSource
 
 if TYPE_CHECKING:
     from gateway.net.client import Outgoing
+    from gateway.net.key_sets import KeySets
 
 __all__ = [
     "ConfigInvalid",
@@ -49,6 +50,7 @@ class Connections:
         now: TimeSource,
         files: FileStore | None = None,
         file_limit: int | None = None,
+        key_sets: KeySets | None = None,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -56,6 +58,7 @@ class Connections:
         self._time = now
         self._files = files
         self._file_limit = file_limit
+        self._key_sets = key_sets
         self._cache: dict[UUID, tuple[float, Endpoint | None]] = {}
         self._loading: dict[UUID, asyncio.Task[Endpoint | None]] = {}
         self._routes: dict[tuple[UUID, str], tuple[float, UUID | None]] = {}
@@ -110,11 +113,12 @@ class Connections:
                 SELECT c.id, c.role, c.plugin, c.name, false AS is_app, c.version + COALESCE(a.version, 0) AS version,
                        c.app_id, c.brand_id, c.account, c.config, c.secrets, a.config AS app_config,
                        a.secrets AS app_secrets, c.allow_private || COALESCE(a.allow_private, '{}') AS allow_private,
-                       c.helpdesk_id, c.history, c.status, c.paused_in, c.paused_out, c.blocked_until, c.created_at
+                       c.helpdesk_id, c.history, c.history_days, c.status, c.paused_in, c.paused_out,
+                       c.blocked_until, c.created_at
                 FROM connection c LEFT JOIN app a ON a.id = c.app_id WHERE c.id = ANY(:ids)
                 UNION ALL
                 SELECT a.id, 'source', a.plugin, a.name, true, a.version, a.id, a.brand_id, NULL, NULL, NULL, a.config,
-                       a.secrets, a.allow_private, NULL, 'none', 'active', false, false, NULL, a.created_at
+                       a.secrets, a.allow_private, NULL, 'none', 0, 'active', false, false, NULL, a.created_at
                 FROM app a WHERE a.id = ANY(:ids)
                 """,
                 ids=ids,
@@ -136,6 +140,7 @@ class Connections:
             allow_private=tuple(row["allow_private"] or ()),
             helpdesk_id=row["helpdesk_id"],
             history=row["history"],
+            history_days=row["history_days"],
             status=row["status"],
             paused_in=row["paused_in"],
             paused_out=row["paused_out"],
@@ -177,6 +182,7 @@ class Connections:
             files=self._files if outgoing is not None else None,
             state=DatabaseState(self._database, self._vault, endpoint.id) if keeps else None,
             door=door,
+            key_sets=self._key_sets if outgoing else None,
         )
 
     def _clients(self, endpoint: Endpoint, outgoing: Outgoing) -> tuple[Any, Any]:
@@ -234,12 +240,26 @@ class DatabaseState:
 
     async def save(self, document: Mapping[str, Any]) -> None:
         """Replace the document. Raises ValueError above 64 KiB."""
+        sealed = self._sealed(document)
+        async with self._database.write() as connection:
+            await execute(connection, "UPDATE connection SET state = :state WHERE id = :id", id=self._id, state=sealed)
+
+    async def merge(self, changes: Mapping[str, Any]) -> None:
+        """Set single values, None removes one; drains of one connection run side by side, in several processes too.
+        Raises ValueError above 64 KiB."""
+        async with self._database.write() as connection:
+            row = await fetch_one(connection, "SELECT state FROM connection WHERE id = :id FOR UPDATE", id=self._id)
+            if row is None:
+                return
+            merged = {**self._vault.unseal(row["state"], f"state:{self._id}"), **changes}
+            sealed = self._sealed({key: value for key, value in merged.items() if value is not None})
+            await execute(connection, "UPDATE connection SET state = :state WHERE id = :id", id=self._id, state=sealed)
+
+    def _sealed(self, document: Mapping[str, Any]) -> bytes | None:
         plain = json.loads(as_json(dict(document)))
         if len(as_json(plain)) > 64 * 1024:
             raise ValueError("the state document of a connection may have 64 KiB")
-        sealed = self._vault.seal(plain, f"state:{self._id}")
-        async with self._database.write() as connection:
-            await execute(connection, "UPDATE connection SET state = :state WHERE id = :id", id=self._id, state=sealed)
+        return self._vault.seal(plain, f"state:{self._id}")
 
 
 def split_secrets(model: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:

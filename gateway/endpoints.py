@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -15,6 +15,9 @@ from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.plugin import Setup
 from gateway_schemas.source import Source
 from gateway_schemas.time import TimeSource
+
+if TYPE_CHECKING:
+    from gateway.net.key_sets import KeySets
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,6 +40,7 @@ class Endpoint:
     allow_private: tuple[str, ...] = ()
     helpdesk_id: UUID | None = None
     history: str = "record"
+    history_days: int = 90
     status: str = "active"
     paused_in: bool = False
     paused_out: bool = False
@@ -67,8 +71,9 @@ def build(
     files: Any = None,
     state: Any = None,
     door: str | None = None,
+    key_sets: KeySets | None = None,
 ) -> Source[Any] | Helpdesk[Any]:
-    """Make a plugin instance from stored configuration."""
+    """Make a plugin instance from stored configuration. Without `key_sets` it has no keys to verify with."""
     plugin = registry.plugin(endpoint.role, endpoint.plugin)
     if plugin is None:
         raise PluginMissing(f"{endpoint.role} plugin {endpoint.plugin!r} is not installed or is broken")
@@ -90,5 +95,6 @@ def build(
             files=files,
             state=state,
             door=door,
+            keys=key_sets.view(plugin.key_sets_of(config, app), endpoint.allow_private) if key_sets else {},
         )
     )

@@ -18,6 +18,7 @@ from gateway.engine.leases import Leases, make_owner
 from gateway.engine.wake import Wake, make_jobs
 from gateway.files.store import Files
 from gateway.net.client import Outgoing
+from gateway.net.key_sets import KeySets
 from gateway.registry import Registry
 from gateway.security.vault import Vault
 from gateway.settings import Settings
@@ -74,7 +75,15 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
                         database=database,
                         registry=registry,
                         vault=vault,
-                        connections=Connections(database, registry, vault, now, files, settings.file_limit),
+                        connections=Connections(
+                            database,
+                            registry,
+                            vault,
+                            now,
+                            files,
+                            settings.file_limit,
+                            KeySets(outgoing, now),
+                        ),
                         outgoing=outgoing,
                         files=files,
                         jobs=jobs,

@@ -21,7 +21,8 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.problems import MEDIA_TYPE, RETRY_AFTER, TITLES, URN
 from gateway.connections import ConfigInvalid, PluginMissing
-from gateway.pipeline.accept import Inbox, count_refusal, verify
+from gateway.net.key_sets import KeysUnavailable
+from gateway.pipeline.accept import Inbox, count_refusal, verify_with_keys
 from gateway.runtime import Runtime
 from gateway_schemas.errors import Unverified
 from gateway_schemas.webhook import WebhookRequest
@@ -121,11 +122,11 @@ class Door:
         )
         try:
             plugin = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
-            response = verify(plugin, request)
+            response = await verify_with_keys(plugin, request)
         except Unverified as error:
             await self._count(id, error.code)
             raise Refused(401, "unverified", f"{error.code}: the request was not stored.") from error
-        except (PluginMissing, ConfigInvalid) as error:
+        except (PluginMissing, ConfigInvalid, KeysUnavailable) as error:
             # it cannot be checked now, so it is neither stored nor lost: the provider tries again
             log.error("%s: %s", id, error)
             raise _away("The connection's plugin cannot check the request at the moment.") from error

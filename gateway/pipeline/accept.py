@@ -21,7 +21,8 @@ from gateway.connections import Endpoint
 from gateway.db.database import Database, execute, is_data_error
 from gateway.engine.shards import SHARDS
 from gateway.engine.wake import Wake
-from gateway_schemas.errors import Unverified
+from gateway.net.key_sets import KeyView
+from gateway_schemas.errors import UnknownKey, Unverified
 from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.source import Source
 from gateway_schemas.webhook import WebhookRequest, WebhookResponse
@@ -171,6 +172,23 @@ def verify(plugin: Source[Any] | Helpdesk[Any], request: WebhookRequest) -> Webh
     except Exception as error:  # answered 401 and counted: a request that breaks the check has not passed it
         log.warning("%s: verify raised %s; the request is refused", plugin.name, type(error).__name__)
         raise Unverified("the request could not be checked", code="verify_failed") from error
+
+
+async def verify_with_keys(plugin: Source[Any] | Helpdesk[Any], request: WebhookRequest) -> WebhookResponse | None:
+    """The same for plugins that need the provider's keys: fetched first, and once more when a key is not among them.
+
+    Raises Unverified, and KeysUnavailable when the provider's keys cannot be had.
+    """
+    keys = plugin.setup.keys
+    if not isinstance(keys, KeyView):
+        return verify(plugin, request)
+    await keys.ready()
+    try:
+        return verify(plugin, request)
+    except UnknownKey:
+        if not await keys.renew():
+            raise
+        return verify(plugin, request)
 
 
 async def count_refusal(

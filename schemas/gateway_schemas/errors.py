@@ -10,6 +10,7 @@
     ├── Moved         the ticket was merged; write to the one it went into
     ├── Gone          the thing was deleted at the provider
     ├── Unverified    the door: a signature is wrong, missing or too old
+    │   └── UnknownKey    the key that signed is not in the key sets; they are fetched anew, and asked again
     └── Malformed     the delivery cannot be read; keep it, fail it with this reason
 
 A plugin raises these and nothing else on purpose; any other exception is a bug of the plugin and is recorded as one.
@@ -111,6 +112,15 @@ class Unverified(GatewayError):
     """A webhook's signature is wrong, missing, foreign or too old. Answered 401, counted, body not stored."""
 
     default_code = "unverified"
+
+
+class UnknownKey(Unverified):
+    """A signature names a key that the provider's key sets do not have: the provider may have changed its keys.
+
+    The host fetches the sets anew, at most once in a while, and asks `verify` again; else it is answered as Unverified.
+    """
+
+    default_code = "unknown_key"
 
 
 class Malformed(GatewayError):

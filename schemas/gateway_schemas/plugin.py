@@ -36,6 +36,9 @@ class StateStore(Protocol):
     async def save(self, document: Mapping[str, Any]) -> None:
         """Replace the document."""
 
+    async def merge(self, changes: Mapping[str, Any]) -> None:
+        """Set these top-level values, None removes one, and leave the others as other processes set them meanwhile."""
+
 
 @dataclass(frozen=True)
 class Setup(Generic[C]):
@@ -59,7 +62,8 @@ class Setup(Generic[C]):
     door: str | None = None
     """The public URL of this connection's (or its App's) door, for `install`."""
     keys: Mapping[str, Any] = field(default_factory=dict)
-    """The provider's key sets (JWKS documents) by name, fetched and kept fresh by the host."""
+    """The provider's key sets (JWKS documents) by name, fetched and kept fresh by the host. Look one up anew each time:
+    it changes when the provider changes its keys."""
 
 
 class Plugin(Generic[C]):
@@ -132,6 +136,12 @@ class Plugin(Generic[C]):
             raise Gone("the attachment is empty", code="empty_file")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower() or None
         return Downloaded(response.content, media_type)
+
+    @classmethod
+    def key_sets_of(cls, config: C | None, app: BaseModel | None = None) -> Mapping[str, str]:
+        """Called with the config: name and URL of each JWKS document that `verify` needs. `key_sets`, unless the plugin
+        finds them elsewhere (a twin)."""
+        return cls.key_sets
 
     def limits_of(self, response: httpx2.Response, bucket: str) -> list[LimitReading]:
         """Called after every answer: what it says of rate limits. The default reads nothing."""
