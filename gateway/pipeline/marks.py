@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -66,7 +66,13 @@ async def mark_push(
 
 
 async def published_push(
-    connection: AsyncConnection, reply_id: UUID, url: str | None, now: datetime, *, was_marked: bool
+    connection: AsyncConnection,
+    reply_id: UUID,
+    url: str | None,
+    now: datetime,
+    *,
+    was_marked: bool,
+    state: Literal["published", "under_review"] = "published",
 ) -> str | None:
     """State and link of a published answer, in fields: no note, and no call of its own where one is coming anyway."""
     reply = await fetch_one(
@@ -76,11 +82,12 @@ async def published_push(
     )
     if reply is None or reply["helpdesk_id"] is None:
         return None
-    payload: dict[str, Any] = {"fields": {"state": "published", "last_url": url}}
+    payload: dict[str, Any] = {"fields": {"state": state, "last_url": url}}
     if was_marked:
-        payload["remove_tags"] = [f"gw_{state}" for state in STATES]
+        payload["remove_tags"] = [f"gw_{other}" for other in STATES]
     due = now if was_marked else now + COMPANY
-    await _insert(connection, f"p:{reply_id}", reply, "update", 2, payload, reply_id, due, now)
+    key = f"p:{reply_id}" if state == "published" else f"p:{reply_id}:{state}"
+    await _insert(connection, key, reply, "update", 2, payload, reply_id, due, now)
     return f"push:{reply['helpdesk_id']}" if was_marked else None
 
 

@@ -19,11 +19,22 @@ from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.engine.shards import shard_of
+from gateway.pipeline.absence import missing_from
 from gateway.pipeline.attach import Owner, note_files
 from gateway.pipeline.fetch import want
 from gateway.pipeline.normalise import Read
+from gateway.pipeline.statuses import note_statuses
 from gateway.registry import Registry
-from gateway_schemas.interaction import Attachment, Deletion, Interaction, Revoked, SendStatus, Wanted, version_order
+from gateway_schemas.interaction import (
+    Attachment,
+    Deletion,
+    Interaction,
+    Listing,
+    Revoked,
+    SendStatus,
+    Wanted,
+    version_order,
+)
 
 Key = tuple[str, str]
 """Scope and external id."""
@@ -71,28 +82,36 @@ async def record(
     incoming: list[Incoming] = []
     deletions: list[tuple[Key, Deletion]] = []
     wanted: list[tuple[Endpoint, Wanted, datetime]] = []
+    listings: list[tuple[str, Endpoint, Listing]] = []
+    statuses: list[tuple[Endpoint, SendStatus]] = []
     for read in reads:
         for endpoint, item in read.news:
             scope = scope_of(registry, endpoint)
             if isinstance(item, Interaction):
-                incoming.append(Incoming((scope, item.external_id), endpoint, item, read.origin, read.id))
+                if not _unwanted(endpoint, read.origin, item):
+                    incoming.append(Incoming((scope, item.external_id), endpoint, item, read.origin, read.id))
             elif isinstance(item, Deletion):
                 deletions.append(((scope, item.external_id), item))
             elif isinstance(item, Wanted):
                 wanted.append((endpoint, item, read.received_at))
+            elif isinstance(item, Listing):
+                listings.append((scope, endpoint, item))
             elif isinstance(item, Revoked):
                 await revoke(connection, endpoint, item.reason)
             elif isinstance(item, SendStatus):
-                await note_status(connection, endpoint, item, now)
+                statuses.append((endpoint, item))
     incoming.sort(key=lambda one: (one.key, version_order(one.item)))
     await _canonical(connection, incoming)
     await _accounts(connection, incoming, now)
     await _bury(connection, deletions, now)
     inserted, known = await _interactions(connection, incoming, now)
     await _aliases(connection, incoming, known)
+    for scope, endpoint, listing in listings:
+        wanted += [(endpoint, item, now) for item in await missing_from(connection, scope, listing, now)]
     wakes = await want(connection, await _unrecorded(connection, registry, wanted), now)
     wakes |= await _revisions(connection, incoming, inserted, known, now, ancestor_wait)
     wakes |= await _deleted_revisions(connection, deletions, now)
+    wakes |= await note_statuses(connection, statuses, now)
     return wakes | await note_files(connection, _attached(incoming, known), now)
 
 
@@ -364,6 +383,7 @@ async def _revisions(
     waiting: dict[Key, str] = {key: parent.waits_for for key, parent in parents.items() if parent.waits_for}
     rows: dict[tuple[UUID, str], dict[str, Any]] = {}
     newer: dict[Key, Incoming] = {}
+    touched: dict[UUID, datetime] = {}
     upgraded: list[UUID] = []
     seen: set[Key] = set()
     for one in sorted(incoming, key=lambda one: (version_order(one.item), one.key)):
@@ -388,6 +408,8 @@ async def _revisions(
                 waiting[one.key] = waits_for
         if not first and version_order(one.item) >= stored.version_at and one.item.revision != stored.revision:
             newer[one.key] = one
+        if not first and one.item.revision == stored.revision and version_order(one.item) > stored.version_at:
+            stored.version_at = touched[stored.id] = version_order(one.item)
         if (stored.id, one.item.revision) in rows:
             continue  # told twice within the batch
         rows[(stored.id, one.item.revision)] = {
@@ -414,6 +436,15 @@ async def _revisions(
     for key, one in sorted(newer.items()):
         if (known[key].id, one.item.revision) in wrote:
             await _bring_up_to_date(connection, known[key].id, one)
+    if touched:
+        # the source calls it changed and it reads the same: it is only known to have stood so for longer
+        await execute(
+            connection,
+            """UPDATE interaction i SET version_at = GREATEST(i.version_at, g.at)
+               FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS g (id, at) WHERE i.id = g.id""",
+            ids=list(touched),
+            times=list(touched.values()),
+        )
     wakes = {f"thread:{row['shard']}" for row in fresh if row["state"] == "pending"}
     if upgraded:
         # context that turns out to be addressed to the brand after all is threaded once more, now as such
@@ -432,11 +463,18 @@ async def _revisions(
 
 
 def _history(one: Incoming, state: str) -> str:
-    """What a first connect finds lying around is recorded, and opens nothing."""
-    created = one.endpoint.created_at
-    if state == "pending" and one.origin == "poll" and one.endpoint.history != "tickets" and one.item.addressed:
-        return "done" if version_order(one.item) < created else state
-    return state
+    """What a first connect finds lying around is recorded and opens nothing, unless the admin wants tickets for it."""
+    if state != "pending" or one.origin != "poll" or not one.item.addressed:
+        return state
+    since = one.endpoint.created_at
+    if one.endpoint.history == "tickets":
+        since -= timedelta(days=one.endpoint.history_days)
+    return "done" if version_order(one.item) < since else state
+
+
+def _unwanted(endpoint: Endpoint, origin: str, item: Interaction) -> bool:
+    """Whether it is from before the connection, and the admin wants nothing of that kept."""
+    return endpoint.history == "none" and origin == "poll" and version_order(item) < endpoint.created_at
 
 
 def _shard(one: Incoming, stored: Known, parents: dict[Key, Known]) -> int:
@@ -528,18 +566,3 @@ async def revoke(connection: AsyncConnection, endpoint: Endpoint, reason: str) -
         id=endpoint.id,
         reason=reason,
     )
-
-
-async def note_status(connection: AsyncConnection, endpoint: Endpoint, item: SendStatus, now: datetime) -> None:
-    """News of something we sent. A reply the source took down or refused afterwards must not look published."""
-    if item.state in ("rejected", "removed"):
-        await execute(
-            connection,
-            """UPDATE reply SET state = 'failed', code = :code, reason = :reason, updated_at = :now
-               WHERE connection_id = :connection AND external_id = :id AND state = 'sent'""",
-            connection=endpoint.id,
-            id=item.external_id,
-            code=f"source_{item.state}",
-            reason=item.reason or f"the source reports it as {item.state}",
-            now=now,
-        )

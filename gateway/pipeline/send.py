@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,6 +25,7 @@ from gateway.engine.leases import Held
 from gateway.net.client import calling
 from gateway.pipeline.marks import mark_push, published_push
 from gateway.pipeline.record import scope_of
+from gateway.pipeline.statuses import UNDER_REVIEW
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
@@ -195,6 +196,7 @@ async def _fly(runtime: Runtime, endpoint: Endpoint, source: Source[Any], flight
                 sent.sent_at or now,
                 now,
                 flight.epoch,
+                under_review=sent.pending,
             )
             await note_success(connection, endpoint, now)
         else:
@@ -220,13 +222,15 @@ async def _sent(
     at: datetime,
     now: datetime,
     epoch: int | None,
+    *,
+    under_review: bool = False,
 ) -> set[str]:
     """It is out: write so, join it with its echo, and let the helpdesk know."""
     before = await fetch_one(connection, "SELECT state, code FROM reply WHERE id = :id FOR UPDATE", id=reply_id)
     touched = await execute(
         connection,
         """UPDATE reply SET state = 'sent', external_id = :external, url = COALESCE(:url, url), sent_at = :at,
-               code = NULL,
+               code = :code,
                reason = NULL, deadline_at = NULL, updated_at = :now
            WHERE id = :id AND state IN ('sending', 'unknown', 'sent') AND (CAST(:epoch AS bigint) IS NULL OR epoch =
                   :epoch)""",
@@ -234,6 +238,7 @@ async def _sent(
         external=external_id,
         url=url,
         at=at,
+        code=UNDER_REVIEW if under_review else None,
         now=now,
         epoch=epoch,
     )
@@ -249,6 +254,7 @@ async def _sent(
         url,
         now,
         was_marked=bool(before and before["code"]),
+        under_review=under_review,
     )
 
 
@@ -262,6 +268,7 @@ async def after_sent(
     now: datetime,
     *,
     was_marked: bool,
+    under_review: bool = False,
 ) -> set[str]:
     """Whatever follows from the proof that a reply is out."""
     scope = scope_of(registry, endpoint)
@@ -273,7 +280,8 @@ async def after_sent(
         scope=scope,
         external=external_id,
     )
-    drain = await published_push(connection, reply_id, url, now, was_marked=was_marked)
+    state: Literal["published", "under_review"] = "under_review" if under_review else "published"
+    drain = await published_push(connection, reply_id, url, now, was_marked=was_marked, state=state)
     return {drain} if drain else set()
 
 

@@ -505,6 +505,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("direction = 'outbound'"),
     )
     op.create_index("interaction_by_account", "interaction", ["account_id", "published_at"], unique=False)
+    op.create_index(
+        "interaction_of_subject",
+        "interaction",
+        ["scope", sa.literal_column("((data -> 'subject'::text) ->> 'external_id'::text)"), "version_at"],
+        unique=False,
+        postgresql_where=sa.text("kind = 'review' AND direction = 'inbound' AND deleted_at IS NULL"),
+    )
     op.create_index("interaction_thread", "interaction", ["thread_id", "published_at"], unique=False)
     op.create_index("interaction_timeline", "interaction", ["ticket_id", "published_at"], unique=False)
     op.create_index(op.f("ix_interaction_connection_id"), "interaction", ["connection_id"], unique=False)
@@ -747,6 +754,11 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_interaction_connection_id"), table_name="interaction")
     op.drop_index("interaction_timeline", table_name="interaction")
     op.drop_index("interaction_thread", table_name="interaction")
+    op.drop_index(
+        "interaction_of_subject",
+        table_name="interaction",
+        postgresql_where=sa.text("kind = 'review' AND direction = 'inbound' AND deleted_at IS NULL"),
+    )
     op.drop_index("interaction_by_account", table_name="interaction")
     op.drop_table("interaction")
     op.drop_index("wanted_due", table_name="wanted", postgresql_where=sa.text("state = 'pending'"))

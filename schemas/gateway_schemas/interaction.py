@@ -164,6 +164,25 @@ class Wanted(Model):
     """How fresh the answer must be: a fetch begun later than this satisfies it. None: any stored answer does."""
 
 
+class Listing(Model):
+    """All reviews of one subject that the source lists and that last changed within a stretch of time.
+
+    For sources that do not tell of deletions. What the host has of that subject and stretch and is not `present` is
+    asked for, as Wanted with the reason `refresh`; only what `fetch` then finds gone is deleted. Say it of listings
+    that came whole and in order of change, never of a part or a failed one.
+    """
+
+    account: Identifier
+    subject: Identifier
+    """`Subject.external_id` of what is listed."""
+    present: tuple[str, ...]
+    """External ids of all that the listing has in the stretch, and of any others it has."""
+    after: AwareDatetime | None = None
+    """Of what changed later than this; None: since ever."""
+    before: AwareDatetime
+    """Of what changed earlier than this. Leave out what may be too new for the listing."""
+
+
 class Revoked(Model):
     """The provider says that an account's consent is gone. The connection turns to "needs authorisation"."""
 
@@ -188,7 +207,7 @@ class Unreadable(Model):
     reason: str
 
 
-Normalised = Interaction | Deletion | SendStatus | Wanted | Revoked | Ignored | Unreadable
+Normalised = Interaction | Deletion | SendStatus | Wanted | Listing | Revoked | Ignored | Unreadable
 
 
 def content_revision(*parts: object) -> str:

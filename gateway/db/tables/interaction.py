@@ -70,6 +70,13 @@ class Interaction(SQLModel, table=True):
         Index("interaction_thread", "thread_id", "published_at"),
         Index("interaction_by_account", "account_id", "published_at"),
         Index("interaction_answers", "scope", "in_reply_to", postgresql_where=sql("direction = 'outbound'")),
+        Index(
+            "interaction_of_subject",
+            "scope",
+            sql("((data -> 'subject'::text) ->> 'external_id'::text)"),
+            "version_at",
+            postgresql_where=sql("kind = 'review' AND direction = 'inbound' AND deleted_at IS NULL"),
+        ),
     )
 
     id: UUID = identifier()
