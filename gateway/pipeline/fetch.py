@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all
 from gateway.engine.leases import Held
-from gateway.engine.shards import SHARDS
+from gateway.engine.shards import SHARDS, crowd_shard
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
 from gateway.pipeline.waiting import release_waiting
 from gateway.runtime import Runtime
@@ -175,13 +175,20 @@ async def _postpone(
 
 
 async def store_pages(
-    connection: AsyncConnection, endpoint: Endpoint, origin: str, pages: Sequence[RawPage], now: datetime
+    connection: AsyncConnection,
+    endpoint: Endpoint,
+    origin: str,
+    pages: Sequence[RawPage],
+    now: datetime,
+    *,
+    crowd: bool = False,
 ) -> set[str]:
-    """Store what a plugin got from its API as deliveries, in the caller's transaction."""
+    """Store what a plugin got from its API as deliveries, in the caller's transaction. A crowd gives way to others."""
     pages = [page for page in pages if page.body]
     if not pages:
         return set()
-    shard = endpoint.id.bytes[15] % SHARDS
+    number = endpoint.id.bytes[15]
+    shard = crowd_shard(number) if crowd else number % SHARDS
     await execute(
         connection,
         """

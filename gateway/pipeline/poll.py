@@ -88,7 +88,8 @@ async def _record(
             await note_trouble(connection, endpoint, trouble, now)
             await note_attempt(connection, endpoint.id, "poll", stream, trouble, now, milliseconds)
             return set()
-        wakes = await store_pages(connection, endpoint, "poll", page.pages, now)
+        # the last page brings the news; those before it are catching up
+        wakes = await store_pages(connection, endpoint, "poll", page.pages, now, crowd=page.more)
         await execute(
             connection,
             """UPDATE cursor SET cursor = CAST(:cursor AS jsonb), polled_at = :now, failures = 0, reason = NULL,

@@ -469,6 +469,8 @@ async def _being_fetched(
         for one in incoming
         if one.item.in_reply_to is not None and (one.key[0], one.item.in_reply_to) not in parents
     }
+    if not missing:
+        return set()
     rows = await fetch_all(
         connection,
         """SELECT connection_id, ref FROM wanted WHERE state = 'pending' AND (connection_id, ref) IN
