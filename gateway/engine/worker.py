@@ -15,6 +15,7 @@ from gateway.engine.sandbox import Sandbox
 from gateway.engine.upkeep import drop_old_answers, drop_stalled_jobs, make_partitions
 from gateway.engine.wake import QUEUE
 from gateway.pipeline.drains import Drains, tick
+from gateway.pipeline.listen import Listeners
 from gateway.runtime import Runtime, open_runtime
 from gateway.settings import Settings
 
@@ -97,7 +98,8 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
             shutdown_graceful_timeout=GRACE,
         )
     )
-    ticking = asyncio.create_task(_tick_on(runtime))
+    listeners = Listeners(runtime)
+    ticking = asyncio.create_task(_tick_on(runtime, listeners))
     stopping = asyncio.create_task(stop.wait())
     try:
         await sandbox.warm()
@@ -108,13 +110,14 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await worker
+        await listeners.stop()
         runtime.wake.nearby = None
         await nearby.end(GRACE)
         await asyncio.gather(ticking, stopping, return_exceptions=True)
         sandbox.close()
 
 
-async def _tick_on(runtime: Runtime) -> None:
+async def _tick_on(runtime: Runtime, listeners: Listeners) -> None:
     upkeep = 0.0
     while True:
         began = time.monotonic()
@@ -128,6 +131,7 @@ async def _tick_on(runtime: Runtime) -> None:
                 await drop_old_answers(runtime.database)
                 upkeep = began
             await tick(runtime)
+            await listeners.look()
         except Exception:  # the database may be away for a moment; the next tick tries again, and the log says why
             log.exception("tick failed")
         await asyncio.sleep(max(0.05, TICK - (time.monotonic() - began)))
