@@ -52,6 +52,7 @@ async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> N
                 [read for read in reads if read.role == "source"],
                 now,
                 runtime.settings.ancestor_wait,
+                runtime.settings.ancestor_depth,
             )
             wakes |= await reply.take(
                 connection,
