@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     """A reply that could not be sent for this long is not sent without a person's word."""
     ancestor_wait: float = 20.0
     """Seconds that a message waits for the post it answers to be fetched."""
+    ancestor_depth: int = Field(default=25, ge=0)
+    """How often a conversation's next older posts are fetched on the way up to its beginning. A longer one begins, for
+    its ticket, with the oldest post fetched, whose link leads to the rest."""
     max_in_flight: int = Field(default=8, ge=1)
     """Calls at once to one connection."""
     digest_above: int = Field(default=3, ge=1)

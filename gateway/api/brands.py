@@ -6,11 +6,12 @@ from datetime import datetime
 from uuid import UUID
 
 from fastapi import APIRouter, Response
+from sqlalchemy.exc import IntegrityError
 
 from gateway.api.deps import ReadsConnections, RuntimeDep, WritesConnections
 from gateway.api.models import Answer, Input, Name, Page
 from gateway.api.paging import Filters, PagingDep, list_page
-from gateway.api.problems import conflict, not_found
+from gateway.api.problems import conflict, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_one
 from gateway.db.tables.columns import new_id
@@ -66,6 +67,24 @@ async def read_brand(runtime: RuntimeDep, _: ReadsConnections, brand_id: UUID) -
     """One brand."""
     async with runtime.database.read() as connection:
         row = await fetch_one(connection, f"{SELECT} WHERE id = :id", id=brand_id)
+    if row is None:
+        raise not_found("brand", brand_id)
+    return BrandView(**row)
+
+
+@router.patch("/{brand_id}", responses=responses(409))
+async def change_brand(runtime: RuntimeDep, _: WritesConnections, brand_id: UUID, given: NewBrand) -> BrandView:
+    """Give a brand another name. What belongs to it goes on belonging to it."""
+    async with runtime.database.write() as connection:
+        try:
+            row = await fetch_one(
+                connection,
+                "UPDATE brand SET name = :name WHERE id = :id RETURNING id, name, created_at",
+                id=brand_id,
+                name=given.name,
+            )
+        except IntegrityError as error:
+            raise conflict(f"There is a brand {given.name} already.", field="name") from error
     if row is None:
         raise not_found("brand", brand_id)
     return BrandView(**row)

@@ -19,6 +19,7 @@ from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, fetch_all, fetch_one
+from gateway.engine.shards import CROWD_SHARDS, SHARDS
 from gateway.pipeline.accept import unpack_headers
 from gateway.runtime import Runtime
 
@@ -165,7 +166,8 @@ async def replay_deliveries(runtime: RuntimeDep, _: Operates, given: ReplayFilte
     async with runtime.database.write() as database:
         rows = await fetch_all(
             database,
-            """UPDATE delivery SET state = 'pending', reason = NULL, processed_at = NULL
+            f"""UPDATE delivery SET state = 'pending', reason = NULL, processed_at = NULL,
+                   shard = {SHARDS} + shard % {CROWD_SHARDS}
                WHERE (id, received_at) IN (
                    SELECT id, received_at FROM delivery WHERE state = :state
                        AND (CAST(:connection AS uuid) IS NULL OR connection_id = :connection)

@@ -59,6 +59,23 @@ class CursorView(Answer):
     """Why the last poll failed."""
 
 
+class StreamView(Answer):
+    """How the provider's stream is followed. Without it, polling brings the same, later."""
+
+    following: bool
+    """Whether a process follows it now."""
+    since: datetime
+    """When it was begun last."""
+    hinted_at: datetime | None
+    """When it last said that something is new, within ten seconds."""
+    next_at: datetime
+    """It is not begun again before this."""
+    failures: int
+    """How often in a row it ended or broke without a word."""
+    reason: str | None
+    """How it ended last."""
+
+
 class HealthView(Answer):
     """How a connection fares, as last seen. `POST …/check` asks the provider."""
 
@@ -78,6 +95,8 @@ class HealthView(Answer):
     """Why the plugin cannot be used, if it cannot."""
     backlog: Backlog
     cursors: list[CursorView]
+    stream: StreamView | None
+    """Of sources that listen to one, once it was begun."""
     refusals: list[RefusalView]
 
 
@@ -150,10 +169,27 @@ async def health_of(
         ids=ids,
     ):
         cursors[row["connection_id"]].append(CursorView(**{name: row[name] for name in CursorView.model_fields}))
+    streams = {
+        row["connection_id"]: StreamView(**{name: row[name] for name in StreamView.model_fields})
+        for row in await fetch_all(
+            connection,
+            """SELECT l.connection_id, l.since, l.hinted_at, l.next_at, l.failures, l.reason,
+                      EXISTS (SELECT 1 FROM lease WHERE name = 'listen:' || l.connection_id
+                              AND until >= now()) AS following
+               FROM listener l WHERE l.connection_id = ANY(:ids)""",
+            ids=ids,
+        )
+    }
     refusals = await refusals_of(connection, sorted({*ids, *doors.values()}), now)
     return {
         row["id"]: _health(
-            row, runtime, backlogs[row["id"]], cursors[row["id"]], refusals.get(doors[row["id"]], []), now
+            row,
+            runtime,
+            backlogs[row["id"]],
+            cursors[row["id"]],
+            streams.get(row["id"]),
+            refusals.get(doors[row["id"]], []),
+            now,
         )
         for row in rows
     }
@@ -164,6 +200,7 @@ def _health(
     runtime: Runtime,
     backlog: Backlog,
     cursors: list[CursorView],
+    stream: StreamView | None,
     refusals: list[RefusalView],
     now: datetime,
 ) -> HealthView:
@@ -177,7 +214,8 @@ def _health(
         and not blocked
         and not row["failures"]
         and plugin_error is None
-        and not any(cursor.failures for cursor in cursors),
+        and not any(cursor.failures for cursor in cursors)
+        and not (stream and stream.failures),
         **{
             name: row[name] for name in ("status", "status_reason", "paused_in", "paused_out", "failures", "last_ok_at")
         },
@@ -186,5 +224,6 @@ def _health(
         plugin_error=plugin_error,
         backlog=backlog,
         cursors=cursors,
+        stream=stream,
         refusals=refusals,
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 from pydantic_core import to_json
-from sqlalchemy import make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import event, make_url, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway_schemas.base import Model
@@ -27,9 +30,9 @@ class Database:
             self.url,
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_pre_ping=True,
             connect_args={"application_name": "helpdesk-gateway", "options": "-c timezone=UTC"},
         )
+        event.listen(self.engine.sync_engine, "checkout", self._look)
 
     @property
     def conninfo(self) -> str:
@@ -49,6 +52,23 @@ class Database:
         """One transaction: committed at the end, rolled back by any error. No network call belongs in here."""
         async with self.engine.begin() as connection:
             yield connection
+
+    def _look(self, dbapi: Any, _record: Any, _proxy: Any) -> None:
+        """Called for each connection that leaves the pool: one that the server has closed is replaced by a new one.
+
+        A connection at rest has nothing to read, but perhaps its end: only then is it asked, which costs a round trip
+        that asking always (`pool_pre_ping`) would cost every statement.
+        """
+        connection = dbapi.driver_connection
+        if not connection.closed:
+            waiting = select.poll()
+            waiting.register(connection.fileno(), select.POLLIN)
+            if not waiting.poll(0):
+                return
+            with contextlib.suppress(psycopg.Error):
+                self.engine.dialect.do_ping(dbapi)
+                return
+        raise DisconnectionError("the server has closed the connection")
 
     async def close(self) -> None:
         """Close the pool."""

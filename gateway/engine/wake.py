@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
@@ -20,7 +20,7 @@ QUEUE = "drains"
 COALESCE = 0.010
 """At most one wake-up per drain and process in this many seconds."""
 
-PRIORITY = {"send": 30, "reply": 20, "thread": 10, "inbox": 10, "fetch": 10, "push": 5, "poll": 0, "listen": 0}
+PRIORITY = {"send": 30, "reply": 20, "thread": 10, "inbox": 10, "fetch": 10, "push": 5, "poll": 0}
 
 
 def make_jobs(conninfo: str) -> procrastinate.App:
@@ -30,19 +30,26 @@ def make_jobs(conninfo: str) -> procrastinate.App:
         min_size=1,
         max_size=4,
         timeout=5.0,  # a wake-up that cannot be sent by then is left to the tick
-        kwargs={"application_name": "helpdesk-gateway-jobs"},
+        # a word that a crash of the database swallows is made good by the tick: nobody waits for the disk to have it
+        kwargs={"application_name": "helpdesk-gateway-jobs", "options": "-c synchronous_commit=off"},
     )
     return procrastinate.App(connector=connector)
 
 
 class Wake:
-    """Defers one job per drain name, after the commit, on the job engine's own connection."""
+    """Defers one job per drain name, after the commit, on the job engine's own connection.
+
+    A worker that has a hand free takes on itself what it would have told others of: `nearby`, where it is set, says
+    whether it does. The lease keeps two from doing the same.
+    """
 
     def __init__(self, jobs: procrastinate.App) -> None:
         self._jobs = jobs
+        self.nearby: Callable[[str], bool] | None = None
         self._last: dict[str, float] = {}
         self._later: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waits: dict[str, asyncio.Task[None]] = {}
 
     async def __call__(self, names: Iterable[str]) -> None:
         """Wake these drains. Never raises: the rows are committed, and the tick finds what a lost word leaves."""
@@ -63,6 +70,8 @@ class Wake:
 
     async def _defer(self, name: str) -> None:
         self._last[name] = time.monotonic()
+        if self.nearby is not None and self.nearby(name):
+            return
         try:
             await self._jobs.configure_task(
                 "drain", queue=QUEUE, queueing_lock=name, priority=PRIORITY.get(name.partition(":")[0], 0)
@@ -72,6 +81,26 @@ class Wake:
         except ConnectorException as error:
             log.warning("wake-up of %s was not sent (%s); the tick will find the rows", name, error)
 
+    def at(self, name: str, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wake a drain once `wait` is over, in this process: sooner and more exactly than by the tick.
+
+        One wait is kept for each name, the newest: it knows the most. If the process ends, the tick wakes it.
+        """
+        earlier = self._waits.pop(name, None)
+        if earlier is not None:
+            earlier.cancel()
+
+        async def then() -> None:
+            await wait()
+            if self._waits.get(name) is asyncio.current_task():
+                del self._waits[name]
+            await self([name])
+
+        self._waits[name] = asyncio.create_task(then())
+
     async def settle(self) -> None:
         """Wait until every delayed wake-up has gone out."""
+        for waiting in self._waits.values():
+            waiting.cancel()
+        await asyncio.gather(*self._waits.values(), return_exceptions=True)
         await asyncio.gather(*self._tasks)

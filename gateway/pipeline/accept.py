@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gateway.connections import Endpoint
 from gateway.db.database import Database, execute, is_data_error
-from gateway.engine.shards import SHARDS
+from gateway.engine.shards import SHARDS, crowd_shard
 from gateway.engine.wake import Wake
 from gateway.net.key_sets import KeyView
 from gateway_schemas.errors import UnknownKey, Unverified
@@ -34,16 +34,18 @@ NOT_KEPT = {b"authorization", b"proxy-authorization", b"cookie"}
 
 TURN = 0.05
 """Seconds after which deliveries go to the next shard."""
+CROWD_FROM, CROWD_RATE = 50.0, 25.0
+"""So many deliveries at once, and so many a second for long, an endpoint may have among the ordinary ones."""
 
 # In the driver's own notation: %(…)b sends an array in binary, where text would double the size of every body.
 INSERT = """
 INSERT INTO delivery
     (received_at, app_id, connection_id, role, origin, stream, method, query, headers, body, note, shard, state,
     attempts)
-SELECT at, app, connection, role, 'webhook', '', method, query, headers, body, '{}', %(shard)s, 'pending', 0
+SELECT at, app, connection, role, 'webhook', '', method, query, headers, body, '{}', shard, 'pending', 0
 FROM unnest(%(at)b::timestamptz[], %(app)b::uuid[], %(connection)b::uuid[], %(role)b::text[], %(method)b::text[],
-            %(query)b::bytea[], %(headers)b::bytea[], %(body)b::bytea[])
-     AS d (at, app, connection, role, method, query, headers, body)
+            %(query)b::bytea[], %(headers)b::bytea[], %(body)b::bytea[], %(shard)b::smallint[])
+     AS d (at, app, connection, role, method, query, headers, body, shard)
 RETURNING id
 """
 
@@ -55,6 +57,21 @@ class _Waiting:
     committed: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+class Crowds:
+    """Tells the endpoints that flood from the others: a bucket for each that leaks at the ordinary rate."""
+
+    def __init__(self) -> None:
+        self._levels: dict[UUID, tuple[float, float]] = {}
+
+    def crowded(self, id: UUID) -> bool:
+        """Count one delivery; whether it is one of a crowd."""
+        now = time.monotonic()
+        level, at = self._levels.get(id, (0.0, now))
+        level = min(max(0.0, level - (now - at) * CROWD_RATE) + 1, CROWD_FROM * 2)
+        self._levels[id] = level, now
+        return level > CROWD_FROM
+
+
 class Inbox:
     """Commits what arrives in groups: while one commit is under way, the next group gathers."""
 
@@ -64,6 +81,7 @@ class Inbox:
         self._limit = limit
         self._gathering: list[_Waiting] = []
         self._news = asyncio.Event()
+        self._crowds = Crowds()
         self._shard = 0
         self._turned = 0.0
         self._committing = False
@@ -107,7 +125,8 @@ class Inbox:
             # groups that follow closely go to one shard, so that one wake-up and one batch serve many of them
             self._shard, self._turned = (self._shard + 1) % SHARDS, time.monotonic()
         try:
-            ids = await self._insert(group, self._shard)
+            shards = [self._shard_for(one.endpoint.id) for one in group]
+            ids = await self._insert(group, shards)
         except (SQLAlchemyError, OSError) as error:
             if isinstance(error, DBAPIError) and is_data_error(error) and len(group) > 1:
                 # one hostile request must not refuse the others of its group
@@ -122,9 +141,12 @@ class Inbox:
         for one, id in zip(group, ids, strict=True):
             if not one.committed.done():
                 one.committed.set_result(id)
-        self._to_wake.add(f"inbox:{self._shard}")
+        self._to_wake |= {f"inbox:{shard}" for shard in shards}
         if self._waking is None or self._waking.done():
             self._waking = asyncio.create_task(self._wake_all())
+
+    def _shard_for(self, id: UUID) -> int:
+        return crowd_shard(self._shard) if self._crowds.crowded(id) else self._shard
 
     async def _wake_all(self) -> None:
         """Wake drains beside the commits: the next group does not wait for the word about this one."""
@@ -132,13 +154,12 @@ class Inbox:
             names, self._to_wake = self._to_wake, set()
             await self._wake(names)
 
-    async def _insert(self, group: Sequence[_Waiting], shard: int) -> list[int]:
+    async def _insert(self, group: Sequence[_Waiting], shards: Sequence[int]) -> list[int]:
         # one statement is a transaction of its own: it saves the round trips of BEGIN and COMMIT
         async with self._database.read() as connection:
             result = await connection.exec_driver_sql(
                 INSERT,
                 {
-                    "shard": shard,
                     "at": [one.request.received_at for one in group],
                     "app": [one.endpoint.id if one.endpoint.is_app else one.endpoint.app_id for one in group],
                     "connection": [None if one.endpoint.is_app else one.endpoint.id for one in group],
@@ -147,6 +168,7 @@ class Inbox:
                     "query": [one.request.query for one in group],
                     "headers": [pack_headers(one.request.headers) for one in group],
                     "body": [one.request.body for one in group],
+                    "shard": list(shards),
                 },
             )
             return [int(row[0]) for row in result]

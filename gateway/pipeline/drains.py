@@ -6,6 +6,8 @@ Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 from uuid import UUID
@@ -14,7 +16,7 @@ from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.db.database import fetch_all
 from gateway.engine.leases import Held, LeaseLost
 from gateway.engine.sandbox import Sandbox
-from gateway.engine.shards import SHARDS
+from gateway.engine.shards import INBOX_SHARDS, SHARDS, is_crowd
 from gateway.pipeline.attach import attach_due
 from gateway.pipeline.fetch import fetch_due
 from gateway.pipeline.inbox import drain_inbox, drain_threads
@@ -30,6 +32,13 @@ log = logging.getLogger(__name__)
 
 YIELD_AFTER = 2.0
 """Seconds after which a drain with more to do gives its place to others and asks to be woken again."""
+CROWDS_AT_ONCE = 2
+CROWD_BATCH = 50
+"""How much of a crowd a worker takes at once while others deliver too: each of their steps may wait for one of its."""
+COMPANY = 2.0
+"""Seconds since something else came in, after which a crowd has the worker for itself and takes whole batches."""
+GIVE_WAY = 1.0
+"""Seconds that a crowd waits for threading to catch up, so that no line builds up there instead."""
 
 
 class Drains:
@@ -39,6 +48,11 @@ class Drains:
         self._runtime = runtime
         self._sandbox = sandbox
         self._policies = PolicySets(runtime.database)
+        self._crowds = asyncio.Semaphore(CROWDS_AT_ONCE)
+        self._others_at = float("-inf")
+        self._threading = 0
+        self._threaded = asyncio.Event()
+        self._threaded.set()
         self.stopping = False
 
     async def run(self, name: str) -> None:
@@ -76,9 +90,9 @@ class Drains:
     async def _step(self, name: str, held: Held) -> bool:
         kind, _, rest = name.partition(":")
         if kind == "inbox":
-            return await drain_inbox(self._runtime, self._sandbox, int(rest), held)
+            return await self._read(int(rest), held)
         if kind == "thread":
-            return await drain_threads(self._runtime, self._sandbox, self._policies, int(rest), held)
+            return await self._thread(int(rest), held)
         id, _, stream = rest.partition(":")
         endpoint = await self._runtime.connections.get(UUID(id))
         if endpoint is None or not self._may_work(kind, endpoint):
@@ -95,6 +109,29 @@ class Drains:
             return await send_due(self._runtime, self._policies, endpoint, held)
         return await poll_stream(self._runtime, endpoint, stream, held)
 
+    async def _read(self, shard: int, held: Held) -> bool:
+        batch = self._runtime.settings.batch
+        if not is_crowd(shard):
+            self._others_at = time.monotonic()
+            return await drain_inbox(self._runtime, self._sandbox, shard, held, batch)
+        async with self._crowds:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GIVE_WAY):
+                    await self._threaded.wait()
+            if time.monotonic() - self._others_at < COMPANY:
+                batch = min(CROWD_BATCH, batch)
+            return await drain_inbox(self._runtime, self._sandbox, shard, held, batch)
+
+    async def _thread(self, shard: int, held: Held) -> bool:
+        self._threading += 1
+        self._threaded.clear()
+        try:
+            return await drain_threads(self._runtime, self._sandbox, self._policies, shard, held)
+        finally:
+            self._threading -= 1
+            if not self._threading:
+                self._threaded.set()
+
     def _may_work(self, kind: str, endpoint: Endpoint) -> bool:
         """A connection that is paused, blocked or without consent keeps its backlog."""
         if kind == "reply":
@@ -110,7 +147,7 @@ DUE = f"""
 WITH open AS (
     SELECT id, role FROM connection WHERE status = 'active' AND (blocked_until IS NULL OR blocked_until <= :now)
 )
-SELECT 'inbox:' || shard AS name FROM generate_series(0, {SHARDS - 1}) AS shard
+SELECT 'inbox:' || shard AS name FROM generate_series(0, {INBOX_SHARDS - 1}) AS shard
     WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.shard = shard AND d.state = 'pending')
 UNION ALL
 SELECT 'thread:' || shard FROM generate_series(0, {SHARDS - 1}) AS shard

@@ -11,13 +11,14 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all
 from gateway.engine.leases import Held
-from gateway.engine.shards import SHARDS
+from gateway.engine.shards import SHARDS, crowd_shard
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
 from gateway.pipeline.waiting import release_waiting
 from gateway.runtime import Runtime
@@ -33,9 +34,15 @@ BATCH = 100
 
 
 async def want(
-    connection: AsyncConnection, wanted: Sequence[tuple[Endpoint, Wanted, datetime]], now: datetime
+    connection: AsyncConnection,
+    wanted: Sequence[tuple[Endpoint, Wanted, datetime]],
+    now: datetime,
+    depths: Mapping[tuple[UUID, str], int] | None = None,
 ) -> set[str]:
-    """Note what is wanted, unless an answer that is fresh enough has been fetched. Returns the drains to wake."""
+    """Note what is wanted, unless an answer that is fresh enough has been fetched. Returns the drains to wake.
+
+    `depths` says how far up its conversation an ancestor is, by connection and reference.
+    """
     rows: dict[tuple[Any, str, str], dict[str, Any]] = {}
     for endpoint, item, seen_at in wanted:
         # a thin webhook says that something changed before it was received; a poll names the time of the change
@@ -51,6 +58,7 @@ async def want(
             "kind": item.kind,
             "ref": item.ref,
             "reason": item.reason,
+            "depth": (depths or {}).get((endpoint.id, item.ref), 0),
             "fresh_from": fresh_from,
         }
     if not rows:
@@ -58,10 +66,11 @@ async def want(
     due = await fetch_all(
         connection,
         """
-        INSERT INTO wanted AS w (connection_id, kind, ref, reason, state, generation, due_at, attempts, created_at)
-        SELECT connection_id, kind, ref, reason, 'pending', 1, :now, 0, :now
+        INSERT INTO wanted AS w
+            (connection_id, kind, ref, reason, depth, state, generation, due_at, attempts, created_at)
+        SELECT connection_id, kind, ref, reason, depth, 'pending', 1, :now, 0, :now
         FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-             AS g (connection_id uuid, kind text, ref text, reason text, fresh_from timestamptz)
+             AS g (connection_id uuid, kind text, ref text, reason text, depth int, fresh_from timestamptz)
         ORDER BY connection_id, kind, ref
         ON CONFLICT (connection_id, kind, ref) DO UPDATE
         SET generation = w.generation + 1, state = 'pending', reason = EXCLUDED.reason,
@@ -175,13 +184,20 @@ async def _postpone(
 
 
 async def store_pages(
-    connection: AsyncConnection, endpoint: Endpoint, origin: str, pages: Sequence[RawPage], now: datetime
+    connection: AsyncConnection,
+    endpoint: Endpoint,
+    origin: str,
+    pages: Sequence[RawPage],
+    now: datetime,
+    *,
+    crowd: bool = False,
 ) -> set[str]:
-    """Store what a plugin got from its API as deliveries, in the caller's transaction."""
+    """Store what a plugin got from its API as deliveries, in the caller's transaction. A crowd gives way to others."""
     pages = [page for page in pages if page.body]
     if not pages:
         return set()
-    shard = endpoint.id.bytes[15] % SHARDS
+    number = endpoint.id.bytes[15]
+    shard = crowd_shard(number) if crowd else number % SHARDS
     await execute(
         connection,
         """

@@ -32,13 +32,13 @@ from gateway.runtime import Runtime
 log = logging.getLogger(__name__)
 
 
-async def drain_inbox(runtime: Runtime, sandbox: Sandbox, shard: int, held: Held) -> bool:
+async def drain_inbox(runtime: Runtime, sandbox: Sandbox, shard: int, held: Held, limit: int) -> bool:
     """Normalise and record the oldest pending deliveries of a shard. Returns whether there may be more."""
-    reads = await read_pending(runtime, sandbox, shard)
+    reads = await read_pending(runtime, sandbox, shard, limit)
     if not reads:
         return False
     await _write_reads(runtime, held, reads)
-    return len(reads) == runtime.settings.batch
+    return len(reads) == limit
 
 
 async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> None:
@@ -52,6 +52,7 @@ async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> N
                 [read for read in reads if read.role == "source"],
                 now,
                 runtime.settings.ancestor_wait,
+                runtime.settings.ancestor_depth,
             )
             wakes |= await reply.take(
                 connection,
@@ -74,9 +75,10 @@ async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> N
             await held.check(connection)
             await _end(connection, reads, now)
         return
-    async with runtime.database.read() as connection:
-        wakes |= await release_waiting(connection, now)
     await runtime.wake(wakes)
+    async with runtime.database.read() as connection:
+        released = await release_waiting(connection, now)
+    await runtime.wake(released)
 
 
 async def _end(connection: AsyncConnection, reads: Sequence[Read], now: Any) -> None:

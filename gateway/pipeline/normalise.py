@@ -48,10 +48,10 @@ class Read:
         self.news = []
 
 
-async def read_pending(runtime: Runtime, sandbox: Sandbox, shard: int) -> list[Read]:
+async def read_pending(runtime: Runtime, sandbox: Sandbox, shard: int, limit: int) -> list[Read]:
     """Take the oldest pending deliveries of a shard and normalise them."""
     async with runtime.database.read() as connection:
-        rows = await fetch_all(connection, READ, shard=shard, limit=runtime.settings.batch)
+        rows = await fetch_all(connection, READ, shard=shard, limit=limit)
     return await normalise(runtime, sandbox, rows)
 
 

@@ -88,16 +88,19 @@ async def _record(
             await note_trouble(connection, endpoint, trouble, now)
             await note_attempt(connection, endpoint.id, "poll", stream, trouble, now, milliseconds)
             return set()
-        wakes = await store_pages(connection, endpoint, "poll", page.pages, now)
+        # the last page brings the news; those before it are catching up
+        wakes = await store_pages(connection, endpoint, "poll", page.pages, now, crowd=page.more)
         await execute(
             connection,
+            # a stream that hinted while this poll was under way may speak of what it did not see: it is due still
             """UPDATE cursor SET cursor = CAST(:cursor AS jsonb), polled_at = :now, failures = 0, reason = NULL,
-                   next_at = :next
+                   next_at = CASE WHEN next_at = :due THEN :next ELSE next_at END
                WHERE connection_id = :id AND stream = :stream""",
             id=endpoint.id,
             stream=stream,
             cursor=as_json(page.cursor),
             now=now,
+            due=row["next_at"],
             next=now if page.more else now + every,
         )
         await note_success(connection, endpoint, now)

@@ -8,18 +8,19 @@ helpdesk is asked what it has before anything is repeated. Tickets run in parall
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
-from gateway.db.database import as_json, execute, fetch_all
+from gateway.db.database import as_json, execute, fetch_all, fetch_one
 from gateway.engine.leases import Held
 from gateway.net.client import Lane, calling
 from gateway.pipeline import outcomes
@@ -39,6 +40,9 @@ BULK_FROM = 10
 YIELD_AFTER = 2.0
 OUTER = 1.0
 """Seconds by which the last resort comes after the client's own deadline, which knows whether anything was sent."""
+WAIT_HERE = timedelta(minutes=2)
+"""A pause up to this long is waited for by the process that was asked for it: a limit of calls a minute leaves many
+short ones, and to wait for the tick in each would leave much of the limit unused."""
 LANES: tuple[Lane, Lane, Lane] = ("reply", "interactive", "backlog")
 
 READY = """
@@ -48,6 +52,13 @@ GROUP BY ticket_id
 -- state fields never tried may wait for company; whatever else is first must be due, or its ticket waits behind it
 HAVING bool_and(state = 'pending') AND (array_agg(due_at ORDER BY (kind = 'update' AND tries = 0), id))[1] <= :now
 ORDER BY min(lane), min(id) LIMIT :limit
+"""
+
+INTERRUPTED = "state = 'in_flight' AND deadline_at < clock_timestamp() AND due_at <= :now"
+JOB = "state = 'job' AND due_at <= :now"
+UNFINISHED = f"""
+SELECT EXISTS (SELECT 1 FROM push WHERE helpdesk_id = :helpdesk AND {INTERRUPTED}) AS interrupted,
+       EXISTS (SELECT 1 FROM push WHERE helpdesk_id = :helpdesk AND {JOB}) AS job
 """
 
 TICKETS = """
@@ -69,8 +80,12 @@ async def push_due(runtime: Runtime, endpoint: Endpoint, held: Held) -> bool:
     """Push what is due at one helpdesk, for a while. Returns whether there may be more."""
     plugin = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
     assert isinstance(plugin, Helpdesk)
-    await _ask_after_interrupted(runtime, endpoint, plugin, held)
-    await _resume_jobs(runtime, endpoint, plugin, held)
+    async with runtime.database.read() as connection:
+        row = await fetch_one(connection, UNFINISHED, helpdesk=endpoint.id, now=runtime.now())
+    if row is not None and row["interrupted"]:
+        await _ask_after_interrupted(runtime, endpoint, plugin, held)
+    if row is not None and row["job"]:
+        await _resume_jobs(runtime, endpoint, plugin, held)
     running: set[asyncio.Task[bool]] = set()
     began = time.monotonic()
     blocked = False
@@ -110,7 +125,8 @@ async def _claim(
         bulk = capabilities.bulk > 1 and len(ready) >= BULK_FROM
         ids = [row["ticket_id"] for row in (ready if bulk else ready[:free])]
         changes = await _changes(connection, plugin, ids, held.epoch, now, until, runtime.settings.digest_above)
-        await _commit_in_flight(connection, changes, runtime.settings.call_timeout + MARGIN, now)
+        if changes:
+            await _commit_in_flight(connection, changes, runtime.settings.call_timeout + MARGIN, now)
     if not bulk:
         return [[change] for change in changes]
     return [changes[start : start + capabilities.bulk] for start in range(0, len(changes), capabilities.bulk)]
@@ -246,6 +262,9 @@ async def _record(
             await note_trouble(connection, endpoint, trouble, now)
         await note_attempt(connection, endpoint.id, kind, changes[0].key, trouble, now, milliseconds)
     await runtime.wake(wakes)
+    if trouble is not None and trouble.kind == "retry" and trouble.after is not None and trouble.after < WAIT_HERE:
+        seconds = trouble.after.total_seconds()
+        runtime.wake.at(f"push:{endpoint.id}", functools.partial(runtime.time.sleep, seconds))
     # where one ticket's own limit ran out (`bucket:scope`), the other tickets' changes may fare better
     return trouble is not None and trouble.kind in ("retry", "reauthorise") and ":" not in (trouble.bucket or "")
 
@@ -292,12 +311,7 @@ async def _grouped(
 async def _ask_after_interrupted(runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], held: Held) -> None:
     """What was in flight when its deadline passed: ask the helpdesk whether it has it, and only then go on."""
     async with runtime.database.read() as connection:
-        groups = await _grouped(
-            connection,
-            endpoint,
-            "state = 'in_flight' AND deadline_at < clock_timestamp() AND due_at <= :now",
-            runtime.now(),
-        )
+        groups = await _grouped(connection, endpoint, INTERRUPTED, runtime.now())
     for change, _ in groups:
         started = time.monotonic()
         found: FoundTicket | None = None
@@ -328,7 +342,7 @@ async def _ask_after_interrupted(runtime: Runtime, endpoint: Endpoint, plugin: H
 
 async def _resume_jobs(runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], held: Held) -> None:
     async with runtime.database.read() as connection:
-        groups = await _grouped(connection, endpoint, "state = 'job' AND due_at <= :now", runtime.now())
+        groups = await _grouped(connection, endpoint, JOB, runtime.now())
     if not groups:
         return
     await held.check_fresh(runtime.database)

@@ -76,7 +76,12 @@ def scope_of(registry: Registry, endpoint: Endpoint) -> str:
 
 
 async def record(
-    connection: AsyncConnection, registry: Registry, reads: Sequence[Read], now: datetime, ancestor_wait: float
+    connection: AsyncConnection,
+    registry: Registry,
+    reads: Sequence[Read],
+    now: datetime,
+    ancestor_wait: float,
+    ancestor_depth: int,
 ) -> set[str]:
     """Write everything sources brought, in the caller's transaction. Returns the drains to wake after its commit."""
     incoming: list[Incoming] = []
@@ -108,7 +113,13 @@ async def record(
     await _aliases(connection, incoming, known)
     for scope, endpoint, listing in listings:
         wanted += [(endpoint, item, now) for item in await missing_from(connection, scope, listing, now)]
-    wakes = await want(connection, await _unrecorded(connection, registry, wanted), now)
+    depths = await _depths(connection, reads)
+    within = [
+        one
+        for one in await _unrecorded(connection, registry, wanted)
+        if one[1].reason != "ancestor" or depths.get((one[0].id, one[1].ref), 0) < ancestor_depth
+    ]
+    wakes = await want(connection, within, now, depths)
     wakes |= await _revisions(connection, incoming, inserted, known, now, ancestor_wait)
     wakes |= await _deleted_revisions(connection, deletions, now)
     wakes |= await note_statuses(connection, statuses, now)
@@ -329,6 +340,31 @@ async def _unrecorded(
     ]
 
 
+async def _depths(connection: AsyncConnection, reads: Sequence[Read]) -> dict[tuple[UUID, str], int]:
+    """How many fetches led to each ancestor that a fetched delivery wants: one more than to what it brought.
+
+    A delivery may bring posts of many conversations; only those of the ancestor's own count.
+    """
+    below: dict[tuple[UUID, str], set[str]] = {}
+    for read in (read for read in reads if read.origin == "fetch"):
+        posts = [(endpoint.id, item) for endpoint, item in read.news if isinstance(item, Interaction)]
+        for endpoint, item in read.news:
+            if isinstance(item, Wanted) and item.reason == "ancestor":
+                roots = {post.root for id, post in posts if id == endpoint.id and post.in_reply_to == item.ref}
+                near = {post.external_id for id, post in posts if id == endpoint.id and post.root in roots}
+                below.setdefault((endpoint.id, item.ref), set()).update(near)
+    if not below:
+        return {}
+    rows = await fetch_all(
+        connection,
+        """SELECT connection_id, ref, depth FROM wanted WHERE connection_id = ANY(:connections) AND ref = ANY(:refs)""",
+        connections=list({id for id, _ in below}),
+        refs=list(set().union(*below.values())),
+    )
+    known = {(row["connection_id"], row["ref"]): int(row["depth"]) for row in rows}
+    return {key: 1 + max((known.get((key[0], ref), 0) for ref in refs), default=0) for key, refs in below.items()}
+
+
 async def locate(connection: AsyncConnection, keys: Iterable[Key]) -> dict[Key, Known]:
     """Stored interactions by id or alias, and what their newest change waits for."""
     keys = sorted(set(keys))
@@ -507,6 +543,8 @@ async def _being_fetched(
         for one in incoming
         if one.item.in_reply_to is not None and (one.key[0], one.item.in_reply_to) not in parents
     }
+    if not missing:
+        return set()
     rows = await fetch_all(
         connection,
         """SELECT connection_id, ref FROM wanted WHERE state = 'pending' AND (connection_id, ref) IN

@@ -239,6 +239,7 @@ def _draft(reply: Mapping[str, Any], target: Target, endpoint: Endpoint) -> Draf
         target=how,
         visibility="private" if how.kind == "direct_message" else "public",
         interaction=interaction,
+        written_at=reply["written_at"],
         files=tuple(
             OutgoingFile(
                 sha256=file["sha256"],

@@ -74,10 +74,13 @@ async def note_trouble(connection: AsyncConnection, endpoint: Endpoint, trouble:
     if trouble.kind == "reauthorise":
         await execute(
             connection,
-            """UPDATE connection SET status = 'needs_authorisation', status_reason = :reason, version = version + 1
-               WHERE id = :id AND status = 'active'""",
+            # a call that was made with credentials that have been renewed meanwhile says nothing of the new ones
+            """UPDATE connection c SET status = 'needs_authorisation', status_reason = :reason, version = version + 1
+               WHERE id = :id AND status = 'active'
+                 AND c.version + COALESCE((SELECT a.version FROM app a WHERE a.id = c.app_id), 0) = :version""",
             id=endpoint.id,
             reason=trouble.reason,
+            version=endpoint.version,
         )
         return
     if trouble.kind != "retry":

@@ -359,6 +359,17 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_cursor_next_at"), "cursor", ["next_at"], unique=False)
     op.create_table(
+        "listener",
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("hinted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["connection_id"], ["connection.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("connection_id"),
+    )
+    op.create_table(
         "ticket",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("brand_id", sa.Uuid(), nullable=True),
@@ -438,6 +449,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("ref", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("depth", sa.SmallInteger(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("fetched_at", sa.DateTime(timezone=True), nullable=True),
@@ -774,6 +786,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_ticket_customer_id"), table_name="ticket")
     op.drop_index(op.f("ix_ticket_connection_id"), table_name="ticket")
     op.drop_table("ticket")
+    op.drop_table("listener")
     op.drop_index(op.f("ix_cursor_next_at"), table_name="cursor")
     op.drop_table("cursor")
     op.drop_table("policy_revision")

@@ -35,6 +35,8 @@ class Draft(Model):
     interaction: Interaction
     """What is answered, at its newest revision."""
     files: tuple[OutgoingFile, ...] = ()
+    written_at: AwareDatetime | None = None
+    """When the agent wrote it."""
 
 
 class Rendered(Model):
@@ -47,6 +49,8 @@ class Rendered(Model):
     files: tuple[OutgoingFile, ...] = ()
     body: dict[str, Any] = Field(default_factory=dict)
     """The request body in the provider's own shape; `send` may not alter it."""
+    written_at: AwareDatetime | None = None
+    """When the agent wrote it, where that goes out too: the time of the event, which is the same at every try."""
     length: int = Field(ge=0)
     limit: int | None = None
     counting: Counting = Counting.code_points

@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
 from typing import Any
 
-import httpx2
-
 from gateway_inbound.twin import InboundTwin
-from support.processes import process
+from support.processes import free_port, process, up
 
 SECRET = "whsec_" + "A" * 43 + "="
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-async def up(url: str) -> None:
-    """Wait until a door answers."""
-    async with httpx2.AsyncClient(trust_env=False) as http:
-        for _ in range(400):
-            with contextlib.suppress(httpx2.TransportError):
-                if (await http.get(f"{url}/healthz")).status_code == 200:
-                    return
-            await asyncio.sleep(0.05)
-    raise AssertionError(f"{url} did not come up")
 
 
 async def test_two_doors_and_two_workers_give_the_same_as_one_of_each(make_scene: Any) -> None:

@@ -22,6 +22,7 @@ LISTED: dict[str, str] = {
     "gateway/pipeline/accept.py:verify": "answered 401 and counted: what breaks the check has not passed it",
     "gateway/pipeline/attach.py:_copy": "recorded on the file",
     "gateway/pipeline/fetch.py:fetch_due": "recorded on every row that was asked for",
+    "gateway/pipeline/listen.py:Listeners._hold": "logged; the lease is given back, and the next look begins anew",
     "gateway/pipeline/poll.py:poll_stream": "recorded on the cursor",
     "gateway/pipeline/push.py:_ask_after_interrupted": "recorded on the push, which stays in flight",
     "gateway/pipeline/push.py:_call": "recorded on every push of the call",

@@ -77,6 +77,26 @@ async def test_an_opener_that_nobody_told_us_of_is_fetched_and_comes_first(line:
     ]
 
 
+async def test_a_conversation_longer_than_is_fetched_is_one_ticket_that_links_to_the_rest(make_line: Any) -> None:
+    async with make_line(ancestor_depth=2) as line:
+        post = line.x.post("rita", "message 0")
+        for number in range(1, 12):
+            post = line.x.post("rita", f"message {number}", in_reply_to=post)
+        line.x.post("rita", "@AcmeSupport anybody there?", in_reply_to=post)
+        await line.settle()
+        assert len(line.desk.tickets) == 1
+        told = " ".join(comment.body for comment in line.ticket(1).comments)
+        fetched = [number for number in range(12) if f"message {number}\n" in told]
+        assert 2 <= len(fetched) < 12, "some of the conversation was fetched, and not all of it"
+        assert fetched == list(range(fetched[0], 12))
+        assert "https://x.com/" in line.ticket(1).comments[0].body
+        assert told.count("@AcmeSupport anybody there?") == 1
+        assert await line.gateway.value("SELECT count(*) FROM wanted") <= 3
+        line.x.post("rita", "@AcmeSupport hello??", in_reply_to=post)
+        await line.settle()
+        assert len(line.desk.tickets) == 1
+
+
 async def test_an_answer_given_on_x_itself_makes_a_matter_of_what_it_answers(line: LineLike) -> None:
     opener = line.x.post("rita", "My parcel from Acme never came.")
     line.x.post("AcmeSupport", "Oh no! Could you DM us?", in_reply_to=opener)

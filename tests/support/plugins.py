@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,13 +19,13 @@ from pydantic import BaseModel, SecretStr
 from gateway_schemas import hookimpl
 from gateway_schemas.capabilities import SourceCapabilities
 from gateway_schemas.decision import Case, Finding, Severity
-from gateway_schemas.errors import Malformed, Rejected
+from gateway_schemas.errors import Malformed, Rejected, Retry, Unverified
 from gateway_schemas.interaction import Author, Interaction, Normalised, ReplyTarget, Wanted
 from gateway_schemas.plugin import Health
 from gateway_schemas.policy import Policy
 from gateway_schemas.reply import Draft, Rendered
 from gateway_schemas.source import Source
-from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest
+from gateway_schemas.webhook import Hint, Page, RawDelivery, RawPage, WebhookRequest
 
 MODULE = "support.plugins"
 
@@ -195,6 +196,65 @@ WAYS: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
+class RadioConfig(BaseModel):
+    """Where the radio station's lines are read."""
+
+    station: str
+
+
+class RadioSource(Source[RadioConfig]):
+    """Follows a file as a stream. Each line is an order: `hint`, `say <id>`, `end` or `break`.
+
+    What `hint` announces is what `WildSource.poll` would bring: here, the lines of the file beside it.
+    """
+
+    name = "radio"
+    Config = RadioConfig
+    capabilities: ClassVar[SourceCapabilities] = SourceCapabilities(
+        kinds=frozenset({"post"}), listen=True, poll=True, streams=("posts",), poll_every=timedelta(days=1)
+    )
+
+    def verify(self, request: WebhookRequest) -> None:
+        """Has no webhooks."""
+        raise Unverified("a radio has no webhooks", code="no_webhooks")
+
+    def normalise(self, delivery: RawDelivery) -> Sequence[Normalised]:
+        """One post a line."""
+        return [said(f"on the radio: {id}", id=id) for id in delivery.body.decode().split()]
+
+    async def poll(self, stream: str, cursor: dict[str, Any] | None) -> Page:
+        """All that was announced, each time."""
+        told = Path(self.config.station).with_suffix(".posts")
+        return Page([RawPage(told.read_bytes(), stream=stream)] if told.exists() else (), {})
+
+    async def listen(self) -> AsyncIterator[Hint]:
+        """Reads on from where the file ends now; notes in the file of listeners who listens."""
+        station = Path(self.config.station)  # a file on this machine: nobody waits for it
+        with station.open() as lines, station.with_suffix(".listeners").open("a") as listeners:  # noqa: ASYNC230
+            lines.seek(0, os.SEEK_END)
+            listeners.write("on\n")
+            listeners.flush()
+            try:
+                while True:
+                    match lines.readline().split():
+                        case ["hint"]:
+                            yield Hint(stream="posts")
+                        case ["say", id]:
+                            yield Hint(page=RawPage(id.encode()))
+                        case ["end"]:
+                            return
+                        case ["break"]:
+                            raise Retry("the stream broke", code="broken")
+                        case _:
+                            await asyncio.sleep(0.02)
+            finally:
+                listeners.write("off\n")
+
+    async def check(self) -> Health:
+        """Always well."""
+        return Health(ok=True)
+
+
 class WildParams(BaseModel):
     """What the policy shall do."""
 
@@ -219,7 +279,7 @@ class WildPolicy(Policy[WildParams]):
 @hookimpl
 def register_sources() -> list[type[Source[Any]]]:
     """Called once at start."""
-    return [WildSource]
+    return [WildSource, RadioSource]
 
 
 @hookimpl

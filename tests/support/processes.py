@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+
+import httpx2
 
 from gateway.settings import Settings
 
@@ -69,3 +72,22 @@ async def process(settings: Settings, *arguments: str) -> AsyncIterator[Process]
     finally:
         if one.process is not None and one.process.returncode is None:
             await one.kill()
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+async def up(url: str) -> None:
+    """Wait until a door answers."""
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        for _ in range(400):
+            with contextlib.suppress(httpx2.TransportError):
+                if (await http.get(f"{url}/healthz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.05)
+    raise AssertionError(f"{url} did not come up")

@@ -2,7 +2,7 @@
 
 from gateway.db.tables.access import ApiKey, Fact, IdempotentAnswer
 from gateway.db.tables.budget import Budget, BudgetCost
-from gateway.db.tables.connection import App, Brand, Connection, Cursor
+from gateway.db.tables.connection import App, Brand, Connection, Cursor, Listener
 from gateway.db.tables.decision import Decision, Policy, PolicyRevision, PolicySet
 from gateway.db.tables.delivery import Delivery, Refusal, Wanted
 from gateway.db.tables.engine import Lease
@@ -40,6 +40,7 @@ __all__ = [
     "InteractionAlias",
     "Lease",
     "Leg",
+    "Listener",
     "Note",
     "OutboundPause",
     "Policy",

@@ -98,3 +98,17 @@ class Cursor(SQLModel, table=True):
     next_at: datetime = timestamp(index=True)
     failures: int = 0
     reason: str | None = maybe_string()
+
+
+class Listener(SQLModel, table=True):
+    """How a connection's stream was followed last. Whether anybody follows it now is in the lease of its name."""
+
+    connection_id: UUID = Field(foreign_key="connection.id", primary_key=True, ondelete="CASCADE")
+    since: datetime = timestamp()
+    """When it was begun last."""
+    hinted_at: datetime | None = maybe_timestamp()
+    failures: int = 0
+    """How often in a row it ended or broke without a hint."""
+    reason: str | None = maybe_string()
+    next_at: datetime = timestamp()
+    """It is not begun again before this."""

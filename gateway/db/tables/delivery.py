@@ -71,6 +71,8 @@ class Wanted(SQLModel, table=True):
     kind: str = string()
     ref: str = string()
     reason: str = string()
+    depth: int = small()
+    """How many ancestors of the same conversation were fetched before it, on the way up."""
     state: str = string("pending")
     """`pending`, `done`, `gone` or `failed`."""
     generation: int = 1

@@ -62,10 +62,15 @@ async def create(
     now: datetime,
     files: Sequence[dict[str, Any]] = (),
 ) -> Sent:
-    """Post the reply under `key` and read what the receiver calls it."""
+    """Post the reply under `key` and read what the receiver calls it.
+
+    Standard Webhooks tells two times apart: the event's, in the body, stays the same when the webhook is tried again;
+    the attempt's, in the header, is the signature's and new each time.
+    """
     message_id = message_id_of(key)
     data = {**rendered.body, "files": list(files)} if files else rendered.body
-    answer = await _post(http, config, "reply.created", data, message_id, now, effect=True)
+    happened = rendered.written_at or now
+    answer = await _post(http, config, "reply.created", data, message_id, now, happened=happened, effect=True)
     said = _said(answer)
     external_id = _identifier(said.get("external_id"))
     if answer.status_code == 409 and external_id is None:
@@ -87,7 +92,7 @@ async def change(
     http: httpx2.AsyncClient, config: InboundConfig, event: str, data: dict[str, Any], now: datetime
 ) -> None:
     """Post news of a reply that was accepted before. Each call has an id of its own: a later edit may repeat a text."""
-    answer = await _post(http, config, event, data, uuid4().hex, now, effect=False)
+    answer = await _post(http, config, event, data, uuid4().hex, now, happened=now, effect=False)
     if answer.status_code == 409:
         raise _refusal(answer, config)
 
@@ -107,11 +112,12 @@ async def _post(
     message_id: str,
     now: datetime,
     *,
+    happened: datetime,
     effect: bool,
 ) -> httpx2.Response:
     if config.reply_url is None or config.reply_secret is None:
         raise Rejected(f"{config.system} cannot be answered: its connection has no reply_url", code="no_replies")
-    document = {"type": event, "timestamp": now.astimezone(UTC).isoformat().replace("+00:00", "Z"), "data": data}
+    document = {"type": event, "timestamp": happened.astimezone(UTC).isoformat().replace("+00:00", "Z"), "data": data}
     body = json.dumps(document, separators=(",", ":")).encode("ascii")
     headers = sign_standard(config.reply_secret.get_secret_value(), message_id, now, body)
     return await call(

@@ -118,6 +118,7 @@ class InboundSource(Source[InboundConfig]):
             visibility=draft.visibility,
             files=draft.files,
             body=replies.data_of(draft),
+            written_at=draft.written_at,
             length=length(draft.text, self.config.text_counting),
             limit=self.config.text_limit,
             counting=self.config.text_counting,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,11 +23,15 @@ from gateway_schemas.errors import GatewayError, Hold, Reauthorise, Rejected, Re
 from gateway_schemas.interaction import Author, Interaction, ReplyTarget
 from gateway_schemas.reply import Draft, Rendered, SendIntent, Sent
 from gateway_schemas.testing.twin import Fault, Twin
+from gateway_schemas.time import SystemTime
 from gateway_schemas.webhook import RawDelivery, WebhookRequest
 
 MakeSource = Callable[..., InboundSource]
 
 OTHER = "whsec_" + "QUJD" * 10
+
+
+WRITTEN = datetime(2026, 5, 4, 12, 34, 10, tzinfo=UTC)
 
 
 def rendered(source: InboundSource, text: str = "Sorry, we are on it. 🙏", target: str = "c-77") -> Rendered:
@@ -40,8 +46,24 @@ def rendered(source: InboundSource, text: str = "Sorry, we are on it. 🙏", tar
     )
     place = ReplyTarget(kind="comment", ref=target)
     return source.render(
-        Draft(reply_id="r", text=text, account="default", target=place, visibility="public", interaction=answered)
+        Draft(
+            reply_id="r",
+            text=text,
+            account="default",
+            target=place,
+            visibility="public",
+            interaction=answered,
+            written_at=WRITTEN,
+        )
     )
+
+
+class Tomorrow(SystemTime):
+    """A day later."""
+
+    def now(self) -> datetime:
+        """The time then."""
+        return super().now() + timedelta(days=1)
 
 
 def created(twin: InboundTwin) -> list[dict[str, Any]]:
@@ -54,6 +76,31 @@ async def test_what_was_decided_on_arrives_signed_and_under_its_key(connected: M
     sent = await source.send(decided, "reply:r:1")
     assert (sent.external_id, sent.url, sent.pending) == ("reply-1", "https://forum.example/t/reply-1", False)
     assert created(twin) == [{"webhook_id": "reply:r:1", "reply": decided.body}]
+
+
+async def test_a_repeated_try_keeps_the_events_time_and_has_its_own_in_the_header(make_source: MakeSource) -> None:
+    """Standard Webhooks 1.0.0: the timestamp of the attempt is updated, that of the original event remains the same."""
+    tries: list[tuple[bytes, str]] = []
+
+    class Receiver(Twin):
+        def routes(self) -> Sequence[BaseRoute]:
+            async def take(request: Request) -> Response:
+                tries.append((await request.body(), request.headers["webhook-timestamp"]))
+                return Response(status_code=503 if len(tries) == 1 else 204)
+
+            return [Route("/", take, methods=["POST"])]
+
+    async with Receiver().serve() as address, httpx2.AsyncClient(trust_env=False) as http:
+        source = make_source(http, reply_url=address, reply_secret=OTHER)
+        decided = rendered(source)
+        with pytest.raises(Unknown):
+            await source.send(decided, "key-1")
+        source.setup = replace(source.setup, time=Tomorrow())
+        await source.send(decided, "key-1")
+    (first, began), (second, later) = tries
+    assert json.loads(first)["timestamp"] == "2026-05-04T12:34:10Z"
+    assert first == second, "the same webhook-id is the same message"
+    assert int(later) - int(began) >= 86_400
 
 
 async def test_a_receiver_that_names_nothing_knows_the_reply_by_its_webhook_id(
