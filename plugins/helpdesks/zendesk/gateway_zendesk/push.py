@@ -50,7 +50,10 @@ class Pusher:
         token: str | None = None
         for file in (file for comment in change.comments for file in comment.attachments if file.sha256):
             assert file.sha256 is not None
-            body = await self.files.read(file.sha256)
+            try:
+                body = await self.files.read(file.sha256)
+            except Gone:
+                continue  # of the copy, not of the ticket: a comment without its file is better than none
             name = file.name or f"{file.sha256[:12]}{guess_extension(file.media_type or '') or ''}"
             response = await self.api.send(
                 "POST",

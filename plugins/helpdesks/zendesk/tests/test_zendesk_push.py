@@ -359,3 +359,12 @@ async def test_a_changed_status_word_for_waiting(desk: Any) -> None:
     await desk.push(desk.change("k2", (), external_id=str(ticket), subject=None, status="new"))
     assert desk.twin.tickets[ticket].status == "open"
     assert timedelta(minutes=10) == desk.plugin.capabilities.updates_window
+
+
+async def test_a_copy_that_is_not_kept_any_more_is_no_deleted_ticket(desk: Any) -> None:
+    ticket = await desk.created()
+    file = Attachment(name="old.png", url="https://cdn.example/old.png", sha256="0" * 64)
+    asked = desk.change("k2", [desk.comment("c2", attachments=(file,))], external_id=str(ticket), subject=None)
+    (done,) = await desk.push(asked)
+    assert done.external_id == str(ticket)
+    assert desk.twin.tickets[ticket].comments[-1].attachments == []
