@@ -86,10 +86,10 @@ class Pusher:
         return self._done(change, json_object(response, effect=True))
 
     async def update(self, change: TicketChange, ticket: dict[str, Any]) -> Done:
-        """`PUT /tickets/{id}`; without anything to write only the ticket's being there is checked."""
+        """`PUT /tickets/{id}`; without anything to write the ticket is looked at, and tagged as ours if it is not."""
         number = number_of(change)
         if not ticket:
-            return self._done(change, {"ticket": await self.api.ticket(number)})
+            return self._done(change, {"ticket": await self._own(number)})
         try:
             response = await self.api.send(
                 "PUT",
@@ -108,6 +108,14 @@ class Pusher:
             number, document["ticket"], change.add_tags, change.remove_tags, repeatable=not change.comments
         )
         return done
+
+    async def _own(self, number: int) -> dict[str, Any]:
+        """A ticket that ours was merged into has not got the tag by which trigger and poll know our tickets."""
+        ticket = await self.api.ticket(number)
+        tags = ticket.get("tags")
+        if isinstance(tags, list) and self.config.tag not in tags and ticket.get("status") != "closed":
+            await self._write_tags(number, [self.config.tag], ())
+        return ticket
 
     async def prepare(self, change: TicketChange) -> int:
         """Called before an update: what needs calls of its own and may be repeated. Returns how many it took.
