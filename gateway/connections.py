@@ -202,7 +202,7 @@ class Connections:
         api = outgoing.client(
             Target(
                 budget_key=key,
-                budgets=plugin.budgets,
+                budgets=plugin.budgets_of(config, app_config) if config is not None else plugin.budgets,
                 share=allowance.share,
                 allowed_origins=origins,
                 allow_private=endpoint.allow_private,

@@ -157,6 +157,7 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
             target=target,
             now=now,
         )
+        await _adopt(connection, ticket_id, target, now)
         return
     await execute(
         connection,
@@ -172,6 +173,20 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
         "UPDATE push SET ticket_id = :into WHERE ticket_id = :id AND state = 'pending'",
         id=ticket_id,
         into=ours["id"],
+    )
+
+
+async def _adopt(connection: AsyncConnection, ticket_id: UUID, target: str, now: datetime) -> None:
+    """A change with nothing in it: the plugin makes the ticket known as ours, or what agents do there is not seen."""
+    await execute(
+        connection,
+        """INSERT INTO push (key, ticket_id, helpdesk_id, kind, lane, payload, state, epoch, tries, due_at, at,
+               created_at)
+           SELECT :key, id, helpdesk_id, 'update', 1, '{}', 'pending', 0, 0, :now, :now, :now FROM ticket WHERE id = :id
+           ON CONFLICT (key) DO NOTHING""",
+        key=f"t:{ticket_id}:{target}",
+        id=ticket_id,
+        now=now,
     )
 
 

@@ -164,6 +164,11 @@ class Plugin(Generic[C]):
         return ()
 
     @classmethod
+    def budgets_of(cls, config: C, app: BaseModel | None = None) -> tuple[Budget, ...]:
+        """Called with the config: the provider's rate limits, where they go by a plan or tier. Else `budgets`."""
+        return cls.budgets
+
+    @classmethod
     def allowance_of(cls, config: C, app: BaseModel | None = None) -> Allowance:
         """Called with the config: how much of the provider's limits, and of the budget of money, we may use."""
         return Allowance()

@@ -58,6 +58,9 @@ class TicketChange(Model):
 
     Without `external_id` the ticket is created, with the first of `comments` as its description. `key` is the
     idempotency key of this change; `ticket_key` is stable for the ticket and is written to it as its external id.
+
+    A change of an existing ticket with nothing in it asks to make that ticket known as ours (by its tag, say): somebody
+    merged ours into it.
     """
 
     key: str

@@ -177,6 +177,18 @@ async def test_a_merge_by_a_person_is_followed(line: LineLike) -> None:
     assert line.published() == [], "the comment that a merge writes is no answer"
 
 
+async def test_a_merge_into_somebody_elses_ticket_is_followed_and_its_answers_come_back(line: LineLike) -> None:
+    first = line.x.post("rita", "@AcmeSupport first thing")
+    await line.settle()
+    other, _ = line.desk.desk.create({"comment": {"body": "the same by mail"}}, line.desk.api_user)
+    line.desk.merge(1, other.id, "Ann")
+    await line.desk.settle()
+    await line.settle()
+    assert "gateway" in line.ticket(other.id).tags
+    await line.answer(other.id, "Found it!")
+    assert line.published() == [("Found it!", first)]
+
+
 async def test_a_ticket_deleted_by_a_person_stays_deleted(line: LineLike) -> None:
     post = line.x.post("rita", "@AcmeSupport my parcel is stuck")
     await line.settle()

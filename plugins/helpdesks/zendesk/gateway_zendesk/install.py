@@ -11,6 +11,7 @@ from gateway_schemas.http import json_object
 from gateway_schemas.plugin import InstallReport, Step
 from gateway_zendesk.api import Api
 from gateway_zendesk.config import GATEWAY_FIELDS
+from gateway_zendesk.preflight import Preflight, as_steps
 
 SUBSCRIPTION = "conditional_ticket_events"
 API_CHANNEL = "5"
@@ -28,7 +29,7 @@ class Installer:
         self.name = f"Helpdesk gateway ({self.config.tag})"
 
     async def run(self, *, dry_run: bool) -> InstallReport:
-        """Every step that was done, or with `dry_run` would be."""
+        """Every step that was done, or with `dry_run` would be; and as `ask` what of the account works against us."""
         if self.door is None:
             raise Rejected("this connection has no public address yet, so no webhook can be set up", code="no_door")
         steps: list[Step] = []
@@ -38,6 +39,7 @@ class Installer:
         if me.get("role") != "admin":
             what = f"make {me.get('email') or me.get('name')} an admin"
             steps.append(Step(action="ask", what=what, detail="webhooks, triggers and polling need an admin"))
+            steps += as_steps(await Preflight(self.api, self.door).run(me))
             return InstallReport(steps=tuple(steps), config={} if dry_run else found)
         webhook_id = await self._webhook(steps, dry_run)
         if webhook_id is not None:
@@ -48,6 +50,8 @@ class Installer:
             found["trigger_id"] = trigger_id
         if self.config.create_fields:
             found["fields"] = await self._fields(steps, dry_run)
+        preflight = Preflight(self.api, self.door)
+        steps += as_steps(await preflight.run(me, own_trigger=trigger_id, own_webhook=webhook_id))
         return InstallReport(steps=tuple(steps), config={} if dry_run else found)
 
     async def me(self) -> dict[str, Any]:

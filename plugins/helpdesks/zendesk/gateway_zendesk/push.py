@@ -50,7 +50,10 @@ class Pusher:
         token: str | None = None
         for file in (file for comment in change.comments for file in comment.attachments if file.sha256):
             assert file.sha256 is not None
-            body = await self.files.read(file.sha256)
+            try:
+                body = await self.files.read(file.sha256)
+            except Gone:
+                continue  # of the copy, not of the ticket: a comment without its file is better than none
             name = file.name or f"{file.sha256[:12]}{guess_extension(file.media_type or '') or ''}"
             response = await self.api.send(
                 "POST",
@@ -83,10 +86,10 @@ class Pusher:
         return self._done(change, json_object(response, effect=True))
 
     async def update(self, change: TicketChange, ticket: dict[str, Any]) -> Done:
-        """`PUT /tickets/{id}`; without anything to write only the ticket's being there is checked."""
+        """`PUT /tickets/{id}`; without anything to write the ticket is looked at, and tagged as ours if it is not."""
         number = number_of(change)
         if not ticket:
-            return self._done(change, {"ticket": await self.api.ticket(number)})
+            return self._done(change, {"ticket": await self._own(number)})
         try:
             response = await self.api.send(
                 "PUT",
@@ -105,6 +108,14 @@ class Pusher:
             number, document["ticket"], change.add_tags, change.remove_tags, repeatable=not change.comments
         )
         return done
+
+    async def _own(self, number: int) -> dict[str, Any]:
+        """A ticket that ours was merged into has not got the tag by which trigger and poll know our tickets."""
+        ticket = await self.api.ticket(number)
+        tags = ticket.get("tags")
+        if isinstance(tags, list) and self.config.tag not in tags and ticket.get("status") != "closed":
+            await self._write_tags(number, [self.config.tag], ())
+        return ticket
 
     async def prepare(self, change: TicketChange) -> int:
         """Called before an update: what needs calls of its own and may be repeated. Returns how many it took.

@@ -20,6 +20,7 @@ from gateway_zendesk.twin_jobs import Jobs
 from gateway_zendesk.twin_limits import Limits
 from gateway_zendesk.twin_model import ApiError, Ticket, User
 from gateway_zendesk.twin_rules import Rules
+from gateway_zendesk.twin_settings import SettingsEndpoints
 from gateway_zendesk.twin_tickets import EXPORT_PAGE, TicketEndpoints
 
 _VIA = {"bulk": "batch", "problem": "linked_problem", "app": "mobile", "mail": "email"}
@@ -52,7 +53,7 @@ class ZendeskTwin(Twin):
         self.limits = Limits(self.time)
         self.jobs = Jobs(self.time, self._tasks)
         self.desk = Desk(self.time, self.effect, self._happened, lambda: self.url)
-        self.rules = Rules(self.time, self.desk, self.emit)
+        self.rules = Rules(self.time, self.desk, self.emit, self.effect)
         self.export_lag = 60
         """Seconds that the incremental export keeps back."""
         self.export_page = EXPORT_PAGE
@@ -68,8 +69,11 @@ class ZendeskTwin(Twin):
 
     def routes(self) -> Sequence[BaseRoute]:
         """Every endpoint of the twin."""
+        self.settings = SettingsEndpoints(self)
+        """What the account is set to."""
         content = Route("/attachments/token/{token}/", self._content, methods=["GET"])
-        return [*AdminEndpoints(self).routes(), *TicketEndpoints(self).routes(), content]
+        tickets, admin = TicketEndpoints(self).routes(), AdminEndpoints(self).routes()
+        return [*self.settings.routes(), *admin, *tickets, content]
 
     async def _content(self, request: Request) -> Response:
         """A file by its link, which asks for no credentials."""

@@ -87,6 +87,10 @@ class User:
     email: str | None = None
     external_id: str | None = None
     identities: list[dict[str, str]] = field(default_factory=list)
+    suspended: bool = False
+    only_private_comments: bool = False
+    """Whether they are a light agent."""
+    ticket_restriction: str | None = None
 
     @property
     def staff(self) -> bool:
@@ -102,7 +106,12 @@ class User:
             "external_id": self.external_id,
             "active": True,
             "verified": self.staff,
-            "suspended": False,
+            "suspended": self.suspended,
+            "role_type": (1 if self.only_private_comments else 0) if self.staff else None,
+            "only_private_comments": self.only_private_comments,
+            "restricted_agent": self.ticket_restriction is not None,
+            "ticket_restriction": self.ticket_restriction,
+            "signature": None,
             "created_at": iso(self.created_at),
             "updated_at": iso(self.created_at),
         }

@@ -14,15 +14,19 @@ from typing import Any
 
 from gateway_schemas.testing.twin import WebhookBuilder
 from gateway_schemas.time import TimeSource
+from gateway_zendesk.twin_actions import Actions, check_actions
 from gateway_zendesk.twin_desk import Desk, Happening
 from gateway_zendesk.twin_events import event_payloads
-from gateway_zendesk.twin_model import STATUSES, VIA_IDS, ApiError, invalid, iso, not_found
+from gateway_zendesk.twin_model import STATUSES, VIA_IDS, ApiError, Ticket, invalid, iso, not_found
 
 CONDITIONAL = "conditional_ticket_events"
 _CONDITIONS = frozenset(
     {"current_tags", "update_type", "comment_is_public", "role", "status", "priority", "current_via_id", "via_id"}
-    | {"group_id", "brand_id", "ticket_form_id", "assignee_id", "requester_id"}
+    | {"group_id", "brand_id", "ticket_form_id", "assignee_id", "requester_id", "type", "satisfaction_score"}
+    | {"requester_role", "subject_includes_word", "comment_includes_word"}
 )
+_HOURS = {name: name.lower() for name in ("NEW", "OPEN", "PENDING", "SOLVED", "CLOSED")} | {"updated_at": "updated"}
+"""Time-based conditions of automations: hours since the ticket came to that status, or was updated."""
 
 
 @dataclass
@@ -44,12 +48,22 @@ def webhook_signature(secret: str, timestamp: str, body: bytes) -> str:
 class Rules:
     """Triggers, the webhooks they call, and the webhooks subscribed to events."""
 
-    def __init__(self, time: TimeSource, desk: Desk, emit: Callable[[WebhookBuilder], None]) -> None:
+    def __init__(
+        self,
+        time: TimeSource,
+        desk: Desk,
+        emit: Callable[[WebhookBuilder], None],
+        note: Callable[..., None],
+    ) -> None:
         self.time = time
+        self.actions = Actions(desk, note)
         self.desk = desk
         self.emit = emit
         self.webhooks: dict[str, Webhook] = {}
         self.triggers: dict[int, dict[str, Any]] = {}
+        self.automations: dict[int, dict[str, Any]] = {}
+        self._fired: set[int] | None = None
+        """Triggers that have fired for the update under way: each does so once, also for what others change."""
         self.account_id = "22129848"
         self._invocation = 8_350_205_582
 
@@ -105,6 +119,7 @@ class Rules:
             name = condition.get("field", "")
             if name not in _CONDITIONS and not name.startswith("custom_fields_"):
                 raise invalid("base", f"Condition {name} is not valid", "InvalidValue")
+        check_actions(data.get("actions") or [])
         for action in data.get("actions") or []:
             if action.get("field") == "notification_webhook" and action["value"][0] not in self.webhooks:
                 raise invalid("base", "Webhook: is invalid", "InvalidValue")
@@ -124,15 +139,64 @@ class Rules:
     def happened(self, happening: Happening) -> None:
         """Called for every audit: run the triggers, then tell event subscriptions."""
         if not happening.deleted:
-            for trigger in list(self.triggers.values()):
-                if trigger.get("active", True) and self._matches(trigger["conditions"], happening):
-                    self._act(trigger, happening)
+            self._run_triggers(happening)
         listening = [one for one in self.webhooks.values() if CONDITIONAL not in (one.data.get("subscriptions") or [])]
         if listening:
             for kind, payload in event_payloads(happening, self.desk, self.account_id):
                 for webhook in listening:
                     if kind in (webhook.data.get("subscriptions") or []):
                         self.send(webhook, json.dumps(payload, ensure_ascii=False).encode())
+
+    def _run_triggers(self, happening: Happening) -> None:
+        first, self._fired = self._fired is None, self._fired if self._fired is not None else set()
+        try:
+            for trigger in list(self.triggers.values()):
+                if trigger["id"] in self._fired or not trigger.get("active", True):
+                    continue
+                if self._matches(trigger["conditions"], happening):
+                    self._fired.add(trigger["id"])
+                    self._act(trigger, happening)
+        finally:
+            if first:
+                self._fired = None
+
+    def save_automation(self, data: dict[str, Any]) -> dict[str, Any]:
+        """`POST /automations`: needs a condition on time, and one on how or whose the ticket is."""
+        every = [one.get("field") for one in (data.get("conditions") or {}).get("all") or []]
+        if not data.get("title"):
+            raise invalid("title", "Title: cannot be blank", "BlankValue")
+        if not any(name in _HOURS for name in every):
+            raise invalid("base", "Conditions: at least one time-based condition is required", "BlankValue")
+        if not any(name in ("status", "type", "group_id", "assignee_id", "requester_id") for name in every):
+            raise invalid("base", "Conditions: one on status, type, group, assignee or requester", "BlankValue")
+        check_actions(data.get("actions") or [])
+        number = self.desk.new_id()
+        made = {"active": True, "position": len(self.automations) + 1, **data, "id": number}
+        self.automations[number] = made
+        return made
+
+    def hour(self) -> None:
+        """The hour strikes: automations run over all tickets that are not closed."""
+        by = next(iter(self.desk.people.all.values()))
+        for automation in list(self.automations.values()):
+            for ticket in list(self.desk.tickets.values()):
+                if ticket.deleted or ticket.status == "closed" or not automation.get("active", True):
+                    continue
+                if all(self._due(one, ticket) for one in automation["conditions"]["all"]):
+                    self.actions.do(automation, ticket, by, "automation")
+
+    def _due(self, condition: dict[str, Any], ticket: Ticket) -> bool:
+        name, operator, value = condition["field"], condition.get("operator"), str(condition.get("value", ""))
+        if name in _HOURS:
+            hours = (self.time.now() - ticket.updated_at).total_seconds() / 3600
+            return _HOURS[name] in (ticket.status, "updated") and hours >= float(value)
+        if name == "current_tags":
+            return bool(set(value.split()) & set(ticket.tags)) == (operator == "includes")
+        actual = str(getattr(ticket, name, "") or "")
+        if operator in ("less_than", "greater_than") and name == "status":
+            difference = STATUSES.index(actual) - STATUSES.index(value)
+            return difference < 0 if operator == "less_than" else difference > 0
+        return (actual == value) == (operator in ("is", None))
 
     def _matches(self, conditions: dict[str, Any], happening: Happening) -> bool:
         every, some = conditions.get("all") or [], conditions.get("any") or []
@@ -180,6 +244,7 @@ class Rules:
             webhook = self.webhooks.get(action["value"][0])
             if webhook is not None and webhook.data.get("status") == "active":
                 self.send(webhook, self._fill(action["value"][1], happening).encode())
+        self.actions.do(trigger, happening.ticket, happening.updater, "rule")
 
     def _fill(self, template: str, happening: Happening) -> str:
         """Placeholders are put in as they are: a quote in a subject breaks the JSON, as it does at Zendesk."""

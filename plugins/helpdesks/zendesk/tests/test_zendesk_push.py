@@ -359,3 +359,27 @@ async def test_a_changed_status_word_for_waiting(desk: Any) -> None:
     await desk.push(desk.change("k2", (), external_id=str(ticket), subject=None, status="new"))
     assert desk.twin.tickets[ticket].status == "open"
     assert timedelta(minutes=10) == desk.plugin.capabilities.updates_window
+
+
+async def test_a_ticket_that_ours_was_merged_into_gets_our_tag(desk: Any) -> None:
+    """By a change with nothing in it. Else trigger and poll pass it over, and no answer comes back from it."""
+    other, _ = desk.twin.desk.create({"comment": {"body": "by mail"}, "tags": ["vip"]}, desk.twin.api_user)
+    empty = desk.change("k2", (), external_id=str(other.id), subject=None)
+    for _ in range(2):
+        (done,) = await desk.push(empty)
+        assert done.external_id == str(other.id)
+    assert desk.twin.tickets[other.id].tags == ["vip", "gateway"]
+    assert len(desk.requests("PUT")) == 1
+    desk.twin.change(other.id, {"tags": []})
+    desk.twin.close(other.id)
+    await desk.push(empty)
+    assert desk.twin.tickets[other.id].tags == []
+
+
+async def test_a_copy_that_is_not_kept_any_more_is_no_deleted_ticket(desk: Any) -> None:
+    ticket = await desk.created()
+    file = Attachment(name="old.png", url="https://cdn.example/old.png", sha256="0" * 64)
+    asked = desk.change("k2", [desk.comment("c2", attachments=(file,))], external_id=str(ticket), subject=None)
+    (done,) = await desk.push(asked)
+    assert done.external_id == str(ticket)
+    assert desk.twin.tickets[ticket].comments[-1].attachments == []

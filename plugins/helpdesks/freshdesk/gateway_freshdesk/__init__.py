@@ -1,0 +1,1 @@
+"""Freshdesk as a helpdesk of the gateway."""
