@@ -21,6 +21,7 @@ from gateway.net.client import Outgoing
 from gateway.registry import Registry
 from gateway.security.vault import Vault
 from gateway.settings import Settings
+from gateway.sla.stored import Calendars
 from gateway_schemas.time import TimeSource, open_time
 
 
@@ -33,6 +34,7 @@ class Runtime:
     registry: Registry
     vault: Vault
     connections: Connections
+    calendars: Calendars
     outgoing: Outgoing
     files: Files
     jobs: procrastinate.App
@@ -75,6 +77,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
                         registry=registry,
                         vault=vault,
                         connections=Connections(database, registry, vault, now, files, settings.file_limit),
+                        calendars=Calendars(),
                         outgoing=outgoing,
                         files=files,
                         jobs=jobs,

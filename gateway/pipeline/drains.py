@@ -1,7 +1,7 @@
 """Which station runs when: a wake-up names a drain, the drain takes its lease and works until nothing is left.
 
 Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
-`poll:<connection>:<stream>` `attach:<connection>`.
+`poll:<connection>:<stream>` `attach:<connection>` `clock:sweep` `calendar:<calendar>`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from gateway.pipeline.send import send_due
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
+from gateway.sla.feeds import refresh_feed
+from gateway.sla.sweep import drain_calendar, drain_clocks
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,11 @@ class Drains:
             return await drain_inbox(self._runtime, self._sandbox, int(rest), held)
         if kind == "thread":
             return await drain_threads(self._runtime, self._sandbox, self._policies, int(rest), held)
+        if kind == "clock":
+            return await drain_clocks(self._runtime, held)
+        if kind == "calendar":
+            await refresh_feed(self._runtime, UUID(rest), held)
+            return await drain_calendar(self._runtime, UUID(rest), held)
         id, _, stream = rest.partition(":")
         endpoint = await self._runtime.connections.get(UUID(id))
         if endpoint is None or not self._may_work(kind, endpoint):
@@ -137,6 +144,13 @@ SELECT 'send:' || id FROM open WHERE role = 'source' AND EXISTS (
 UNION ALL
 SELECT 'poll:' || c.connection_id || ':' || c.stream FROM cursor c JOIN open ON open.id = c.connection_id
     WHERE c.next_at <= :now
+UNION ALL
+-- among a million running clocks this is one look at the first entry of a partial index
+SELECT 'clock:sweep' WHERE EXISTS (SELECT 1 FROM clock WHERE state = 'running' AND next_at <= :now)
+UNION ALL
+SELECT 'calendar:' || k.id FROM calendar k WHERE k.feed_due_at <= :now OR EXISTS (
+    SELECT 1 FROM clock c WHERE c.calendar_id = k.id AND c.calendar_version < k.version
+        AND c.state IN ('running', 'paused'))
 """
 
 

@@ -28,6 +28,7 @@ from gateway.pipeline.thread import Plan, fold
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
+from gateway.sla.clocks import apply
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> N
                 now,
                 timedelta(hours=runtime.settings.reply_ttl_hours),
                 runtime.settings.file_patience,
+                runtime.calendars,
             )
             await _end(connection, reads, now)
     except DBAPIError as error:
@@ -193,6 +195,7 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
         )
     told = {row["interaction_id"] for row in plan.pushes.values() if row["payload"].get("attachments")}
     wakes = await join_files(connection, sorted(one for one in told if one is not None), plan.now)
+    wakes |= (await apply(connection, runtime.calendars, plan.clocks, plan.now)).wakes
     for reply_id, echo in sorted(plan.proven.items()):
         wakes |= await _proven(connection, runtime, reply_id, echo, plan)
     for revision_id, waits_for in sorted(plan.parked.items()):
@@ -230,5 +233,5 @@ async def _proven(
     if not touched or endpoint is None:
         return set()
     return await after_sent(
-        connection, runtime.registry, endpoint, reply_id, echo.external_id, echo.news.url, plan.now, was_marked=False
+        connection, runtime, endpoint, reply_id, echo.external_id, echo.news.url, plan.now, was_marked=False
     )

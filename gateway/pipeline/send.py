@@ -29,6 +29,8 @@ from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_t
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
+from gateway.sla.clocks import apply
+from gateway.sla.news import answered
 from gateway_schemas.reply import Absent, FindResult, Found, NotYet, Rendered, SendIntent, Sent, absent_is_proof
 from gateway_schemas.source import Source
 
@@ -242,7 +244,7 @@ async def _sent(
         return set()
     return await after_sent(
         connection,
-        runtime.registry,
+        runtime,
         endpoint,
         reply_id,
         external_id,
@@ -254,7 +256,7 @@ async def _sent(
 
 async def after_sent(
     connection: AsyncConnection,
-    registry: Any,
+    runtime: Runtime,
     endpoint: Endpoint,
     reply_id: UUID,
     external_id: str,
@@ -264,7 +266,7 @@ async def after_sent(
     was_marked: bool,
 ) -> set[str]:
     """Whatever follows from the proof that a reply is out."""
-    scope = scope_of(registry, endpoint)
+    scope = scope_of(runtime.registry, endpoint)
     await execute(
         connection,
         """UPDATE interaction i SET reply_id = r.id, ticket_id = r.ticket_id FROM reply r
@@ -274,7 +276,11 @@ async def after_sent(
         external=external_id,
     )
     drain = await published_push(connection, reply_id, url, now, was_marked=was_marked)
-    return {drain} if drain else set()
+    reply = await fetch_one(connection, "SELECT ticket_id, sent_at FROM reply WHERE id = :id", id=reply_id)
+    assert reply is not None
+    stopped = answered(reply["ticket_id"], reply["sent_at"] or now, now, f"reply:{reply_id}")
+    applied = await apply(connection, runtime.calendars, [stopped], now)
+    return applied.wakes | ({drain} if drain else set())
 
 
 async def _not_sent(connection: AsyncConnection, flight: Flight, trouble: Trouble, now: datetime) -> set[str]:

@@ -2,6 +2,8 @@
 
 from gateway.db.tables.access import ApiKey, Fact, IdempotentAnswer
 from gateway.db.tables.budget import Budget, BudgetCost
+from gateway.db.tables.calendar import Calendar, CalendarVersion
+from gateway.db.tables.clock import Clock, ClockEvent
 from gateway.db.tables.connection import App, Brand, Connection, Cursor
 from gateway.db.tables.decision import Decision, Policy, PolicyRevision, PolicySet
 from gateway.db.tables.delivery import Delivery, Refusal, Wanted
@@ -29,6 +31,10 @@ __all__ = [
     "Brand",
     "Budget",
     "BudgetCost",
+    "Calendar",
+    "CalendarVersion",
+    "Clock",
+    "ClockEvent",
     "Connection",
     "Cursor",
     "Customer",
