@@ -145,12 +145,13 @@ UNION ALL
 SELECT 'poll:' || c.connection_id || ':' || c.stream FROM cursor c JOIN open ON open.id = c.connection_id
     WHERE c.next_at <= :now
 UNION ALL
--- among a million running clocks this is one look at the first entry of a partial index
-SELECT 'clock:sweep' WHERE EXISTS (SELECT 1 FROM clock WHERE state = 'running' AND next_at <= :now)
+-- Minima, not EXISTS: each is the first entry of a partial index of open clocks, whatever the plan. Once this statement
+-- is prepared, its plan does not know :now and expects every third clock to be due; an EXISTS is then looked for by
+-- reading the table, all of it when none is due (tried with a million clocks: 650 ms).
+SELECT 'clock:sweep' WHERE (SELECT min(next_at) FROM clock WHERE state = 'running') <= :now
 UNION ALL
-SELECT 'calendar:' || k.id FROM calendar k WHERE k.feed_due_at <= :now OR EXISTS (
-    SELECT 1 FROM clock c WHERE c.calendar_id = k.id AND c.calendar_version < k.version
-        AND c.state IN ('running', 'paused'))
+SELECT 'calendar:' || k.id FROM calendar k WHERE k.feed_due_at <= :now OR k.version > (
+    SELECT min(c.calendar_version) FROM clock c WHERE c.calendar_id = k.id AND c.state IN ('running', 'paused'))
 """
 
 

@@ -31,6 +31,7 @@ from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
 from gateway.sla.clocks import apply
 from gateway.sla.news import answered
+from gateway.sla.requests import Fulfil
 from gateway_schemas.reply import Absent, FindResult, Found, NotYet, Rendered, SendIntent, Sent, absent_is_proof
 from gateway_schemas.source import Source
 
@@ -242,9 +243,9 @@ async def _sent(
     if not touched:
         log.error("reply %s was sent as %s, but its row has gone on without us", reply_id, external_id)
         return set()
-    return await after_sent(
+    wakes = await after_sent(
         connection,
-        runtime,
+        runtime.registry,
         endpoint,
         reply_id,
         external_id,
@@ -252,11 +253,13 @@ async def _sent(
         now,
         was_marked=bool(before and before["code"]),
     )
+    stopped = await published(connection, reply_id, now)
+    return wakes | (await apply(connection, runtime.calendars, [stopped], now)).wakes
 
 
 async def after_sent(
     connection: AsyncConnection,
-    runtime: Runtime,
+    registry: Any,
     endpoint: Endpoint,
     reply_id: UUID,
     external_id: str,
@@ -266,7 +269,7 @@ async def after_sent(
     was_marked: bool,
 ) -> set[str]:
     """Whatever follows from the proof that a reply is out."""
-    scope = scope_of(runtime.registry, endpoint)
+    scope = scope_of(registry, endpoint)
     await execute(
         connection,
         """UPDATE interaction i SET reply_id = r.id, ticket_id = r.ticket_id FROM reply r
@@ -276,11 +279,14 @@ async def after_sent(
         external=external_id,
     )
     drain = await published_push(connection, reply_id, url, now, was_marked=was_marked)
+    return {drain} if drain else set()
+
+
+async def published(connection: AsyncConnection, reply_id: UUID, now: datetime) -> Fulfil:
+    """What a reply that is out means for its ticket's clocks."""
     reply = await fetch_one(connection, "SELECT ticket_id, sent_at FROM reply WHERE id = :id", id=reply_id)
     assert reply is not None
-    stopped = answered(reply["ticket_id"], reply["sent_at"] or now, now, f"reply:{reply_id}")
-    applied = await apply(connection, runtime.calendars, [stopped], now)
-    return applied.wakes | ({drain} if drain else set())
+    return answered(reply["ticket_id"], reply["sent_at"] or now, now, f"reply:{reply_id}")
 
 
 async def _not_sent(connection: AsyncConnection, flight: Flight, trouble: Trouble, now: datetime) -> set[str]:

@@ -10,14 +10,14 @@ Locks: the rows of the clocks, in order of their ids; nobody who holds them wait
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.db.database import execute, fetch_all
+from gateway.db.database import execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.sla.calendars import Calendar
 from gateway.sla.clock import Clock
@@ -56,8 +56,8 @@ class _Ticket:
     """Whose clocks count: `gateway`, `helpdesk` or `none`."""
     helpdesk_id: UUID | None
     clocks: list[Clock] = field(default_factory=list)
-    answers: list[tuple[datetime, str]] = field(default_factory=list)
-    """The brand's answers that are known, in order: when, and by what."""
+    fulfilments: list[Fulfil] = field(default_factory=list)
+    """What is known to have fulfilled something here, in order."""
 
 
 TICKETS = """
@@ -70,13 +70,8 @@ WHERE t.id = ANY(:ids)
 """
 
 
-# what the brand said on these tickets: as it stands at the source, and what is sent but not seen there yet
-ANSWERS = """
-SELECT ticket_id, published_at AS at, 'interaction:' || id AS by FROM interaction
-WHERE ticket_id = ANY(:ids) AND direction = 'outbound' AND deleted_at IS NULL AND published_at > :since
-UNION ALL
-SELECT ticket_id, sent_at, 'reply:' || id FROM reply WHERE ticket_id = ANY(:ids) AND state = 'sent' AND sent_at > :since
-ORDER BY 2
+FULFILMENTS = """
+SELECT ticket_id, at, by, "on", kinds FROM fulfilment WHERE ticket_id = ANY(:ids) AND at > :since ORDER BY at, by
 """
 
 
@@ -96,7 +91,9 @@ async def apply(
         connection, {one.calendar for one in asked if isinstance(one, Start | Retarget)} | {"always"}
     )
     known = await calendars.of(connection, set(named.values()))
-    await _load_answers(connection, tickets, [one for one in asked if isinstance(one, Start)])
+    starts = [one for one in asked if isinstance(one, Start) and one.ticket_id in tickets]
+    starting = {tickets[one.ticket_id].id: tickets[one.ticket_id] for one in starts}
+    await _load_fulfilments(connection, starting, [bounded(one.at, one.seen_at)[0] for one in starts])
     told = {ticket.id: told_of(ticket.clocks) for ticket in tickets.values()}
     for one in asked:
         ticket = tickets.get(one.ticket_id)
@@ -114,6 +111,10 @@ async def apply(
             _change(ticket, one, now)
     unique = {ticket.id: ticket for ticket in tickets.values()}.values()
     await write(connection, [clock for ticket in unique for clock in ticket.clocks], now)
+    fulfilments = [one for one in asked if isinstance(one, Fulfil) and one.ticket_id in tickets]
+    await _keep_fulfilments(
+        connection, [(tickets[one.ticket_id].id, bounded(one.at, one.seen_at)[0], one) for one in fulfilments]
+    )
     news = [(ticket, told_of(ticket.clocks)) for ticket in unique]
     changed = [(ticket.id, ticket.helpdesk_id, state) for ticket, state in news if state != told[ticket.id]]
     applied.wakes = await tell_helpdesks(connection, changed, now)
@@ -130,13 +131,39 @@ class _Use:
     remark: str | None
 
 
-async def _load_answers(connection: AsyncConnection, tickets: dict[UUID, _Ticket], starts: Sequence[Start]) -> None:
-    named = {tickets[one.ticket_id].id: tickets[one.ticket_id] for one in starts if one.ticket_id in tickets}
-    if not named:
+async def _load_fulfilments(
+    connection: AsyncConnection, tickets: Mapping[UUID, _Ticket], since: Iterable[datetime]
+) -> None:
+    earliest = min(since, default=None)
+    if earliest is None:
         return
-    since = min(bounded(one.at, one.seen_at)[0] for one in starts)
-    for row in await fetch_all(connection, ANSWERS, ids=sorted(named), since=since):
-        named[row["ticket_id"]].answers.append((row["at"], row["by"]))
+    for row in await fetch_all(connection, FULFILMENTS, ids=sorted(tickets), since=earliest):
+        known = Fulfil(row["ticket_id"], row["at"], row["at"], row["by"], row["on"], frozenset(row["kinds"]))
+        tickets[row["ticket_id"]].fulfilments.append(known)
+
+
+async def catch_up(connection: AsyncConnection, clocks: Sequence[Clock], now: datetime) -> list[Clock]:
+    """Stop those of these clocks that something has fulfilled already, whose transaction did not see them.
+
+    A clock and what fulfils it may be committed at the same moment by two processes. What fulfils is kept, so whoever
+    is about to tell of a step looks once more. Returns the clocks of messages that came after it.
+    """
+    tickets = {clock.ticket_id: _Ticket(clock.ticket_id, "gateway", None) for clock in clocks}
+    await _load_fulfilments(connection, tickets, [clock.started_at for clock in clocks])
+    for clock in clocks:
+        _answer(tickets[clock.ticket_id], clock, now)
+    return [clock for ticket in tickets.values() for clock in ticket.clocks]
+
+
+async def _keep_fulfilments(connection: AsyncConnection, found: Iterable[tuple[UUID, datetime, Fulfil]]) -> None:
+    rows = {
+        (ticket, at, one.by, one.on): sorted(one.kinds)
+        for ticket, at, one in found
+        if one.on != "solved" and one.slot is None
+    }
+    columns = ("ticket_id", "at", "by", "on")
+    values = [{**dict(zip(columns, key, strict=True)), "kinds": rows[key]} for key in sorted(rows)]
+    await insert_rows(connection, "fulfilment", values, tail="ON CONFLICT DO NOTHING")
 
 
 def is_ours(owner: str, kind: str) -> bool:
@@ -208,6 +235,8 @@ def _start(ticket: _Ticket, one: Start, use: _Use, now: datetime) -> str | None:
         clock.terms, clock.remark = one.terms, use.remark or remark
         clock.calendar_id, clock.calendar_version, clock.calendar = use.id, use.version, use.calendar
         clock.start_again(at, now)
+    elif one.kind == "resolution" and clock.stopped_at is not None and clock.stopped_at <= at:
+        clock.reopen(at, now)
     else:
         if clock.open and (clock.terms, clock.calendar_id) != (one.terms, use.id):
             clock.revision = one.revision
@@ -240,13 +269,13 @@ def _retarget(ticket: _Ticket, one: Retarget, use: _Use, now: datetime) -> None:
 
 def _change(ticket: _Ticket, one: Fulfil | Pause | Resume | Cancel, now: datetime) -> None:
     at, _ = bounded(one.at, one.seen_at)
-    if isinstance(one, Fulfil) and one.on == "answer" and not one.kinds:
-        bisect.insort(ticket.answers, (at, one.by))
+    if isinstance(one, Fulfil) and one.on != "solved" and one.slot is None:
+        bisect.insort(ticket.fulfilments, replace(one, at=at), key=lambda known: known.at)
     for clock in list(ticket.clocks):
         match one:
             case Fulfil() if _is_fulfilled(clock, one, at):
-                _fulfil(ticket, clock, at, one.by, now)
-            case Pause() if clock.state == "running" and clock.terms.due is None and clock.started_at <= at:
+                _fulfil(ticket, clock, max(at, clock.started_at), one.by, now)
+            case Pause() if clock.state == "running" and clock.terms.due is None and _had_begun(clock, at):
                 if clock.kind in one.kinds or (clock.terms.pauses and not one.kinds):
                     clock.pause(at, one.reason, now)
             case Resume() if clock.kind in one.kinds or not one.kinds:
@@ -258,13 +287,18 @@ def _change(ticket: _Ticket, one: Fulfil | Pause | Resume | Cancel, now: datetim
                 clock.cancel(at, one.reason)
 
 
+def _had_begun(clock: Clock, at: datetime) -> bool:
+    """Whether a clock ran when a ticket's state changed: helpdesks tell that time in whole seconds."""
+    return clock.started_at.replace(microsecond=0) <= at
+
+
 def _is_fulfilled(clock: Clock, one: Fulfil, at: datetime) -> bool:
     if one.slot is not None and clock.slot != one.slot:
         return False
     if clock.kind not in one.kinds if one.kinds else clock.terms.stops_on != one.on:
         return False
     if clock.open:
-        return clock.started_at <= at
+        return _had_begun(clock, at) if one.on == "solved" else clock.started_at <= at
     # an answer that took longer to arrive than a later one; "solved" is a state, and its newest word counts
     earlier = clock.stopped_at is not None and clock.started_at <= at < clock.stopped_at
     return earlier and clock.state in ("met", "missed") and one.on != "solved"
@@ -284,12 +318,11 @@ def _fulfil(ticket: _Ticket, clock: Clock, at: datetime, by: str, now: datetime)
 
 
 def _answer(ticket: _Ticket, clock: Clock, now: datetime) -> None:
-    """Stop a clock by the first answer after its start that is known already: it overtook what it is for."""
-    if clock.terms.stops_on != "answer":
-        return
-    for at, by in ticket.answers:
-        if at > clock.started_at and (clock.open or (clock.stopped_at is not None and at < clock.stopped_at)):
-            _fulfil(ticket, clock, at, by, now)
+    """Stop a clock by the first thing after its start that fulfils it and is known already: it overtook what it is
+    for."""
+    for one in ticket.fulfilments:
+        if one.at > clock.started_at and _is_fulfilled(clock, one, one.at):
+            _fulfil(ticket, clock, one.at, one.by, now)
             return
 
 

@@ -33,7 +33,8 @@ class Start:
     """Start a clock at an event's time; one that runs for it already goes on, by these terms.
 
     A ticket has one clock of each kind and policy; `next_response` has one per answer, `promise` one per `slot`. An
-    event earlier than the clock's start moves the start back; one within what an answer covered starts nothing.
+    event earlier than the clock's start moves the start back; one within what an answer covered starts nothing; one
+    after a `resolution` reopens it.
     """
 
     ticket_id: UUID

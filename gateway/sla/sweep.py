@@ -19,7 +19,7 @@ from gateway.db.database import fetch_all, fetch_one
 from gateway.engine.leases import Held
 from gateway.runtime import Runtime
 from gateway.sla.clock import Clock
-from gateway.sla.clocks import TICKETS, is_ours
+from gateway.sla.clocks import TICKETS, catch_up, is_ours
 from gateway.sla.rows import load, write
 from gateway.sla.stored import Calendars
 from gateway.sla.told import Told, tell_helpdesks, told_of
@@ -28,9 +28,11 @@ DUE_CLOCKS = """
 WHERE state = 'running' AND next_at <= :now ORDER BY next_at LIMIT :limit FOR UPDATE SKIP LOCKED
 """
 
+# found by the index of open clocks and versions, locked in the order that everybody locks in
 STALE_CLOCKS = """
-WHERE calendar_id = :calendar AND calendar_version < :version AND state IN ('running', 'paused')
-ORDER BY id LIMIT :limit FOR UPDATE
+WHERE id IN (SELECT id FROM clock WHERE calendar_id = :calendar AND calendar_version < :version
+        AND state IN ('running', 'paused') ORDER BY calendar_version LIMIT :limit)
+ORDER BY id FOR UPDATE
 """
 
 
@@ -49,12 +51,17 @@ async def sweep_due(connection: AsyncConnection, calendars: Calendars, now: date
         return Swept(0)
     before = await _Standing.of(connection, calendars, clocks)
     await _follow_calendars(connection, calendars, clocks, now)
+    following = await catch_up(connection, clocks, now)
+    for clock in following:
+        before.clocks[clock.ticket_id].append(clock)
     for clock in clocks:
+        if not clock.open:
+            continue
         if is_ours(before.owners.get(clock.ticket_id, "gateway"), clock.kind):
             clock.sweep(now)
         else:
             clock.cancel(now, f"sla_owner: {before.owners[clock.ticket_id]}")
-    await write(connection, clocks, now)
+    await write(connection, [*clocks, *following], now)
     return Swept(len(clocks), await tell_helpdesks(connection, before.news(), now, urgent=True))
 
 

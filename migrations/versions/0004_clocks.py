@@ -119,6 +119,16 @@ def upgrade() -> None:
         "clock_event_open", "clock_event", ["id"], unique=False, postgresql_where=sa.text("handled_at IS NULL")
     )
     op.create_index("clock_event_of_ticket", "clock_event", ["ticket_id", "id"], unique=False)
+    op.create_table(
+        "fulfilment",
+        sa.Column("ticket_id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("on", sa.Text(), nullable=False),
+        sa.Column("kinds", sa.ARRAY(sa.Text()), nullable=False),
+        sa.ForeignKeyConstraint(["ticket_id"], ["ticket.id"]),
+        sa.PrimaryKeyConstraint("ticket_id", "at", "by", "on"),
+    )
     always = "00000000-0000-7000-8000-000000000001"
     op.execute(
         f"""
@@ -137,5 +147,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("clock_event", "clock", "calendar_version", "calendar"):
+    for table in ("fulfilment", "clock_event", "clock", "calendar_version", "calendar"):
         op.drop_table(table)

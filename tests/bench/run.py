@@ -33,6 +33,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bench.clocks import CLOCKS, measure_clocks
 from gateway.app import create_app
 from gateway.db.embedded import EmbeddedPostgres
 from gateway.engine.sandbox import Sandbox
@@ -148,8 +149,8 @@ async def source(gateway: Gateway) -> UUID:
     return await gateway.add_connection("source", "inbound", {"signing_secrets": [SECRET]}, helpdesk=helpdesk)
 
 
-async def measure(url: str, folder: Path, size: int, rounds: int) -> dict[str, Any]:
-    """Both rows."""
+async def measure(url: str, folder: Path, size: int, rounds: int, many: int) -> dict[str, Any]:
+    """All rows."""
     given = settings(folder, url)
     accept: list[float] = []
     floors: list[float] = []
@@ -176,6 +177,7 @@ async def measure(url: str, folder: Path, size: int, rounds: int) -> dict[str, A
         left = await gateway.value("SELECT count(*) FROM delivery WHERE state = 'pending'")
         tickets = await gateway.value("SELECT count(*) FROM ticket")
         sandbox.close()
+        clocks = await measure_clocks(runtime, connection, many)
         began = time.perf_counter()
         async with await psycopg.AsyncConnection.connect(url) as one:
             for number in range(1000):
@@ -197,6 +199,7 @@ async def measure(url: str, folder: Path, size: int, rounds: int) -> dict[str, A
             "ratio": round(drain / naive, 2),
             "budget": ">= 1,000 interactions a second and worker",
         },
+        "tick": clocks,
     }
 
 
@@ -205,15 +208,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=6000, help="webhooks in all")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the door and its floor in turn")
+    parser.add_argument("--clocks", type=int, default=CLOCKS, help="running clocks while the tick is measured")
     parser.add_argument("--json", help="write the figures here; - for standard output")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="helpdesk-gateway-bench-") as name:
         folder = Path(name)
         with EmbeddedPostgres(folder) as postgres:
-            figures = asyncio.run(measure(postgres.url, folder, options.size, options.rounds))
-    table = Table("row", "per second", "floor", "ratio", "budget")
+            figures = asyncio.run(measure(postgres.url, folder, options.size, options.rounds, options.clocks))
+    table = Table("row", "per second, or ms", "floor", "ratio", "budget")
     for row, figure in figures.items():
-        table.add_row(row, *(str(figure[key]) for key in ("per_second", "floor_per_second", "ratio", "budget")))
+        unit = "milliseconds" if "milliseconds" in figure else "per_second"
+        table.add_row(row, *(str(figure[key]) for key in (unit, f"floor_{unit}", "ratio", "budget")))
     Console(stderr=True).print(table)
     text = json.dumps(figures, indent=2)
     if options.json == "-":

@@ -328,6 +328,18 @@ def test_the_gateway_runs_no_second_clock_where_others_own_them(owner: str, kind
     assert {kind for kind, reason in refused.items() if reason == f"sla_owner: {owner}"} == set(refused) - kinds
 
 
+def test_a_state_told_in_whole_seconds_counts_for_what_began_within_the_second() -> None:
+    here = matter()
+    here.ask(0.005, "first_response")
+    here.status("waiting", 0)
+    (one,) = here.ticket.clocks
+    assert (one.state, one.stretches) == ("paused", [])
+    here.status("open", 10)
+    assert one.due_at == at(70)
+    here.answer(9)
+    assert one.state == "met"
+
+
 def test_named_kinds_alone_are_fulfilled_where_kinds_are_named() -> None:
     here = matter()
     here.ask(0, "first_response")

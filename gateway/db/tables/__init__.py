@@ -3,7 +3,7 @@
 from gateway.db.tables.access import ApiKey, Fact, IdempotentAnswer
 from gateway.db.tables.budget import Budget, BudgetCost
 from gateway.db.tables.calendar import Calendar, CalendarVersion
-from gateway.db.tables.clock import Clock, ClockEvent
+from gateway.db.tables.clock import Clock, ClockEvent, Fulfilment
 from gateway.db.tables.connection import App, Brand, Connection, Cursor
 from gateway.db.tables.decision import Decision, Policy, PolicyRevision, PolicySet
 from gateway.db.tables.delivery import Delivery, Refusal, Wanted
@@ -41,6 +41,7 @@ __all__ = [
     "Decision",
     "Delivery",
     "Fact",
+    "Fulfilment",
     "IdempotentAnswer",
     "Interaction",
     "InteractionAlias",

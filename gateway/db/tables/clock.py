@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ForeignKeyConstraint, Index, Interval, UniqueConstraint
+from sqlalchemy import ForeignKeyConstraint, Index, Interval, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from gateway.db.tables.columns import (
+    TIMESTAMP,
     UUID,
     Json,
     datetime,
@@ -21,6 +22,7 @@ from gateway.db.tables.columns import (
     serial,
     small,
     string,
+    strings,
     timestamp,
 )
 
@@ -100,6 +102,20 @@ class Clock(SQLModel, table=True):
     """What was not taken as it was given: a time far from the clock's, a calendar that is gone."""
     created_at: datetime = timestamp()
     updated_at: datetime = timestamp()
+
+
+class Fulfilment(SQLModel, table=True):
+    """Something that fulfils time targets of a ticket. Kept, because what it is for may be told later than it."""
+
+    __table_args__ = (PrimaryKeyConstraint("ticket_id", "at", "by", "on"),)
+
+    ticket_id: UUID = Field(foreign_key="ticket.id")
+    at: datetime = Field(sa_type=TIMESTAMP)
+    by: str = string()
+    on: str = string()
+    """As `stops_on` of the clocks it stops: `answer` or `effect`."""
+    kinds: list[str] = strings()
+    """The kinds it fulfils; empty: all that stop on it."""
 
 
 class ClockEvent(SQLModel, table=True):

@@ -1,0 +1,66 @@
+"""Clocks as policies see them, and what policies ask of clocks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from gateway.sla.clock import Clock, Step, Terms
+from gateway.sla.requests import Cancel, Fulfil, Start
+from gateway_schemas.decision import ClockFacts, MakePromise, StartClock, StopClock
+
+
+def clock_facts(clock: Clock, now: datetime, step: str = "") -> ClockFacts:
+    """What a policy may know of a clock; `step` is the name of the step that it is asked about."""
+    state = "breached" if clock.breached_at is not None else "void" if clock.state == "cancelled" else clock.state
+    end = clock.stopped_at if clock.stopped_at is not None else now
+    return ClockFacts(
+        id=str(clock.id),
+        kind=clock.kind,
+        policy=clock.policy,
+        state="breached" if state == "missed" else state,
+        started_at=clock.started_at,
+        due_at=clock.due_at,
+        step=step,
+        share=clock.share(end),
+        label=clock.label,
+    )
+
+
+def start_request(
+    effect: StartClock, ticket_id: UUID, at: datetime, seen_at: datetime, *, policy: str, revision: int
+) -> Start:
+    """The request of a policy's effect. `at` is the time of the event that it was asked about.
+
+    What counts as an answer is the policy's to say, by its word; a solved ticket has a resolution in any case.
+    """
+    terms = Terms(
+        target=effect.target,
+        steps=tuple(Step(one.at, one.name, one.notify) for one in effect.steps),
+        stops_on="solved" if effect.kind == "resolution" else "effect",
+        pauses=effect.pause_while_waiting,
+    )
+    return Start(ticket_id, effect.kind, at, seen_at, terms, effect.calendar, policy, revision, label=effect.label)
+
+
+def stop_request(
+    effect: StopClock, ticket_id: UUID, at: datetime, seen_at: datetime, *, policy: str
+) -> Fulfil | Cancel:
+    """The request of a policy's effect. For a reply, `at` is when it was published: until then nothing is fulfilled."""
+    kinds = frozenset(effect.kinds)
+    if effect.outcome == "void":
+        return Cancel(ticket_id, at, seen_at, f"policy:{policy}", kinds)
+    return Fulfil(ticket_id, at, seen_at, f"policy:{policy}", "effect", kinds)
+
+
+def promise_request(
+    effect: MakePromise, promise: str, ticket_id: UUID, at: datetime, seen_at: datetime, *, policy: str, revision: int
+) -> Start | None:
+    """The clock of a promise, by its id: until it is due, or to be looked at again. None without either time."""
+    due = effect.due or effect.review_at
+    if due is None:
+        return None
+    terms = Terms(due=due, stops_on="effect", pauses=False)
+    return Start(
+        ticket_id, "promise", at, seen_at, terms, policy=policy, revision=revision, slot=promise, label=effect.quote
+    )
