@@ -284,6 +284,8 @@ def _change(ticket: _Ticket, one: Fulfil | Pause | Resume | Cancel, now: datetim
                 elif one.reopen and _was_solved(clock, at):
                     clock.reopen(at, now)
             case Cancel() if clock.open and (clock.kind in one.kinds or not one.kinds):
+                if one.slot not in (None, clock.slot):
+                    continue
                 clock.cancel(at, one.reason)
 
 

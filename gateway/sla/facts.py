@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
-from gateway.sla.clock import Clock, Step, Terms
+from gateway.sla.clock import Clock, Kind, Step, Terms
 from gateway.sla.requests import Cancel, Fulfil, Start
-from gateway_schemas.decision import ClockFacts, MakePromise, StartClock, StopClock
+from gateway_schemas.decision import ClockFacts, ClockStep, MakePromise, SettlePromise, StartClock, StopClock
 
 
 def clock_facts(clock: Clock, now: datetime, step: str = "") -> ClockFacts:
     """What a policy may know of a clock; `step` is the name of the step that it is asked about."""
-    state = "breached" if clock.breached_at is not None else "void" if clock.state == "cancelled" else clock.state
     end = clock.stopped_at if clock.stopped_at is not None else now
     return ClockFacts(
         id=str(clock.id),
         kind=clock.kind,
         policy=clock.policy,
-        state="breached" if state == "missed" else state,
+        state=_state(clock),
         started_at=clock.started_at,
         due_at=clock.due_at,
+        target=clock.terms.target,
         step=step,
         share=clock.share(end),
         label=clock.label,
+        promise=clock.slot if clock.kind == "promise" else None,
     )
+
+
+def _state(clock: Clock) -> Literal["running", "paused", "met", "breached", "void"]:
+    match clock.state:
+        case "running":
+            return "running" if clock.breached_at is None else "breached"
+        case "paused":
+            return "paused"
+        case "cancelled":
+            return "void"
+        case "met" | "missed":
+            return "met"  # fulfilled, if late: `share` tells
 
 
 def start_request(
@@ -36,7 +50,7 @@ def start_request(
     """
     terms = Terms(
         target=effect.target,
-        steps=tuple(Step(one.at, one.name, one.notify) for one in effect.steps),
+        steps=_steps(effect.steps),
         stops_on="solved" if effect.kind == "resolution" else "effect",
         pauses=effect.pause_while_waiting,
     )
@@ -60,7 +74,21 @@ def promise_request(
     due = effect.due or effect.review_at
     if due is None:
         return None
-    terms = Terms(due=due, stops_on="effect", pauses=False)
+    terms = Terms(due=due, steps=_steps(effect.steps), stops_on="effect", pauses=False)
     return Start(
-        ticket_id, "promise", at, seen_at, terms, policy=policy, revision=revision, slot=promise, label=effect.quote
+        ticket_id, "promise", at, seen_at, terms, effect.calendar, policy, revision, slot=promise, label=effect.quote
     )
+
+
+def settle_request(
+    effect: SettlePromise, ticket_id: UUID, at: datetime, seen_at: datetime, *, policy: str
+) -> Fulfil | Cancel:
+    """The request of a policy's effect: a promise that was kept is fulfilled, any other is waited for no longer."""
+    kinds: frozenset[Kind] = frozenset({"promise"})
+    if effect.outcome == "kept":
+        return Fulfil(ticket_id, at, seen_at, f"policy:{policy}", "effect", kinds, effect.promise)
+    return Cancel(ticket_id, at, seen_at, f"{effect.outcome}: policy:{policy}", kinds, effect.promise)
+
+
+def _steps(given: tuple[ClockStep, ...]) -> tuple[Step, ...]:
+    return tuple(Step(one.at, one.name, one.notify) for one in given)

@@ -97,6 +97,7 @@ class Cancel:
     seen_at: datetime
     reason: str
     kinds: frozenset[Kind] = frozenset()
+    slot: str | None = None
 
 
 @dataclass(frozen=True)

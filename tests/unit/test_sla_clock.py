@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,11 +17,13 @@ from gateway.db.tables.calendar import ALWAYS_ID
 from gateway.sla.calendars import Calendar
 from gateway.sla.clock import Clock, Step, Terms
 from gateway.sla.clocks import _change, _start, _Ticket, _Use
+from gateway.sla.facts import clock_facts, promise_request, settle_request, start_request, stop_request
 from gateway.sla.hours import ALWAYS, WEEKDAYS, Hours, read_week
 from gateway.sla.news import answered, customer_returned, status_changed
-from gateway.sla.requests import Fulfil, Start, bounded
+from gateway.sla.requests import Cancel, Fulfil, Start, bounded
 from gateway.sla.told import told_of
 from gateway.sla.zones import zone
+from gateway_schemas.decision import ClockStep, MakePromise, SettlePromise, StartClock, StopClock
 
 NOON = datetime(2026, 3, 12, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -366,3 +369,37 @@ def test_agents_are_told_the_worst_state_and_the_next_due_time() -> None:
     found = told_of([one, other])
     assert found is not None
     assert (found.sla, found.next_due) == ("resolution: met", None)
+
+
+def test_policies_see_clocks_in_the_contracts_words_and_their_effects_become_requests() -> None:
+    here = matter()
+    effect = StartClock(
+        kind="first_response", target=HOUR, calendar="always", steps=(ClockStep(at=0.5, name="half", notify=("a",)),)
+    )
+    start = start_request(effect, here.ticket.id, at(0), at(0), policy="sla", revision=2)
+    assert (start.terms.steps, start.terms.stops_on) == ((Step(0.5, "half", ("a",)), Step(1.0, "breach")), "effect")
+    assert _start(here.ticket, start, _Use(ALWAYS_ID, 1, Calendar(ALWAYS), None), at(0)) is None
+    (one,) = here.ticket.clocks
+    here.answer(10)
+    facts = clock_facts(one, at(30), "half")
+    assert (facts.state, facts.share, facts.target, facts.step, facts.promise) == ("running", 0.5, HOUR, "half", None)
+    one.sweep(at(60))
+    assert clock_facts(one, at(90)).state == "breached"
+    stop = StopClock(kinds=("first_response",))
+    _change(here.ticket, stop_request(stop, here.ticket.id, at(50), at(95), policy="sla"), at(95))
+    assert (clock_facts(one, at(99)).state, one.stopped_by, one.breached_at) == ("met", "policy:sla", None)
+    void = stop_request(StopClock(kinds=("first_response",), outcome="void"), one.ticket_id, at(0), at(0), policy="sla")
+    assert isinstance(void, Cancel)
+    promise = MakePromise(quote="by Friday", due=at(600))
+    made = promise_request(promise, "p1", here.ticket.id, at(0), at(0), policy="keep", revision=1)
+    assert made is not None
+    assert (made.slot, made.label, made.terms.due, made.terms.pauses) == ("p1", "by Friday", at(600), False)
+    _start(here.ticket, made, _Use(ALWAYS_ID, 1, Calendar(ALWAYS), None), at(0))
+    other = dataclasses.replace(made, slot="p2")
+    _start(here.ticket, other, _Use(ALWAYS_ID, 1, Calendar(ALWAYS), None), at(0))
+    for promise_id, outcome in (("p1", "kept"), ("p2", "withdrawn")):
+        settle = SettlePromise(promise=promise_id, outcome=outcome)  # type: ignore[arg-type]
+        _change(here.ticket, settle_request(settle, here.ticket.id, at(30), at(30), policy="keep"), at(30))
+    assert [(one.slot, one.state) for one in here.ticket.clocks[1:]] == [("p1", "met"), ("p2", "cancelled")]
+    undated = MakePromise(quote="soon")
+    assert promise_request(undated, "p2", here.ticket.id, at(0), at(0), policy="keep", revision=1) is None
