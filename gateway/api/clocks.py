@@ -53,7 +53,7 @@ class ClockView(Answer):
     started_at: datetime
     """In the source's time."""
     due_at: datetime | None
-    """Null while it is paused."""
+    """Null while it is paused. For one that is over, when it would have been due."""
     next_at: datetime | None
     """When the next step is due."""
     minutes: float | None

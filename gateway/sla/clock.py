@@ -244,9 +244,11 @@ class Clock:
         """Work out the plan anew, and take back what was told of steps that turn out not to have been due."""
         self.changed = True
         steps, breach = self.plan(), self.terms.breach
-        end = self.stopped_at if not self.open and self.stopped_at is not None else now
-        reached = sum(1 for at in steps if at is not None and (at < end if self.stopped_at else at <= end))
-        if self.stopped_at is not None and self.state in ("met", "missed"):
+        if self.open or self.stopped_at is None:
+            reached = sum(1 for at in steps if at is not None and at <= now)
+        else:
+            # what ended at the very moment it was due ended in time
+            reached = sum(1 for at in steps if at is not None and at < self.stopped_at)
             self.state = "missed" if reached >= breach else "met"
         if min(reached, breach) < min(self.step, breach) or (self.open and reached < self.step):
             if reached < breach and self.breached_at is not None:
@@ -324,16 +326,20 @@ class Clock:
         return self.calendar.elapsed(self.started_at, self.terms.due)
 
     def _used_up(self, amount: timedelta) -> datetime | None:
-        """When it has run for so much of the calendar's time; None while it stands still before that."""
+        """When it has run for so much of the calendar's time; None while it stands still before that.
+
+        For a clock that is over: when it would have, had it gone on.
+        """
         for begin, end in self.stretches:
             passed = self.calendar.elapsed(begin, end)
             if amount <= passed:
                 return self.calendar.due(begin, amount)
             amount -= passed
-        if self.running_since is None:
+        since = self.running_since if self.open else self.stopped_at
+        if since is None:
             return None
         try:
-            return self.calendar.due(self.running_since, amount)
+            return self.calendar.due(since, amount)
         except NeverDue:
             self.remark = self.remark or "the calendar does not have so much open time"
             return None

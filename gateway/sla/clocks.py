@@ -235,6 +235,7 @@ def _start(ticket: _Ticket, one: Start, use: _Use, now: datetime) -> str | None:
         clock.terms, clock.remark = one.terms, use.remark or remark
         clock.calendar_id, clock.calendar_version, clock.calendar = use.id, use.version, use.calendar
         clock.start_again(at, now)
+        _answer(ticket, clock, now)
     elif one.kind == "resolution" and clock.stopped_at is not None and clock.stopped_at <= at:
         clock.reopen(at, now)
     else:
@@ -290,8 +291,10 @@ def _change(ticket: _Ticket, one: Fulfil | Pause | Resume | Cancel, now: datetim
 
 
 def _had_begun(clock: Clock, at: datetime) -> bool:
-    """Whether a clock ran when a ticket's state changed: helpdesks tell that time in whole seconds."""
-    return clock.started_at.replace(microsecond=0) <= at
+    """Whether a clock had been started, or started again, when a ticket's state changed: helpdesks tell that time in
+    whole seconds."""
+    ends = [end for _, end in clock.stretches]
+    return (clock.running_since or max(ends, default=clock.started_at)).replace(microsecond=0) <= at
 
 
 def _is_fulfilled(clock: Clock, one: Fulfil, at: datetime) -> bool:
@@ -299,11 +302,14 @@ def _is_fulfilled(clock: Clock, one: Fulfil, at: datetime) -> bool:
         return False
     if clock.kind not in one.kinds if one.kinds else clock.terms.stops_on != one.on:
         return False
+    if clock.kind == "resolution":
+        # it may be reopened, so the newest word counts, and one from before that is over
+        return clock.open and _had_begun(clock, at)
     if clock.open:
-        return _had_begun(clock, at) if one.on == "solved" else clock.started_at <= at
-    # an answer that took longer to arrive than a later one; "solved" is a state, and its newest word counts
+        return clock.started_at <= at
+    # an answer that took longer to arrive than a later one
     earlier = clock.stopped_at is not None and clock.started_at <= at < clock.stopped_at
-    return earlier and clock.state in ("met", "missed") and one.on != "solved"
+    return earlier and clock.state in ("met", "missed")
 
 
 def _fulfil(ticket: _Ticket, clock: Clock, at: datetime, by: str, now: datetime) -> None:

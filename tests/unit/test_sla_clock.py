@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gateway.db.tables.calendar import ALWAYS_ID
 from gateway.sla.calendars import Calendar
 from gateway.sla.clock import Clock, Step, Terms
-from gateway.sla.clocks import _change, _start, _Ticket, _Use
+from gateway.sla.clocks import _answer, _change, _start, _Ticket, _Use
 from gateway.sla.facts import clock_facts, promise_request, settle_request, start_request, stop_request
 from gateway.sla.hours import ALWAYS, WEEKDAYS, Hours, read_week
 from gateway.sla.news import answered, customer_returned, status_changed
@@ -341,6 +341,23 @@ def test_a_state_told_in_whole_seconds_counts_for_what_began_within_the_second()
     assert one.due_at == at(70)
     here.answer(9)
     assert one.state == "met"
+
+
+def test_an_old_word_does_not_end_a_resolution_that_was_reopened_since() -> None:
+    here = matter()
+    effect = Terms(10 * HOUR, stops_on="effect")
+    here.ask(0, "resolution", effect)
+    solved = Fulfil(here.ticket.id, at(60), at(60), "policy:sla", "effect", frozenset({"resolution"}))
+    _change(here.ticket, solved, at(60))
+    (one,) = here.ticket.clocks
+    here.ask(100, "resolution", effect)
+    assert (one.state, one.due_at) == ("running", at(100 + 540))
+    _change(here.ticket, solved, at(110))  # told a second time
+    _answer(here.ticket, one, at(110))  # and looked for by the sweep
+    assert one.state == "running"
+    _change(here.ticket, dataclasses.replace(solved, at=at(120), seen_at=at(120)), at(120))
+    _change(here.ticket, solved, at(130))
+    assert (one.state, one.stopped_at) == ("met", at(120))
 
 
 def test_named_kinds_alone_are_fulfilled_where_kinds_are_named() -> None:
