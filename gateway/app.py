@@ -20,6 +20,8 @@ from starlette.routing import Route
 from gateway.api import (
     apps,
     brands,
+    calendars,
+    clocks,
     connection_actions,
     connections,
     decisions,
@@ -60,6 +62,7 @@ TAGS = [
     {"name": "deliveries", "description": "What was received, byte for byte."},
     {"name": "conversations", "description": "Interactions and tickets."},
     {"name": "replies", "description": "Answers on their way out, and what was decided about them."},
+    {"name": "clocks", "description": "Time targets, and the hours they count."},
     {"name": "outbound", "description": "One call stops everything outbound."},
     {"name": "keys", "description": "Who may call."},
     {"name": "health", "description": "For load balancers and people on call."},
@@ -120,6 +123,8 @@ def create_app(settings: Settings, *, workers: int | None = None, registry: Regi
         tickets,
         replies,
         decisions,
+        calendars,
+        clocks,
         outbound,
         keys,
     ):

@@ -22,6 +22,7 @@ from gateway.net.key_sets import KeySets
 from gateway.registry import Registry
 from gateway.security.vault import Vault
 from gateway.settings import Settings
+from gateway.sla.stored import Calendars
 from gateway_schemas.time import TimeSource, open_time
 
 
@@ -34,6 +35,7 @@ class Runtime:
     registry: Registry
     vault: Vault
     connections: Connections
+    calendars: Calendars
     outgoing: Outgoing
     files: Files
     jobs: procrastinate.App
@@ -84,6 +86,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
                             settings.file_limit,
                             KeySets(outgoing, now),
                         ),
+                        calendars=Calendars(),
                         outgoing=outgoing,
                         files=files,
                         jobs=jobs,

@@ -34,6 +34,7 @@ from gateway.db.database import execute, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.pipeline.poll import make_cursors
 from gateway.runtime import Runtime
+from gateway.sla.clocks import disown
 
 router = APIRouter(prefix="/connections", tags=["connections"], route_class=ApiRoute)
 
@@ -48,6 +49,7 @@ FROM connection
 
 Role = Literal["source", "helpdesk"]
 History = Literal["none", "record", "tickets"]
+SlaOwner = Literal["gateway", "helpdesk", "none"]
 
 
 class NewConnection(Input):
@@ -72,8 +74,9 @@ class NewConnection(Input):
     history: History = "record"
     """What becomes of what was there before the connection: not read, recorded, or made into tickets."""
     history_days: int = Field(default=90, ge=0, le=3650)
-    sla_owner: Literal["gateway", "helpdesk"] = "gateway"
-    """Whose clock counts."""
+    sla_owner: SlaOwner = "gateway"
+    """Whose clocks count. Where they are the helpdesk's, the gateway runs none of its own for first and next responses
+    and resolutions; `none` runs none at all. A ticket goes by both of its connections, the source and the helpdesk."""
     allow_private: list[str] = Field(default=[], max_length=50)
     """Private addresses that its requests may go to: `10.1.0.0/16`, `tickets.internal:8443`."""
 
@@ -88,7 +91,8 @@ class ConnectionChange(Input):
     helpdesk: Reference | None = None
     history: History | None = None
     history_days: int | None = Field(default=None, ge=0, le=3650)
-    sla_owner: Literal["gateway", "helpdesk"] | None = None
+    sla_owner: SlaOwner | None = None
+    """With another owner than the gateway, the clocks that run are cancelled."""
     allow_private: list[str] | None = Field(default=None, max_length=50)
 
 
@@ -256,6 +260,8 @@ async def change_connection(
             step=0 if given.config is not None else 1,
             **values,
         )
+        if given.sla_owner not in (None, "gateway", row["sla_owner"]):
+            await disown(connection, connection_id, given.sla_owner, runtime.now())
         if given.config is not None:
             await merge_config(connection, runtime, row, given.config)
         view = await view_of(connection, runtime, request, connection_id)

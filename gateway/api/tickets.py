@@ -11,6 +11,8 @@ from fastapi import APIRouter, Request
 from pydantic import StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.api.clocks import SELECT as CLOCKS
+from gateway.api.clocks import ClockView
 from gateway.api.decisions import SELECT as DECISIONS
 from gateway.api.decisions import DecisionView
 from gateway.api.deps import ReadsTickets, RuntimeDep, WritesTickets
@@ -49,6 +51,11 @@ UNION ALL
 SELECT n.at, 0, n.comment_id, 'note', 'agent', n.author_name, 'note', 'private', n.text, NULL, n.comment_id, NULL, NULL,
        NULL, n.edited_at IS NOT NULL, NULL
 FROM note n WHERE n.ticket_id IN (SELECT id FROM matter)
+UNION ALL
+SELECT e.at, 0, e.id::text, 'clock', 'gateway', NULL, e.kind, NULL,
+       concat_ws(' ', c.kind || ':', e.kind, '(' || nullif(c.label, '') || ')'), NULL, NULL, NULL, NULL, c.state, false,
+       NULL
+FROM clock_event e JOIN clock c ON c.id = e.clock_id WHERE c.ticket_id IN (SELECT id FROM matter)
 ORDER BY 1, 2, 3
 """
 
@@ -87,8 +94,9 @@ class TimelineView(Answer):
     """One thing said in the matter, in the source's time."""
 
     at: datetime
-    entry: Literal["interaction", "reply", "note"]
-    who: Literal["customer", "bystander", "agent", "brand"]
+    entry: Literal["interaction", "reply", "note", "clock"]
+    """`clock` is a step of one of `clocks`: `kind` says which."""
+    who: Literal["customer", "bystander", "agent", "brand", "gateway"]
     """`brand` is what was answered at the source itself, outside the helpdesk."""
     author: str | None
     kind: str
@@ -99,7 +107,7 @@ class TimelineView(Answer):
     interaction_id: UUID | None
     reply_id: UUID | None
     state: str | None
-    """A reply's state, while it is not seen at the source."""
+    """A reply's state, while it is not seen at the source; a clock's."""
     edited: bool
     deleted_at: datetime | None
 
@@ -128,6 +136,8 @@ class TicketDetail(TicketView):
 
     legs: list[LegView]
     timeline: list[TimelineView]
+    clocks: list[ClockView]
+    """Its time targets, also those of what was merged into it."""
     open_pushes: list[PushView]
     """What the helpdesk has not been told yet, or could not be told."""
 
@@ -193,6 +203,11 @@ async def read_ticket(runtime: RuntimeDep, _: ReadsTickets, ticket_id: UUID) -> 
                WHERE l.ticket_id = :id ORDER BY l.created_at""",
             id=ticket_id,
         )
+        clocks = await fetch_all(
+            database,
+            f"{CLOCKS} WHERE c.ticket_id IN (SELECT id FROM ticket WHERE id = :id OR merged_into = :id) ORDER BY c.id",
+            id=ticket_id,
+        )
         pushes = await fetch_all(
             database,
             """SELECT kind, state, code, reason, tries, due_at FROM push
@@ -203,6 +218,7 @@ async def read_ticket(runtime: RuntimeDep, _: ReadsTickets, ticket_id: UUID) -> 
         **row,
         legs=[LegView(**one) for one in legs],
         timeline=[TimelineView(**one) for one in timeline],
+        clocks=[ClockView(**one) for one in clocks],
         open_pushes=[PushView(**one) for one in pushes],
     )
 

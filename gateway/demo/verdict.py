@@ -127,7 +127,9 @@ async def _judge_timelines(playing: Playing, rest: Rest, matters: Sequence[Matte
     async def read(matter: Matter) -> list[str]:
         async with gate:
             document = await rest.get(f"tickets/{ids[matter.ticket]}") if matter.ticket in ids else {"timeline": []}
-        return [str(entry["external_id"]) for entry in document["timeline"] if entry["entry"] != "note"]
+        return [
+            str(entry["external_id"]) for entry in document["timeline"] if entry["entry"] in ("interaction", "reply")
+        ]
 
     for matter, found in zip(matters, await asyncio.gather(*map(read, matters)), strict=True):
         answers = [

@@ -20,7 +20,18 @@ QUEUE = "drains"
 COALESCE = 0.010
 """At most one wake-up per drain and process in this many seconds."""
 
-PRIORITY = {"send": 30, "reply": 20, "thread": 10, "inbox": 10, "fetch": 10, "push": 5, "poll": 0}
+PRIORITY = {
+    "send": 30,
+    "reply": 20,
+    "thread": 10,
+    "inbox": 10,
+    "fetch": 10,
+    "push": 5,
+    "clock": 5,
+    "calendar": 0,
+    "poll": 0,
+    "listen": 0,
+}
 
 
 def make_jobs(conninfo: str) -> procrastinate.App:

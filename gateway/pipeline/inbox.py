@@ -23,11 +23,12 @@ from gateway.pipeline.attach import join_files
 from gateway.pipeline.decide import decide_inbound
 from gateway.pipeline.normalise import Read, read_pending
 from gateway.pipeline.record import record
-from gateway.pipeline.send import after_sent
+from gateway.pipeline.send import after_sent, published
 from gateway.pipeline.thread import Plan, fold
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
+from gateway.sla.clocks import apply
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> N
                 now,
                 timedelta(hours=runtime.settings.reply_ttl_hours),
                 runtime.settings.file_patience,
+                runtime.calendars,
             )
             await _end(connection, reads, now)
     except DBAPIError as error:
@@ -197,6 +199,8 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
     wakes = await join_files(connection, sorted(one for one in told if one is not None), plan.now)
     for reply_id, echo in sorted(plan.proven.items()):
         wakes |= await _proven(connection, runtime, reply_id, echo, plan)
+    # after the replies: whoever holds a reply may want its ticket's clocks, and nobody the other way round
+    wakes |= (await apply(connection, runtime.calendars, plan.clocks, plan.now)).wakes
     for revision_id, waits_for in sorted(plan.parked.items()):
         await execute(
             connection,
@@ -231,6 +235,7 @@ async def _proven(
     )
     if not touched or endpoint is None:
         return set()
+    plan.clocks.append(await published(connection, reply_id, plan.now))
     return await after_sent(
         connection, runtime.registry, endpoint, reply_id, echo.external_id, echo.news.url, plan.now, was_marked=False
     )

@@ -12,6 +12,7 @@ from gateway.db.database import as_json, execute, fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.pipeline.changes import Change
 from gateway.pipeline.trouble import Trouble
+from gateway.sla.rows import move_clocks
 from gateway_schemas.ticket import Done, FoundTicket, Pending
 
 MINE = "id = ANY(:ids) AND change_key = :key AND epoch = :epoch"
@@ -168,6 +169,7 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
         now=now,
     )
     await execute(connection, "UPDATE leg SET ticket_id = :into WHERE ticket_id = :id", id=ticket_id, into=ours["id"])
+    await move_clocks(connection, ticket_id, ours["id"], now)
     await execute(
         connection,
         "UPDATE push SET ticket_id = :into WHERE ticket_id = :id AND state = 'pending'",
@@ -221,6 +223,7 @@ async def follow_up(connection: AsyncConnection, ticket_id: UUID, ended: str, no
         now=now,
     )
     await execute(connection, "UPDATE leg SET ticket_id = :fresh WHERE ticket_id = :id", fresh=fresh, id=ticket_id)
+    await move_clocks(connection, ticket_id, fresh, now)
     return fresh
 
 

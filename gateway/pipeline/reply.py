@@ -22,6 +22,10 @@ from gateway.pipeline.fetch import want
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
 from gateway.pipeline.record import revoke
+from gateway.sla.clocks import apply
+from gateway.sla.news import status_changed
+from gateway.sla.requests import Request
+from gateway.sla.stored import Calendars
 from gateway_schemas.interaction import Revoked, Wanted
 from gateway_schemas.ticket import AgentNote, AgentReply, OwnComment, TicketChanged
 
@@ -30,11 +34,17 @@ CHANGEABLE = ("received", "queued", "held", "blocked")
 
 
 async def take(
-    connection: AsyncConnection, reads: Sequence[Read], now: datetime, ttl: timedelta, file_patience: float
+    connection: AsyncConnection,
+    reads: Sequence[Read],
+    now: datetime,
+    ttl: timedelta,
+    file_patience: float,
+    calendars: Calendars,
 ) -> set[str]:
     """Write what helpdesks brought, in the caller's transaction. Returns the drains to wake after its commit."""
     wanted: list[tuple[Endpoint, Wanted, datetime]] = []
     wakes: set[str] = set()
+    clocks: list[Request] = []
     tickets = await _tickets(connection, reads)
     await _stand(connection, reads)
     for read in reads:
@@ -51,11 +61,12 @@ async def take(
             if ticket is None:
                 read.reason = read.reason or f"ticket {item.ticket} is not one of ours"
             elif isinstance(item, TicketChanged):
-                wakes |= await _changed(connection, ticket, item, now)
+                wakes |= await _changed(connection, ticket, item, now, clocks)
             elif isinstance(item, AgentNote):
                 await _noted(connection, endpoint, ticket, item)
             elif isinstance(item, AgentReply):
                 wakes |= await _answered(connection, endpoint, ticket, item, now, ttl, file_patience)
+    wakes |= (await apply(connection, calendars, clocks, now)).wakes
     return wakes | await want(connection, wanted, now)
 
 
@@ -73,7 +84,9 @@ async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[t
         connection,
         """SELECT id, helpdesk_id, external_id, connection_id, status, ended, helpdesk_updated_at FROM ticket
            WHERE merged_into IS NULL AND (helpdesk_id, external_id) IN
-               (SELECT * FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:ids AS text[]))) ORDER BY id FOR UPDATE""",
+               (SELECT * FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:ids AS text[]))) ORDER BY id
+           -- no stronger: who holds a ticket's clocks writes rows that refer to the ticket
+           FOR NO KEY UPDATE""",
         helpdesks=[helpdesk for helpdesk, _ in named],
         ids=[id for _, id in named],
     )
@@ -102,7 +115,11 @@ async def _stand(connection: AsyncConnection, reads: Sequence[Read]) -> None:
 
 
 async def _changed(
-    connection: AsyncConnection, ticket: Mapping[str, Any], item: TicketChanged, now: datetime
+    connection: AsyncConnection,
+    ticket: Mapping[str, Any],
+    item: TicketChanged,
+    now: datetime,
+    clocks: list[Request],
 ) -> set[str]:
     seen = ticket["helpdesk_updated_at"]
     if item.updated_at is not None and seen is not None and item.updated_at < seen:
@@ -110,6 +127,7 @@ async def _changed(
     if item.merged_into is not None:
         await outcomes.follow_merge(connection, ticket["id"], item.merged_into, now)
         return {f"push:{ticket['helpdesk_id']}"}
+    clocks += status_changed(ticket["id"], item.status, item.updated_at or now, now, deleted=item.deleted)
     ended = "deleted" if item.deleted else "closed" if item.status == "closed" else None
     await execute(
         connection,

@@ -30,6 +30,9 @@ from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_t
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
+from gateway.sla.clocks import apply
+from gateway.sla.news import answered
+from gateway.sla.requests import Fulfil
 from gateway_schemas.reply import Absent, FindResult, Found, NotYet, Rendered, SendIntent, Sent, absent_is_proof
 from gateway_schemas.source import Source
 
@@ -245,7 +248,7 @@ async def _sent(
     if not touched:
         log.error("reply %s was sent as %s, but its row has gone on without us", reply_id, external_id)
         return set()
-    return await after_sent(
+    wakes = await after_sent(
         connection,
         runtime.registry,
         endpoint,
@@ -256,6 +259,8 @@ async def _sent(
         was_marked=bool(before and before["code"]),
         under_review=under_review,
     )
+    stopped = await published(connection, reply_id, now)
+    return wakes | (await apply(connection, runtime.calendars, [stopped], now)).wakes
 
 
 async def after_sent(
@@ -283,6 +288,13 @@ async def after_sent(
     state: Literal["published", "under_review"] = "under_review" if under_review else "published"
     drain = await published_push(connection, reply_id, url, now, was_marked=was_marked, state=state)
     return {drain} if drain else set()
+
+
+async def published(connection: AsyncConnection, reply_id: UUID, now: datetime) -> Fulfil:
+    """What a reply that is out means for its ticket's clocks."""
+    reply = await fetch_one(connection, "SELECT ticket_id, sent_at FROM reply WHERE id = :id", id=reply_id)
+    assert reply is not None
+    return answered(reply["ticket_id"], reply["sent_at"] or now, now, f"reply:{reply_id}")
 
 
 async def _not_sent(connection: AsyncConnection, flight: Flight, trouble: Trouble, now: datetime) -> set[str]:

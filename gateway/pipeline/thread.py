@@ -17,6 +17,8 @@ from uuid import UUID
 from gateway.db.tables.columns import new_id
 from gateway.pipeline import wording
 from gateway.pipeline.matters import Matters, ThreadedItem, TicketRow
+from gateway.sla.news import answered, customer_returned
+from gateway.sla.requests import Request
 from gateway_schemas.decision import AddTags, Effect, Ignore, Note, SetPriority
 from gateway_schemas.interaction import Interaction
 
@@ -45,6 +47,8 @@ class Plan:
     parked: dict[int, str] = field(default_factory=dict)
     """Revisions that wait for a reply in flight."""
     done: dict[int, str | None] = field(default_factory=dict)
+    clocks: list[Request] = field(default_factory=list)
+    """What is asked of the tickets' clocks."""
 
 
 def fold(
@@ -94,8 +98,7 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, effects: Sequence
     if item.interaction_id not in plan.placed:
         _tell(plan, ticket, item)
     for answer in sorted(answers, key=lambda one: one.order):
-        _place(plan, answer, ticket)
-        _note(plan, ticket, answer, wording.native_answer(answer.news, answer.provider))
+        _answered_at_source(plan, ticket, answer)
     _apply(plan, ticket, effects, item)
     ticket.last_inbound_at = max(ticket.last_inbound_at, item.news.published_at)
     plan.changed_tickets[ticket.id] = ticket
@@ -137,8 +140,7 @@ def _own(plan: Plan, matters: Matters, item: ThreadedItem) -> None:
         plan.done[item.revision_id] = "own post"
         matters.unclaimed(item)
         return
-    _place(plan, item, ticket)
-    _note(plan, ticket, item, wording.native_answer(item.news, item.provider))
+    _answered_at_source(plan, ticket, item)
     plan.done[item.revision_id] = None
 
 
@@ -202,8 +204,7 @@ def _open(plan: Plan, matters: Matters, item: ThreadedItem, *, follows: TicketRo
     if follows is None:
         for one in sorted([item, *claimed], key=lambda one: one.order):
             if one.news.direction == "outbound":
-                _place(plan, one, ticket)
-                _note(plan, ticket, one, wording.native_answer(one.news, one.provider))
+                _answered_at_source(plan, ticket, one)
             else:
                 _tell(plan, ticket, one)
         for other in matters.context_above(item):
@@ -222,6 +223,7 @@ def _writable(plan: Plan, matters: Matters, item: ThreadedItem, ticket: TicketRo
     if ticket.status in ("solved", "waiting"):
         ticket.status = "open"
         ticket.reopen = True
+        plan.clocks.append(customer_returned(ticket.id, item.news.published_at, item.seen_at))
     return ticket
 
 
@@ -240,6 +242,14 @@ def _add_leg(plan: Plan, matters: Matters, item: ThreadedItem, ticket: TicketRow
 def _place(plan: Plan, item: ThreadedItem, ticket: TicketRow) -> None:
     plan.placed[item.interaction_id] = {"ticket_id": ticket.id, "reply_id": item.reply_id, "thread_id": item.thread_id}
     item.ticket_id = ticket.id
+
+
+def _answered_at_source(plan: Plan, ticket: TicketRow, item: ThreadedItem) -> None:
+    """The brand answered outside the helpdesk: agents are told, and what waited for an answer has it."""
+    _place(plan, item, ticket)
+    _note(plan, ticket, item, wording.native_answer(item.news, item.provider))
+    by = f"interaction:{item.interaction_id}"
+    plan.clocks.append(answered(ticket.id, item.news.published_at, item.seen_at, by))
 
 
 def _tell(plan: Plan, ticket: TicketRow, item: ThreadedItem, *, edited: bool = False) -> None:

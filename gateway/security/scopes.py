@@ -28,7 +28,7 @@ MEANING: dict[Scope, str] = {
     Scope.replies: "approve, reject, cancel and retract replies",
     Scope.outbound: "stop and start everything outbound",
     Scope.policies_draft: "write and try out policies",
-    Scope.policies_activate: "put policies into force",
+    Scope.policies_activate: "put policies into force, and make and change calendars",
     Scope.admin: "make and revoke API keys",
 }
 

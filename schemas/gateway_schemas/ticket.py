@@ -50,7 +50,10 @@ class GatewayFields(Model):
     state: GatewayState | None = None
     last_url: str | None = None
     next_due: AwareDatetime | None = None
+    """The earliest due time still to come. It is told together with `sla`: None there takes an earlier one off the
+    ticket."""
     sla: str | None = None
+    """The time target that matters most and its state: `first_response: breached`."""
 
 
 class TicketChange(Model):

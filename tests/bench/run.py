@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import accept, backlog, drain, latency
+from bench import accept, backlog, clocks, drain, latency
 from bench.figures import Figure
 from bench.ground import Ground
 from gateway.db.embedded import EmbeddedPostgres
@@ -37,10 +37,12 @@ def chosen(rows: set[str]) -> list[Measure]:
         measures.append(functools.partial(latency.measure, under_drain="latency under drain" in rows))
     if rows & set(backlog.ROWS):
         measures.append(functools.partial(backlog.measure, rows=rows))
+    if rows & set(clocks.ROWS):
+        measures.append(clocks.measure)
     return measures
 
 
-ROWS = (*accept.ROWS, *drain.ROWS, *latency.ROWS, *backlog.ROWS)
+ROWS = (*accept.ROWS, *drain.ROWS, *latency.ROWS, *backlog.ROWS, *clocks.ROWS)
 
 
 async def measure(ground: Ground, rows: set[str], console: Console) -> list[Figure]:

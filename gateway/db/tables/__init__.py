@@ -2,6 +2,8 @@
 
 from gateway.db.tables.access import ApiKey, Fact, IdempotentAnswer
 from gateway.db.tables.budget import Budget, BudgetCost
+from gateway.db.tables.calendar import Calendar, CalendarVersion
+from gateway.db.tables.clock import Clock, ClockEvent, Fulfilment
 from gateway.db.tables.connection import App, Brand, Connection, Cursor, Listener
 from gateway.db.tables.decision import Decision, Policy, PolicyRevision, PolicySet
 from gateway.db.tables.delivery import Delivery, Refusal, Wanted
@@ -29,12 +31,17 @@ __all__ = [
     "Brand",
     "Budget",
     "BudgetCost",
+    "Calendar",
+    "CalendarVersion",
+    "Clock",
+    "ClockEvent",
     "Connection",
     "Cursor",
     "Customer",
     "Decision",
     "Delivery",
     "Fact",
+    "Fulfilment",
     "IdempotentAnswer",
     "Interaction",
     "InteractionAlias",

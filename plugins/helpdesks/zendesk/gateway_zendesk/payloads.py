@@ -150,6 +150,8 @@ def _custom_fields(change: TicketChange, config: ZendeskConfig) -> list[dict[str
         due = state.next_due.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if state.next_due else None
         told = {"gw_state": state.state, "gw_last_url": state.last_url, "gw_next_due": due, "gw_sla": state.sla}
         values.update({name: value for name, value in told.items() if value is not None})
+        if state.sla is not None:
+            values["gw_next_due"] = due
         if state.state == "none":
             values["gw_state"] = None
     return [{"id": config.fields[name], "value": value} for name, value in values.items() if name in config.fields]

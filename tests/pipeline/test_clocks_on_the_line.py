@@ -1,0 +1,79 @@
+"""What stops a clock and what does not, down the whole line between a channel and a helpdesk."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from gateway.sla.clock import Terms
+from support.clocks import ask, clocks_of, started
+
+
+async def complaint(line: Any) -> tuple[str, UUID]:
+    """A complaint whose first response is owed within an hour: the post and its ticket."""
+    post: str = line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    await line.settle()
+    ticket: UUID = await line.gateway.value("SELECT id FROM ticket")
+    now = line.gateway.runtime.now()
+    solved = Terms(timedelta(hours=8), stops_on="solved")
+    asked = [started(ticket, now), started(ticket, now, kind="resolution", terms=solved)]
+    await ask(line.gateway.runtime, asked, now)
+    return post, ticket
+
+
+async def hurry(line: Any) -> None:
+    """Let fields that wait for company go out by themselves."""
+    await line.gateway.execute("UPDATE push SET due_at = :now WHERE state = 'pending'", now=line.gateway.runtime.now())
+    await line.settle()
+
+
+async def states(line: Any, ticket: UUID) -> dict[str, str]:
+    """Each kind's state."""
+    return {one.kind: one.state for one in await clocks_of(line.gateway.runtime, ticket)}
+
+
+async def test_publication_stops_a_clock_and_a_held_reply_does_not(line: Any) -> None:
+    _, ticket = await complaint(line)
+    await line.answer(1, "word " * 80)
+    assert (await line.reply())["state"] == "blocked"
+    assert await states(line, ticket) == {"first_response": "running", "resolution": "running"}
+    await line.answer(1, "We found it!")
+    reply = await line.reply()
+    assert reply["state"] == "sent"
+    (clock,) = [one for one in await clocks_of(line.gateway.runtime, ticket) if one.kind == "first_response"]
+    assert (clock.state, clock.stopped_at, clock.stopped_by) == ("met", reply["sent_at"], f"reply:{reply['id']}")
+
+
+async def test_an_answer_given_at_the_channel_itself_stops_the_clock(line: Any) -> None:
+    post, ticket = await complaint(line)
+    line.x.post("AcmeSupport", "We are on it", in_reply_to=post)
+    await line.settle()
+    (clock,) = [one for one in await clocks_of(line.gateway.runtime, ticket) if one.kind == "first_response"]
+    own = await line.gateway.value("SELECT id FROM interaction WHERE direction = 'outbound'")
+    assert (clock.state, clock.stopped_by) == ("met", f"interaction:{own}")
+
+
+async def test_a_ticket_that_waits_for_the_customer_stands_still_until_they_write(line: Any) -> None:
+    post, ticket = await complaint(line)
+    await line.answer(1, "Which address?", status="pending")
+    assert await states(line, ticket) == {"first_response": "met", "resolution": "paused"}
+    line.x.post("rita", "@AcmeSupport 5 Elm Street", in_reply_to=post)
+    await line.settle()
+    assert (await states(line, ticket))["resolution"] == "running"
+    await line.answer(1, "Thank you!", status="solved")
+    assert (await states(line, ticket))["resolution"] == "met"
+
+
+async def test_agents_see_the_clocks_in_the_helpdesks_fields(line: Any) -> None:
+    await line.gateway.change_config(line.helpdesk, fields={"gw_sla": 11, "gw_next_due": 12})
+    await complaint(line)
+    await hurry(line)
+    shown = line.ticket(1).custom_fields
+    assert shown[11] == "first_response: running"
+    assert shown[12]
+    await line.answer(1, "We found it!", status="solved")
+    await hurry(line)
+    shown = line.ticket(1).custom_fields
+    assert shown[11] in ("resolution: met", "first_response: met"), "whichever ended last, by clocks of their own"
+    assert shown[12] is None
