@@ -19,9 +19,10 @@ from gateway_schemas.enricher import Enricher
 from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.plugin import CONTRACT
 from gateway_schemas.policy import Policy
+from gateway_schemas.reading import Reader
 from gateway_schemas.source import Source
 
-Role = Literal["source", "helpdesk", "policy", "enricher"]
+Role = Literal["source", "helpdesk", "policy", "enricher", "reader"]
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,16 @@ class Registry:
     helpdesks: dict[str, type[Helpdesk[Any]]] = field(default_factory=dict)
     policies: dict[str, type[Policy[Any]]] = field(default_factory=dict)
     enrichers: dict[str, type[Enricher[Any]]] = field(default_factory=dict)
+    readers: dict[str, type[Reader]] = field(default_factory=dict)
     listed: list[Listed] = field(default_factory=list)
 
     def plugin(self, role: str, name: str) -> type[Source[Any]] | type[Helpdesk[Any]] | None:
         """The source or helpdesk class of that name."""
         return (self.sources if role == "source" else self.helpdesks).get(name)
+
+    def policy_types(self) -> tuple[tuple[str, type[Policy[Any]]], ...]:
+        """The installed types of policies, by name."""
+        return tuple(sorted(self.policies.items()))
 
     @classmethod
     def load(cls, found: Iterable[EntryPoint] | None = None, *, modules: Sequence[str] = ()) -> Registry:
@@ -82,6 +88,7 @@ class Registry:
             "helpdesk": self.helpdesks,
             "policy": self.policies,
             "enricher": self.enrichers,
+            "reader": self.readers,
         }
         unique = list({(one.role, id(one.plugin)): one for one in classes}.values())  # one module, named twice
         errors = {id(one): _contract_error(one.role, one.plugin) for one in unique}
@@ -118,6 +125,7 @@ _HOOKS: dict[Role, str] = {
     "helpdesk": "register_helpdesks",
     "policy": "register_policies",
     "enricher": "register_enrichers",
+    "reader": "register_readers",
 }
 
 
@@ -135,7 +143,14 @@ def _registered(entry: EntryPoint) -> list[tuple[Role, Any]]:
     ]
 
 
-_BASES: dict[str, type] = {"source": Source, "helpdesk": Helpdesk, "policy": Policy, "enricher": Enricher}
+_BASES: dict[str, type] = {
+    **{"source": Source, "helpdesk": Helpdesk, "policy": Policy, "enricher": Enricher, "reader": Reader},
+}
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "policy": ("type", "Params"),
+    "enricher": ("name", "Config"),
+    "reader": ("name", "version", "languages"),
+}
 _CAPABILITIES: dict[str, type] = {"source": SourceCapabilities, "helpdesk": HelpdeskCapabilities}
 
 
@@ -146,15 +161,13 @@ def _contract_error(role: Role, plugin: Any) -> str:
         return f"{plugin.__name__} lacks {', '.join(sorted(getattr(plugin, '__abstractmethods__', ())))}"
     if getattr(plugin, "contract", None) != CONTRACT:
         return f"written for contract {getattr(plugin, 'contract', None)}, this gateway speaks {CONTRACT}"
-    needed = {"policy": ("type", "Params"), "enricher": ("name", "Config")}.get(
-        role, ("name", "Config", "capabilities")
-    )
+    needed = _NEEDED.get(role, ("name", "Config", "capabilities"))
     for attribute in needed:
         if not hasattr(plugin, attribute):
             return f"{plugin.__name__} does not set {attribute}"
     if not (isinstance(getattr(plugin, needed[0]), str) and getattr(plugin, needed[0])):
         return f"{plugin.__name__}.{needed[0]} is not a word"
-    for attribute in ("Params",) if role == "policy" else ("Config", "AppConfig"):
+    for attribute in {"policy": ("Params",), "reader": ()}.get(role, ("Config", "AppConfig")):
         model = getattr(plugin, attribute)
         if not (inspect.isclass(model) and issubclass(model, BaseModel)):
             return f"{plugin.__name__}.{attribute} is not a Pydantic model"

@@ -19,6 +19,9 @@ from gateway.engine.wake import Wake, make_jobs
 from gateway.files.store import Files
 from gateway.net.client import Outgoing
 from gateway.net.key_sets import KeySets
+from gateway.policy.clocks import Clocks, NoClocks
+from gateway.policy.library import ensure_defaults
+from gateway.policy.sets import PolicySets
 from gateway.registry import Registry
 from gateway.security.vault import Vault
 from gateway.settings import Settings
@@ -36,6 +39,8 @@ class Runtime:
     vault: Vault
     connections: Connections
     calendars: Calendars
+    policies: PolicySets
+    clocks: Clocks
     outgoing: Outgoing
     files: Files
     jobs: procrastinate.App
@@ -69,6 +74,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
         jobs = make_jobs(database.conninfo)
         owner = make_owner()
         try:
+            await ensure_defaults(database, registry, now.now())
             async with jobs.open_async(), Outgoing(database.engine, now, timeout=settings.call_timeout) as outgoing:
                 wake = Wake(jobs)
                 try:
@@ -87,6 +93,8 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
                             KeySets(outgoing, now),
                         ),
                         calendars=Calendars(),
+                        policies=PolicySets(database, registry),
+                        clocks=NoClocks(),
                         outgoing=outgoing,
                         files=files,
                         jobs=jobs,

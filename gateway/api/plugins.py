@@ -22,7 +22,7 @@ class PluginView(Answer):
     """One installed plugin."""
 
     role: str
-    """`source`, `helpdesk`, `policy` or `enricher`; `plugin` where it broke before it said."""
+    """`source`, `helpdesk`, `policy`, `enricher` or `reader`; `plugin` where it broke before it said."""
     name: str
     title: str
     distribution: str
@@ -71,6 +71,7 @@ def _view(registry: Registry, one: Listed) -> PluginView:
         "helpdesk": registry.helpdesks,
         "policy": registry.policies,
         "enricher": registry.enrichers,
+        "reader": registry.readers,
     }
     plugin = shelves.get(one.role, {}).get(one.name) if one.ok else None
     config: type[BaseModel] | None = getattr(plugin, "Params" if one.role == "policy" else "Config", None)

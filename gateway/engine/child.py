@@ -10,15 +10,14 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-
-from pydantic import BaseModel
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from gateway.endpoints import ConfigInvalid, Endpoint, PluginMissing, build
+from gateway.engine.judge import Ask, Bench, Said, Spec, Text
 from gateway.registry import Registry
-from gateway_schemas.decision import Case, Finding
+from gateway_schemas.conditions import ConditionError
 from gateway_schemas.errors import GatewayError, Rejected
 from gateway_schemas.helpdesk import HelpdeskNews
 from gateway_schemas.interaction import Normalised
@@ -45,18 +44,8 @@ class Outcome:
         return not self.code
 
 
-@dataclass(frozen=True)
-class PolicyCall:
-    """One policy to run on one thing."""
-
-    type: str
-    params: dict[str, Any]
-    point: str
-    case: Case
-    subject: Any
-
-
 _registry: Registry
+_bench: Bench
 _time: Any
 _instances: dict[tuple[Any, int], Any] = {}
 
@@ -66,8 +55,9 @@ def start(time_file: str | None, modules: tuple[str, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a Python handler would wait for a regular expression to end
     _end_with_parent()
-    global _registry, _time
+    global _registry, _bench, _time
     _registry = Registry.load(modules=modules)
+    _bench = Bench.of(_registry)
     _time = open_time(time_file)
 
 
@@ -92,20 +82,32 @@ def _instance(endpoint: Endpoint) -> Any:
 
 def _guarded(call: Any) -> bytes:
     """One call's outcome, packed here: a result that cannot leave the process concerns its own row only."""
+
+    def values() -> Outcome:
+        return Outcome(values=[clean_model(value) for value in call()])
+
+    return _tried(lambda: pickle.dumps(values()), lambda code, reason: pickle.dumps(Outcome(code=code, reason=reason)))
+
+
+T = TypeVar("T")
+
+
+def _tried(call: Callable[[], T], failed: Callable[[str, str], T]) -> T:
+    """What a plugin's code gives, or what `failed` makes of a code and a reason."""
     try:
-        return pickle.dumps(Outcome(values=[clean_model(value) for value in call()]))
+        return call()
     except GatewayError as error:
-        outcome = Outcome(code=error.code, reason=error.reason)
+        code, reason = error.code, error.reason
+    except ConditionError as error:
+        code, reason = "condition", str(error)
     except (PluginMissing, ConfigInvalid) as error:
-        outcome = Outcome(code="misconfigured", reason=str(error))
+        code, reason = "misconfigured", str(error)
     except BaseException as error:  # the plugin's bug (`sys.exit` is one), recorded on the row it concerns
         where = traceback.extract_tb(error.__traceback__)[-1]
-        outcome = Outcome(
-            code="plugin_bug",
-            reason=f"{type(error).__name__} in {where.name} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})",
-        )
+        code = "plugin_bug"
+        reason = f"{type(error).__name__} in {where.name} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
     # a plugin may quote what it was sent
-    return pickle.dumps(replace(outcome, code=clean(outcome.code), reason=clean(outcome.reason)))
+    return failed(clean(code), clean(reason))
 
 
 def normalise(endpoint: Endpoint, deliveries: Sequence[RawDelivery]) -> list[bytes]:
@@ -143,15 +145,19 @@ def clean_picture(_: None, pictures: Sequence[bytes]) -> list[bytes]:
     return [pickle.dumps(clean_one(picture)) for picture in pictures]
 
 
-def policies(_: None, calls: Sequence[PolicyCall]) -> list[bytes]:
-    """Each call's findings or effects, as packed outcomes."""
+def judge(specs: Sequence[Spec], asks: Sequence[Ask]) -> list[bytes]:
+    """What the policies say of each thing, packed thing by thing."""
 
-    def run(call: PolicyCall) -> list[Finding]:
-        plugin = _registry.policies.get(call.type)
-        if plugin is None:
-            raise PluginMissing(f"policy type {call.type!r} is not installed or is broken")
-        params: BaseModel = plugin.Params.model_validate(call.params)
-        policy = plugin(params)
-        return list(getattr(policy, call.point)(call.case, call.subject))
+    def failed(code: str, reason: str) -> Said:
+        return Said(code=code, reason=reason)
 
-    return [_guarded(lambda call=call: run(call)) for call in calls]
+    def one(ask: Ask) -> bytes:
+        said = _bench.judge(ask, specs, lambda call: _tried(call, failed))
+        return _tried(lambda: pickle.dumps(said), lambda code, reason: pickle.dumps([failed(code, reason)] * len(said)))
+
+    return [one(ask) for ask in asks]
+
+
+def read(_: None, texts: Sequence[Text]) -> list[bytes]:
+    """Each text's reading, as packed outcomes."""
+    return [_guarded(lambda text=text: [_bench.read(text)]) for text in texts]

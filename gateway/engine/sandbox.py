@@ -10,9 +10,11 @@ import asyncio
 import multiprocessing
 import pickle
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -20,15 +22,18 @@ from pebble import ProcessExpired, ProcessPool
 
 from gateway.endpoints import Endpoint
 from gateway.engine import child
-from gateway.engine.child import Outcome, PolicyCall
+from gateway.engine.child import Outcome
+from gateway.engine.judge import Ask, Said, Spec, Text
 from gateway_schemas.errors import Rejected
 from gateway_schemas.reply import Draft
 from gateway_schemas.webhook import RawDelivery
 
-__all__ = ["Outcome", "PolicyCall", "Sandbox"]
+__all__ = ["Ask", "Outcome", "Said", "Sandbox", "Spec", "Text"]
 
 SUSPECT_FOR = 60.0
-"""Seconds that a connection whose code hung runs apart from all others."""
+"""Seconds that a connection whose code hung runs apart from all others, and a policy is asked apart from them."""
+STRIKES = 3
+"""How often a policy may hang or die within that time before it is not asked any more until the time is over."""
 
 
 class Sandbox:
@@ -40,9 +45,10 @@ class Sandbox:
         self._pools: dict[str, ProcessPool] = {}
         self._broken: list[ProcessPool] = []
         self._suspects: dict[UUID | None, float] = {}
+        self._strikes: dict[str, list[float]] = defaultdict(list)
 
-    def _pool(self, endpoint: Endpoint | None) -> ProcessPool:
-        suspect = self._suspects.get(endpoint.id if endpoint else None, 0.0) > time.monotonic()
+    def _pool(self, endpoint: Endpoint | None, apart: bool = False) -> ProcessPool:
+        suspect = apart or self._suspects.get(endpoint.id if endpoint else None, 0.0) > time.monotonic()
         lane = "suspects" if suspect else "all"
         kept = self._pools.get(lane)
         if kept is not None and kept.active:
@@ -70,9 +76,83 @@ class Sandbox:
         """Each draft's rendered form."""
         return await self._each(child.render, endpoint, drafts)
 
-    async def policies(self, calls: Sequence[PolicyCall]) -> list[Outcome]:
-        """Each call's findings or effects."""
-        return await self._each(child.policies, None, calls)
+    async def read(self, texts: Sequence[Text]) -> list[Outcome]:
+        """Each text's reading."""
+        return await self._each(child.read, None, texts)
+
+    async def judge(self, specs: Sequence[Spec], asks: Sequence[Ask]) -> list[list[Said]]:
+        """What policies say of many things, in one round trip: for each thing, in the order of its `specs`.
+
+        A policy that hangs or dies costs its own answers. It is found by asking each alone, and asked apart from then
+        on; after three times it is not asked for the rest of a minute.
+        """
+        answers: list[dict[int, Said]] = [{} for _ in asks]
+        apart = {number for number, spec in enumerate(specs) if self._struck(spec)}
+        together = {number for ask in asks for number in ask.specs} - apart
+        if not await self._judge_some(specs, asks, together, answers):
+            apart |= together
+        for number in sorted(apart):
+            if not await self._judge_some(specs, asks, {number}, answers):
+                await self._judge_apart(specs, asks, number, answers)
+        return [[answers[place][number] for number in ask.specs] for place, ask in enumerate(asks)]
+
+    async def _judge_some(
+        self, specs: Sequence[Spec], asks: Sequence[Ask], some: set[int], answers: list[dict[int, Said]]
+    ) -> bool:
+        """Ask these policies together. Returns whether all answered; else nothing is written."""
+        struck = [number for number in some if len(self._struck(specs[number])) >= STRIKES]
+        if struck:
+            reason = f"the policy's code hung or died {STRIKES} times within a minute and is not asked for a while"
+            for place in range(len(asks)):
+                answers[place] |= {number: Said(code="suspended", reason=reason) for number in struck}
+            return True
+        parts = [(place, tuple(n for n in ask.specs if n in some)) for place, ask in enumerate(asks)]
+        chosen = [(place, replace(asks[place], specs=numbers)) for place, numbers in parts if numbers]
+        if not chosen:
+            return True
+        used = [spec if n in some else UNUSED for n, spec in enumerate(specs)]
+        found = await self._judge(used, chosen, apart=any(self._struck(specs[n]) for n in some))
+        if isinstance(found, Outcome):
+            if len(some) == 1:
+                self._strikes[specs[min(some)].key].append(time.monotonic())
+            return False
+        for (place, ask), said in zip(chosen, found, strict=True):
+            answers[place] |= zip(ask.specs, said, strict=True)
+        return True
+
+    async def _judge_apart(
+        self, specs: Sequence[Spec], asks: Sequence[Ask], number: int, answers: list[dict[int, Said]]
+    ) -> None:
+        """Ask one policy that hung or died thing by thing, so that it fails on what it fails on."""
+        for place, ask in enumerate(asks):
+            if number not in ask.specs:
+                continue
+            if await self._judge_some(specs, [ask], {number}, answers[place : place + 1]):
+                continue
+            answers[place][number] = Said(
+                code="deadline", reason=f"the policy's code ran longer than {self._deadline:g} s or died"
+            )
+
+    def _struck(self, spec: Spec) -> list[float]:
+        """When this policy hung or died lately."""
+        if spec.key not in self._strikes:
+            return []
+        since = time.monotonic() - SUSPECT_FOR
+        self._strikes[spec.key] = [at for at in self._strikes[spec.key] if at > since]
+        return self._strikes[spec.key]
+
+    async def _judge(
+        self, specs: Sequence[Spec], chosen: Sequence[tuple[int, Ask]], *, apart: bool
+    ) -> list[Sequence[Said]] | Outcome:
+        deadline = self._deadline + 0.01 * len(chosen)
+        asks = [ask for _, ask in chosen]
+        try:
+            packed: list[bytes] = await self._in_child(None, child.judge, (list(specs), asks), deadline, apart)
+        except (TimeoutError, FutureTimeout):
+            return Outcome(code="deadline", reason="")
+        except ProcessExpired:
+            return Outcome(code="died", reason="")
+        return [_said(one, len(ask.specs)) for one, ask in zip(packed, asks, strict=True)]
 
     async def clean_picture(self, picture: bytes) -> tuple[bytes, str]:
         """The picture without its metadata, and its true media type. Raises Rejected for what cannot be cleaned."""
@@ -111,14 +191,14 @@ class Sandbox:
         return [_unpack(one) for one in packed]
 
     async def _in_child(
-        self, endpoint: Endpoint | None, function: Any, args: Sequence[Any], limit: float | None
+        self, endpoint: Endpoint | None, function: Any, args: Sequence[Any], limit: float | None, apart: bool = False
     ) -> Any:
         """Run it in the child. A pool whose child died while it had nothing to do is replaced.
 
         Raises BrokenProcessPool when the new one does not start either.
         """
         for attempt in (1, 2):
-            pool = self._pool(endpoint)
+            pool = self._pool(endpoint, apart)
             try:
                 running = asyncio.wrap_future(pool.schedule(function, args=args, timeout=limit))
                 try:
@@ -138,6 +218,17 @@ class Sandbox:
         for pool in [*self._pools.values(), *self._broken]:
             pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
+
+
+UNUSED = Spec("", "", {})
+
+
+def _said(packed: bytes, count: int) -> Sequence[Said]:
+    try:
+        found: Sequence[Said] = pickle.loads(packed)
+    except Exception as error:  # the plugin's bug, recorded on the row it concerns
+        return [Said(code="plugin_bug", reason=f"{type(error).__name__}: its answer cannot be read elsewhere")] * count
+    return found
 
 
 def _unpack(packed: bytes) -> Outcome:

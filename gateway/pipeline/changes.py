@@ -79,7 +79,7 @@ def choose(
 def fold(ticket: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], key: str) -> TicketChange:
     """One change out of these pushes. The same rows and key give the same change, so that it can be asked after."""
     requester = Requester.model_validate(ticket["requester"])
-    status = priority = None
+    status = priority = group = assignee = None
     add: dict[str, None] = {}
     remove: dict[str, None] = {}
     custom: dict[str, Any] = {}
@@ -97,7 +97,11 @@ def fold(ticket: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], key: str)
             add.pop(tag, None)
         make_private += payload.get("make_private", ())
         fields |= payload.get("fields") or {}
-        if ticket["external_id"] is None:
+        group = payload.get("group") or group
+        assignee = payload.get("assignee") or assignee
+        if row["kind"] == "update":
+            custom |= payload.get("custom") or {}
+        elif ticket["external_id"] is None:
             custom |= {name: value for name, value in (payload.get("custom") or {}).items() if value is not None}
     talking = [row for row in rows if row["kind"] in COMMENTING]
     comments = [_comment(row["key"], row["payload"]) for row in talking]
@@ -130,6 +134,8 @@ def fold(ticket: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], key: str)
         remove_tags=tuple(remove),
         fields=GatewayFields.model_validate(fields) if fields else None,
         custom=custom,
+        group=group,
+        assignee=assignee,
         make_private=tuple(make_private),
     )
 

@@ -1,4 +1,4 @@
-"""Station 6: the place where policies act, on what comes in and on what goes out.
+"""Station 6: the place where policies act, on what comes in, on what goes out, and on what people do at the helpdesk.
 
 Policies are pure functions of a case; they run in the sandbox under a deadline. Inbound fails open: a policy that
 breaks has no effect. Outbound fails closed: it holds. Every decision is one row that names the policy set in force.
@@ -6,146 +6,236 @@ breaks has no effect. Outbound fails closed: it holds. Every decision is one row
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.db.database import fetch_all
-from gateway.engine.sandbox import PolicyCall, Sandbox
-from gateway.pipeline.matters import Matters, ThreadedItem
-from gateway.policy.sets import Member, PolicySetInForce
-from gateway.registry import Registry
-from gateway_schemas.decision import Case, Effect, Finding, Severity, TicketFacts, TimelineEntry
+from gateway.db.database import Database, execute, fetch_one
+from gateway.engine.sandbox import Sandbox
+from gateway.pipeline.casebook import Casebook, changed
+from gateway.pipeline.matters import Matters
+from gateway.pipeline.thread import Plan, fold
+from gateway.policy.clocks import Clocks
+from gateway.policy.combine import Stance, Wish
+from gateway.policy.effects import carry_out_on_ticket, orders_of
+from gateway.policy.engine import Question, Verdict, evaluate, evaluate_all
+from gateway.policy.facts import Facts, Person, load_facts
+from gateway.policy.replies import agent_facts, said_before
+from gateway.policy.sets import Place, PolicySetInForce
+from gateway_schemas.decision import Case, StartClock, StopClock, TicketFacts
 from gateway_schemas.interaction import Interaction
-from gateway_schemas.policy import Policy
 from gateway_schemas.reply import Rendered
+
+__all__ = [
+    "Decided",
+    "Verdict",
+    "apply_on_publication",
+    "decide_inbound",
+    "decide_reply",
+    "decided_on",
+    "hold_of",
+    "reply_decision",
+    "still_stands",
+]
+
+R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the policies in force said of one rendered reply."""
+class Decided:
+    """A batch, folded with what the policies said of it."""
 
-    severity: Severity
-    findings: tuple[dict[str, Any], ...]
-    policy_set_id: UUID
+    plan: Plan
+    decisions: tuple[dict[str, Any], ...]
 
-    @property
-    def reason(self) -> str:
-        """The strictest finding's words."""
-        strictest = [one for one in self.findings if one["severity"] == self.severity]
-        return str(strictest[0]["message"]) if strictest else ""
+
+async def settle(
+    sandbox: Sandbox, fold: Callable[[Mapping[K, Verdict]], tuple[R, Mapping[K, Question]]]
+) -> tuple[R, dict[K, tuple[Question, Verdict]]]:
+    """Fold a batch until what the policies say is what the fold rests on.
+
+    `fold` is given verdicts and gives its result with the questions that arose. Questions that differ from those of the
+    round before are put again; the first n are right after n rounds, so it ends.
+    """
+    answered: dict[K, tuple[Question, Verdict]] = {}
+    while True:
+        result, questions = fold({key: verdict for key, (_, verdict) in answered.items()})
+        answered = {key: answered[key] for key in questions if key in answered}
+        due = [key for key, question in questions.items() if changed(question, answered.get(key, (None,))[0])]
+        if not due:
+            return result, answered
+        verdicts = await evaluate_all(sandbox, [questions[key] for key in due])
+        answered |= {key: (questions[key], verdict) for key, verdict in zip(due, verdicts, strict=True)}
 
 
 async def decide_inbound(
-    registry: Registry, sandbox: Sandbox, in_force: PolicySetInForce, matters: Matters, now: datetime
-) -> tuple[dict[int, list[Effect]], list[dict[str, Any]]]:
-    """Ask the policies about each inbound item of a batch. Returns effects by revision, and the decision rows."""
-    effects: dict[int, list[Effect]] = defaultdict(list)
-    decisions: list[dict[str, Any]] = []
-    asked: list[tuple[ThreadedItem, Member, PolicyCall]] = []
-    news = [
-        one
-        for one in matters.items
-        if one.news.direction == "inbound" and one.change != "deleted" and one.news.addressed
-    ]
-    for item in news:
-        for member in in_force.members:
-            if _covers(registry, member, "on_interaction", item.provider, item.news.visibility, item.news.kind):
-                case = Case(now=now, source=item.provider, timeline=_earlier(matters, item))
-                asked.append((item, member, PolicyCall(member.type, member.params, "on_interaction", case, item.news)))
-    outcomes = await sandbox.policies([call for _, _, call in asked])
-    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for (item, member, _), outcome in zip(asked, outcomes, strict=True):
-        if not outcome.ok:
-            found[item.revision_id].append(
-                {"policy": member.policy, "revision": member.revision, "error": f"{outcome.code}: {outcome.reason}"}
-            )
-            continue
-        for effect in outcome.values:
-            shadow = member.mode == "shadow"
-            found[item.revision_id].append(
-                {
-                    "policy": member.policy,
-                    "revision": member.revision,
-                    "shadow": shadow,
-                    **effect.model_dump(mode="json"),
-                }
-            )
-            if not shadow:
-                effects[item.revision_id].append(effect)
-    for item in news:
+    database: Database, sandbox: Sandbox, in_force: PolicySetInForce, matters: Matters, now: datetime, clocks: Clocks
+) -> Decided:
+    """Thread a batch, asking the policies about each of its messages; nothing is written."""
+    facts = await _facts_of(database, in_force, matters, now, clocks)
+    ids: dict[tuple[UUID, UUID | None], UUID] = {}
+    books: list[Casebook] = []
+
+    def once(verdicts: Mapping[int, Verdict]) -> tuple[Plan, Mapping[int, Question]]:
+        forked = matters.fork()
+        book = Casebook(in_force, forked, facts.fork(), verdicts, now)
+        books[:] = [book]
+        return fold(forked, book, ids, now), book.questions
+
+    plan, answered = await settle(sandbox, once)
+    lost = books[0].lost
+    items = {item.revision_id: item for item in matters.items}
+    decisions = []
+    for revision_id, (question, verdict) in answered.items():
+        item = items[revision_id]
+        verdict = _with_lost(verdict, lost.get(revision_id, ()))
         decisions.append(
-            {
-                "point": "on_interaction",
-                "thing_id": item.interaction_id,
-                "revision": item.news.revision,
-                "ticket_id": None,
-                "policy_set_id": in_force.id,
-                "verdict": "allow",
-                "findings": None,
-                "effects": found.get(item.revision_id),
-                "case": None,
-                "at": now,
-            }
+            _row(
+                question,
+                verdict,
+                in_force,
+                thing_id=item.interaction_id,
+                revision=item.news.revision,
+                ticket_id=(plan.placed.get(item.interaction_id) or {}).get("ticket_id"),
+                now=now,
+            )
         )
-    return effects, decisions
+    return Decided(plan, tuple(decisions))
+
+
+async def _facts_of(
+    database: Database, in_force: PolicySetInForce, matters: Matters, now: datetime, clocks: Clocks
+) -> Facts:
+    needs = in_force.needs("on_interaction").union(in_force.needs("on_own_post"))
+    tickets = {ticket.id for ticket in (*matters.tickets.values(), *matters.of_account.values())}
+    async with database.read() as connection:
+        facts = await load_facts(
+            connection,
+            needs,
+            tickets=tickets,
+            customers={item.customer_id for item in matters.items},
+            places=[(item.brand_id, item.provider, item.at) for item in matters.items],
+            now=now,
+        )
+        if needs.clocks and tickets:
+            for ticket_id, some in (await clocks.of(connection, tickets)).items():
+                facts.clocks[ticket_id] = list(some)
+    return facts
+
+
+def _with_lost(verdict: Verdict, lost: Any) -> Verdict:
+    """The verdict with the effects that the ticket at hand did not allow."""
+    why = {id(wish): reason for wish, reason in lost}
+    if not why:
+        return verdict
+    return replace(verdict, wishes=tuple(replace(one, lost=why.get(id(one), one.lost)) for one in verdict.wishes))
+
+
+def _row(
+    question: Question,
+    verdict: Verdict,
+    in_force: PolicySetInForce,
+    *,
+    thing_id: UUID,
+    revision: str | None,
+    ticket_id: UUID | None,
+    now: datetime,
+) -> dict[str, Any]:
+    return {
+        "point": question.point,
+        "thing_id": thing_id,
+        "revision": revision,
+        "ticket_id": ticket_id,
+        "policy_set_id": in_force.id,
+        "verdict": verdict.severity.value,
+        "coverage": verdict.coverage,
+        "for_tone": verdict.for_tone,
+        "findings": list(verdict.findings) or None,
+        "effects": verdict.effects(),
+        "case": question.case.model_dump(mode="json") if _worth_keeping(verdict) else None,
+        "at": now,
+    }
+
+
+def _worth_keeping(verdict: Verdict) -> bool:
+    """Whether the case is stored: where anything but clocks was decided. Else it can be built from the timeline."""
+    return bool(verdict.findings or verdict.errors) or any(
+        not isinstance(wish.effect, StartClock | StopClock) for wish in verdict.wishes
+    )
 
 
 async def decide_reply(
     connection: AsyncConnection,
-    registry: Registry,
     sandbox: Sandbox,
     in_force: PolicySetInForce,
+    clocks: Clocks,
     *,
+    reply_id: UUID | None,
     rendered: Rendered,
     source: str,
+    connection_name: str | None,
     brand: str | None,
     answered: Interaction,
     ticket: Mapping[str, Any],
     now: datetime,
 ) -> tuple[Verdict, Case]:
-    """Ask the policies about exactly what would be sent. Outbound text always passes through here."""
-    members = [
-        member
-        for member in in_force.members
-        if _covers(registry, member, "review_reply", source, rendered.visibility, answered.kind, brand)
-    ]
-    known = [registry.policies[member.type] for member in members if member.type in registry.policies]
-    depth = max((plugin.needs.timeline for plugin in known), default=0)
+    """Ask the policies about exactly what would be sent. Outbound text always passes through here.
+
+    `ticket` names id, status, priority, tags and opened_at.
+    """
+    place = Place(source, answered.kind, rendered.visibility, brand, connection_name)
+    needs = in_force.needs("review_reply")
+    row = await fetch_one(
+        connection,
+        """SELECT t.id, t.customer_id, t.account_id, t.brand_id, t.fields, t.assignee FROM ticket t
+           WHERE t.id = :id""",
+        id=ticket["id"],
+    )
+    known = row is not None
+    facts = await load_facts(
+        connection,
+        needs,
+        tickets=[ticket["id"]] if known else [],
+        customers=[row["customer_id"]] if row is not None else [],
+        places=[(row["brand_id"], source, now)] if row is not None else [],
+        now=now,
+    )
+    found_clocks = (await clocks.of(connection, [ticket["id"]])).get(ticket["id"], ()) if needs.clocks and known else ()
+    window = next(iter(facts.windows.values()), None)
     case = Case(
         now=now,
         brand=brand,
         source=source,
+        connection=connection_name,
         ticket=TicketFacts(
             id=str(ticket["id"]),
             status=ticket["status"],
             priority=ticket["priority"],
             tags=tuple(ticket["tags"]),
             opened_at=ticket["opened_at"],
+            fields=row["fields"] if row is not None else {},
+            assignee=row["assignee"] if row is not None else None,
         ),
-        timeline=await _timeline(connection, ticket["id"], depth),
+        interaction=answered,
+        timeline=await said_before(connection, facts, ticket["id"], reply_id),
+        customer=facts.people.get(row["customer_id"], Person()).facts(row["customer_id"], ticket["id"])
+        if needs.customer and row is not None
+        else None,
+        clocks=tuple(found_clocks),
+        promises=tuple(facts.promises.get(ticket["id"], ())),
+        incidents=tuple(event.facts() for _, event in sorted(facts.incidents.items())),
+        window=window.facts(now, needs.window) if window is not None and needs.window is not None else None,
+        agent=await agent_facts(connection, reply_id, needs.same_text, now),
+        lists=dict(in_force.lists),
     )
-    calls = [PolicyCall(member.type, member.params, "review_reply", case, rendered) for member in members]
-    findings: list[dict[str, Any]] = []
-    for member, outcome in zip(members, await sandbox.policies(calls), strict=True):
-        named = {"policy": member.policy, "type": member.type, "revision": member.revision, "mode": member.mode}
-        if not outcome.ok:
-            broken = Finding(
-                severity=Severity(member.on_error),
-                code="policy_error",
-                message=f"The policy {member.policy} could not be asked ({outcome.code}: {outcome.reason}).",
-            )
-            findings.append({**named, **broken.model_dump(mode="json")})
-            continue
-        findings += [{**named, **finding.model_dump(mode="json")} for finding in outcome.values]
-    counted = [Severity(one["severity"]) for one in findings if one["mode"] != "shadow"]
-    severity = max(counted, key=lambda one: one.rank, default=Severity.allow)
-    return Verdict(severity, tuple(findings), in_force.id), case
+    stance = Stance(in_force.tightened, in_force.softened, facts.waivers.get(ticket["id"], {}))
+    verdict = await evaluate(sandbox, in_force.asked("review_reply", place), "review_reply", case, rendered, stance)
+    return replace(verdict, policy_set_id=in_force.id, basis=in_force.basis), case
 
 
 def reply_decision(
@@ -159,57 +249,80 @@ def reply_decision(
         "ticket_id": ticket_id,
         "policy_set_id": verdict.policy_set_id,
         "verdict": verdict.severity.value,
+        "coverage": verdict.coverage,
+        "for_tone": verdict.for_tone,
         "findings": list(verdict.findings) or None,
-        "effects": None,
-        "case": case.model_dump(mode="json") if verdict.findings else None,
+        "effects": verdict.effects(),
+        "case": case.model_dump(mode="json") if _worth_keeping(verdict) else None,
         "at": now,
     }
 
 
-def _covers(
-    registry: Registry, member: Member, point: str, source: str, visibility: str, kind: str, brand: str | None = None
-) -> bool:
-    if not member.applies(source=source, brand=brand, visibility=visibility, kind=kind):
-        return False
-    plugin = registry.policies.get(member.type)
-    if plugin is None:
-        return True  # whose code is gone is asked all the same, and its silence counts as an error
-    # a point that the type leaves as it is in the base class needs no call
-    return point in {name for base in plugin.__mro__[: plugin.__mro__.index(Policy)] for name in vars(base)}
+def decided_on(verdict: Verdict) -> dict[str, Any]:
+    """What a verdict rests on besides the matter itself, for `still_stands`."""
+    until = verdict.until.isoformat() if verdict.until is not None else None
+    return {"policy_set": verdict.basis, "until": until}
 
 
-def _earlier(matters: Matters, item: ThreadedItem) -> tuple[TimelineEntry, ...]:
-    above = matters.parents.get(item.interaction_id, ())
-    return tuple(
-        TimelineEntry(
-            at=one.news.published_at,
-            who="agent"
-            if one.news.direction == "outbound"
-            else ("customer" if one.account_id == item.account_id else "bystander"),
-            visibility=one.news.visibility,
-            text=one.news.text,
-        )
-        for one in reversed(above)
+def still_stands(basis: Mapping[str, Any], in_force: PolicySetInForce, now: datetime) -> bool:
+    """Whether a verdict still holds right before sending: the same policies, as strict as then, and no waiver over."""
+    until = basis.get("until")
+    return basis.get("policy_set") == in_force.basis and (until is None or now < datetime.fromisoformat(until))
+
+
+async def apply_on_publication(
+    connection: AsyncConnection, reply_id: UUID, at: datetime, now: datetime, clocks: Clocks
+) -> set[str]:
+    """Do what the policies wanted done when this answer is published. Called in the transaction that proves it.
+
+    It is done once, however often the proof comes. Returns the drains to wake after the commit.
+    """
+    first = await execute(
+        connection, "UPDATE reply SET effects_at = :now WHERE id = :id AND effects_at IS NULL", id=reply_id, now=now
     )
-
-
-async def _timeline(connection: AsyncConnection, ticket_id: UUID, depth: int) -> tuple[TimelineEntry, ...]:
-    if not depth:
-        return ()
-    rows = await fetch_all(
+    if not first:
+        return set()
+    row = await fetch_one(
         connection,
-        """SELECT i.published_at, i.direction, i.visibility, i.text, i.account_id = t.account_id AS customer
-           FROM interaction i JOIN ticket t ON t.id = i.ticket_id
-           WHERE i.ticket_id = :ticket AND i.deleted_at IS NULL ORDER BY i.published_at DESC LIMIT :depth""",
-        ticket=ticket_id,
-        depth=depth,
+        """SELECT d.effects, d.ticket_id, r.interaction_id FROM decision d JOIN reply r ON r.id = d.thing_id
+           WHERE d.thing_id = :id AND d.point = 'review_reply' AND d.revision = r.digest ORDER BY d.id DESC LIMIT 1""",
+        id=reply_id,
     )
-    return tuple(
-        TimelineEntry(
-            at=row["published_at"],
-            who="agent" if row["direction"] == "outbound" else ("customer" if row["customer"] else "bystander"),
-            visibility=row["visibility"],
-            text=row["text"],
-        )
-        for row in reversed(rows)
+    if row is None or row["ticket_id"] is None:
+        return set()
+    thing = f"r:{reply_id}"
+    orders = orders_of(
+        thing,
+        [Wish.of(one) for one in row["effects"] or () if one.get("done")],
+        at=at,
+        seen_at=now,
+        ticket_id=row["ticket_id"],
+        reply_id=reply_id,
     )
+    return await carry_out_on_ticket(connection, row["ticket_id"], thing, orders, now, clocks)
+
+
+@dataclass(frozen=True)
+class Hold:
+    """When a held reply that nobody looks at meets its end, and which."""
+
+    until: datetime
+    action: str
+
+
+def hold_of(verdict: Verdict, in_force: PolicySetInForce, now: datetime) -> Hold | None:
+    """The earliest `on_timeout` among the policies that hold a reply; the strictest action of those at one time."""
+    holding = {one["policy"] for one in verdict.findings if one["severity"] == "hold" and one["mode"] != "shadow"}
+    found: list[tuple[datetime, int, str]] = []
+    for member in in_force.members:
+        minutes = member.on_timeout.get("minutes")
+        if member.policy in holding and minutes is not None:
+            action = member.on_timeout.get("action", "escalate")
+            found.append((now + timedelta(minutes=minutes), ("reject", "escalate", "allow").index(action), action))
+    if not found:
+        return None
+    # one policy that must not be passed by default keeps the others from letting it go
+    if any(action != "allow" for _, _, action in found):
+        found = [one for one in found if one[2] != "allow"]
+    until, _, action = min(found)
+    return Hold(until, action)

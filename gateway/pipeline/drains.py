@@ -25,7 +25,6 @@ from gateway.pipeline.push import push_due
 from gateway.pipeline.render import render_due
 from gateway.pipeline.send import send_due
 from gateway.pipeline.waiting import release_waiting
-from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
 from gateway.sla.feeds import refresh_feed
 from gateway.sla.sweep import drain_calendar, drain_clocks
@@ -49,7 +48,7 @@ class Drains:
     def __init__(self, runtime: Runtime, sandbox: Sandbox) -> None:
         self._runtime = runtime
         self._sandbox = sandbox
-        self._policies = PolicySets(runtime.database)
+        self._policies = runtime.policies
         self._crowds = asyncio.Semaphore(CROWDS_AT_ONCE)
         self._others_at = float("-inf")
         self._threading = 0

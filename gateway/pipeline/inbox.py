@@ -20,12 +20,13 @@ from gateway.engine.sandbox import Sandbox
 from gateway.pipeline import matters as loading
 from gateway.pipeline import reply
 from gateway.pipeline.attach import join_files
-from gateway.pipeline.decide import decide_inbound
+from gateway.pipeline.decide import apply_on_publication, decide_inbound
 from gateway.pipeline.normalise import Read, read_pending
 from gateway.pipeline.record import record
 from gateway.pipeline.send import after_sent, published
-from gateway.pipeline.thread import Plan, fold
+from gateway.pipeline.thread import Plan
 from gateway.pipeline.waiting import release_waiting
+from gateway.policy.effects import carry_out, raise_alarms
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
 from gateway.sla.clocks import apply
@@ -119,16 +120,12 @@ async def _write_threads(
     try:
         async with runtime.database.write() as connection:
             matters = await loading.load(connection, rows, now)
-        effects, decisions = await decide_inbound(runtime.registry, sandbox, in_force, matters, now)
-        plan = fold(matters, effects, now, timedelta(seconds=runtime.settings.file_patience))
+        patience = timedelta(seconds=runtime.settings.file_patience)
+        decided = await decide_inbound(runtime.database, sandbox, in_force, matters, now, runtime.clocks, patience)
         async with runtime.database.write() as connection:
             await held.check(connection)
-            wakes = await _write_plan(connection, runtime, matters, plan)
-            await insert_rows(
-                connection,
-                "decision",
-                [{**row, "ticket_id": (plan.placed.get(row["thing_id"]) or {}).get("ticket_id")} for row in decisions],
-            )
+            wakes = await _write_plan(connection, runtime, matters, decided.plan)
+            await insert_rows(connection, "decision", decided.decisions)
     except DBAPIError as error:
         if not is_data_error(error):
             raise
@@ -175,12 +172,19 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
     await execute(
         connection,
         """UPDATE ticket t SET status = g.status, priority = g.priority, last_inbound_at = g.last_inbound_at,
-               updated_at = :now
-           FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-               AS g (id uuid, status text, priority text, last_inbound_at timestamptz) WHERE t.id = g.id""",
+               tags = g.tags, fields = g.fields, updated_at = :now
+           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id uuid, status text, priority text,
+               last_inbound_at timestamptz, tags text[], fields jsonb) WHERE t.id = g.id""",
         rows=as_json(
             [
-                {"id": row.id, "status": row.status, "priority": row.priority, "last_inbound_at": row.last_inbound_at}
+                {
+                    "id": row.id,
+                    "status": row.status,
+                    "priority": row.priority,
+                    "last_inbound_at": row.last_inbound_at,
+                    "tags": row.tags,
+                    "fields": row.fields,
+                }
                 for _, row in sorted(plan.changed_tickets.items())
             ]
         ),
@@ -197,6 +201,8 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
         )
     told = {row["interaction_id"] for row in plan.pushes.values() if row["payload"].get("attachments")}
     wakes = await join_files(connection, sorted(one for one in told if one is not None), plan.now)
+    await raise_alarms(connection, plan.alarms)
+    wakes |= await carry_out(connection, plan.orders, plan.now, runtime.clocks)
     for reply_id, echo in sorted(plan.proven.items()):
         wakes |= await _proven(connection, runtime, reply_id, echo, plan)
     # after the replies: whoever holds a reply may want its ticket's clocks, and nobody the other way round
@@ -236,6 +242,7 @@ async def _proven(
     if not touched or endpoint is None:
         return set()
     plan.clocks.append(await published(connection, reply_id, plan.now))
-    return await after_sent(
+    wakes = await apply_on_publication(connection, reply_id, echo.news.published_at, plan.now, runtime.clocks)
+    return wakes | await after_sent(
         connection, runtime.registry, endpoint, reply_id, echo.external_id, echo.news.url, plan.now, was_marked=False
     )

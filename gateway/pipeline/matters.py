@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ DEPTH = 25
 ITEM = """
     i.id AS interaction_id, i.scope, i.external_id, i.connection_id, i.account_id, i.thread_id, i.ticket_id, i.reply_id,
     i.in_reply_to, i.origin, i.deleted_by, i.created_at, a.customer_id, a.provider, a.external_id AS author, a.handle,
-    a.name, a.url AS author_url, a.avatar_url, c.brand_id, c.account AS brand_account,
+    a.name, a.url AS author_url, a.avatar_url, c.brand_id, c.name AS connection_name,
     COALESCE(c.helpdesk_id, (SELECT h.id FROM connection h WHERE h.role = 'helpdesk'
         AND (h.brand_id IS NULL OR h.brand_id = c.brand_id) ORDER BY h.created_at LIMIT 1)) AS helpdesk_id
 """
@@ -77,6 +77,7 @@ class ThreadedItem:
     provider: str
     brand_id: UUID | None
     helpdesk_id: UUID | None
+    connection_name: str
     requester: dict[str, Any]
     depth: int = 0
     """How many stored posts it stands below: posts of one moment are told from the top."""
@@ -100,6 +101,9 @@ class TicketRow:
     opened_at: datetime
     last_inbound_at: datetime
     brand_id: UUID | None
+    tags: tuple[str, ...] = ()
+    fields: dict[str, Any] = field(default_factory=dict)
+    assignee: str | None = None
     reopen: bool = False
 
 
@@ -123,6 +127,33 @@ class Matters:
     flying: dict[tuple[UUID, str], list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     unpushed: dict[UUID, str] = field(default_factory=dict)
     """Keys of comments not pushed yet, by interaction."""
+    helpdesks: dict[str, UUID] = field(default_factory=dict)
+    """Helpdesk connections by name, for policies that route."""
+
+    def fork(self) -> Matters:
+        """A copy for one fold: what a fold changes is copied, the rest is shared."""
+        rows: dict[int, TicketRow] = {}
+        things: dict[int, ThreadedItem] = {}
+
+        def row(one: TicketRow) -> TicketRow:
+            return rows.setdefault(id(one), replace(one))
+
+        def item(one: ThreadedItem) -> ThreadedItem:
+            return things.setdefault(id(one), replace(one))
+
+        return replace(
+            self,
+            items=[item(one) for one in self.items],
+            tickets={id: row(one) for id, one in self.tickets.items()},
+            legs=dict(self.legs),
+            firsts=dict(self.firsts),
+            parents={id: [item(one) for one in above] for id, above in self.parents.items()},
+            loose=defaultdict(
+                dict, {id: {key: item(one) for key, one in some.items()} for id, some in self.loose.items()}
+            ),
+            answered=defaultdict(list, {key: [item(one) for one in some] for key, some in self.answered.items()}),
+            of_account={id: row(one) for id, one in self.of_account.items()},
+        )
 
     def ticket_of(self, thread_id: UUID, account_id: UUID) -> TicketRow | None:
         """The ticket of a customer in a thread."""
@@ -232,7 +263,9 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
             t.account_id,
                COALESCE(m.status, t.status) AS status, COALESCE(m.priority, t.priority) AS priority,
                CASE WHEN m.id IS NULL THEN t.ended ELSE m.ended END AS ended, t.opened_at,
-               GREATEST(t.last_inbound_at, m.last_inbound_at) AS last_inbound_at, t.brand_id
+               GREATEST(t.last_inbound_at, m.last_inbound_at) AS last_inbound_at, t.brand_id,
+               COALESCE(m.tags, t.tags) AS tags, COALESCE(m.fields, t.fields) AS fields,
+               COALESCE(m.assignee, t.assignee) AS assignee
         FROM ticket t LEFT JOIN ticket m ON m.id = t.merged_into
         WHERE t.id = ANY(:ids) OR t.id IN (
             SELECT DISTINCT ON (o.account_id) o.id FROM ticket o
@@ -259,8 +292,11 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
                     "opened_at",
                     "last_inbound_at",
                     "brand_id",
+                    "fields",
+                    "assignee",
                 )
             },
+            tags=tuple(row["tags"]),
         )
         matters.tickets[row["id"]] = matters.tickets.setdefault(row["effective"], ticket)
         if ticket.ended is None:
@@ -270,6 +306,8 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
     await _loose(connection, matters, thread_ids)
     await _early_answers(connection, matters)
     await _replies(connection, matters)
+    helpdesks = await fetch_all(connection, "SELECT id, name FROM connection WHERE role = 'helpdesk'")
+    matters.helpdesks = {row["name"]: row["id"] for row in helpdesks}
     for row in await fetch_all(
         connection,
         """SELECT interaction_id, key FROM push WHERE interaction_id = ANY(:ids) AND kind = 'comment'
@@ -424,6 +462,7 @@ def _item(row: Mapping[str, Any], thread_id: UUID) -> ThreadedItem:
                 "provider",
                 "brand_id",
                 "helpdesk_id",
+                "connection_name",
             )
         },
     )

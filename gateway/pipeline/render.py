@@ -16,7 +16,7 @@ from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all, insert_rows
 from gateway.engine.leases import Held
 from gateway.engine.sandbox import Outcome, Sandbox
-from gateway.pipeline.decide import Verdict, decide_reply, reply_decision
+from gateway.pipeline.decide import Hold, Verdict, decide_reply, decided_on, hold_of, reply_decision
 from gateway.pipeline.marks import mark_push
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
@@ -66,6 +66,7 @@ class Settled:
     verdict: Verdict | None = None
     case: Case | None = None
     newest: str | None = None
+    hold: Hold | None = None
 
 
 def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) -> Target:
@@ -198,11 +199,13 @@ async def _settle(
     async with runtime.database.read() as connection:
         verdict, case = await decide_reply(
             connection,
-            runtime.registry,
             sandbox,
             in_force,
+            runtime.clocks,
+            reply_id=reply["id"],
             rendered=rendered,
             source=endpoint.plugin,
+            connection_name=endpoint.name,
             brand=reply["brand"],
             answered=draft.interaction,
             ticket={**reply, "id": reply["ticket_id"]},
@@ -210,14 +213,19 @@ async def _settle(
         )
     approved = reply["approved_digest"] == rendered.digest
     state = {Severity.block: "blocked", Severity.hold: "queued" if approved else "held"}.get(verdict.severity, "queued")
-    code = None if state == "queued" else str(_strictest(verdict)["code"])
+    strictest = verdict.strictest()
+    code = None if state == "queued" or strictest is None else str(strictest["code"])
     return Settled(
-        state, code, verdict.reason or None, target=target, rendered=rendered, verdict=verdict, case=case, newest=newest
+        state,
+        code,
+        verdict.reason or None,
+        target=target,
+        rendered=rendered,
+        verdict=verdict,
+        case=case,
+        newest=newest,
+        hold=hold_of(verdict, in_force, now) if state == "held" else None,
     )
-
-
-def _strictest(verdict: Verdict) -> Mapping[str, Any]:
-    return next(one for one in verdict.findings if one["severity"] == verdict.severity.value)
 
 
 def _draft(reply: Mapping[str, Any], target: Target, endpoint: Endpoint) -> Draft | None:
@@ -263,7 +271,8 @@ async def _write(
             connection,
             """UPDATE reply SET state = :state, code = :code, reason = :reason, interaction_id = :interaction,
                    visibility = :visibility, rendered = CAST(:rendered AS jsonb), digest = :digest,
-                   decided_on = CAST(:decided_on AS jsonb), updated_at = :now
+                   decided_on = CAST(:decided_on AS jsonb), hold_until = :hold_until, on_timeout = :on_timeout,
+                   updated_at = :now
                WHERE id = :id AND state = 'received' AND text = :text""",
             id=reply["id"],
             text=reply["text"],
@@ -278,11 +287,13 @@ async def _write(
             digest=settled.rendered.digest if settled.rendered else None,
             decided_on=as_json(
                 {
-                    "policy_set": str(settled.verdict.policy_set_id) if settled.verdict else None,
+                    **(decided_on(settled.verdict) if settled.verdict else {}),
                     "revision": target["revision"] if target else None,
                     "newest": settled.newest,
                 }
             ),
+            hold_until=settled.hold.until if settled.hold else None,
+            on_timeout=settled.hold.action if settled.hold else None,
             now=now,
         )
         if not touched:

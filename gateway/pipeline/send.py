@@ -23,6 +23,7 @@ from gateway.connections import Endpoint
 from gateway.db.database import Row, execute, fetch_all, fetch_one
 from gateway.engine.leases import Held
 from gateway.net.client import calling
+from gateway.pipeline.decide import apply_on_publication, still_stands
 from gateway.pipeline.marks import mark_push, published_push
 from gateway.pipeline.record import scope_of
 from gateway.pipeline.statuses import UNDER_REVIEW
@@ -112,7 +113,7 @@ async def send_due(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, h
 async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, held: Held, free: int) -> list[Flight]:
     """Commit `sending` for the next replies; hold or decide anew what has become stale meanwhile."""
     now = runtime.now()
-    in_force = str((await policies.in_force(now)).id)
+    in_force = await policies.in_force(now)
     flights: list[Flight] = []
     wakes: set[str] = set()
     seconds = runtime.settings.call_timeout + MARGIN
@@ -127,8 +128,7 @@ async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, hel
                 wakes |= await _hold(connection, row["id"], "expired", "It waited too long to go out unconfirmed.", now)
             elif row["deleted_at"] is not None:
                 wakes |= await _hold(connection, row["id"], "target_deleted", "The customer deleted the message.", now)
-            elif (basis.get("policy_set"), basis.get("revision"), basis.get("newest")) != (
-                in_force,
+            elif not still_stands(basis, in_force, now) or (basis.get("revision"), basis.get("newest")) != (
                 row["revision_now"],
                 row["newest_now"],
             ):
@@ -248,7 +248,8 @@ async def _sent(
     if not touched:
         log.error("reply %s was sent as %s, but its row has gone on without us", reply_id, external_id)
         return set()
-    wakes = await after_sent(
+    wakes = await apply_on_publication(connection, reply_id, at, now, runtime.clocks)
+    wakes |= await after_sent(
         connection,
         runtime.registry,
         endpoint,

@@ -8,7 +8,7 @@ threaded knowing what the items before it did, so any partition of the same inpu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,15 +16,20 @@ from uuid import UUID
 
 from gateway.db.tables.columns import new_id
 from gateway.pipeline import wording
+from gateway.pipeline.casebook import Casebook
 from gateway.pipeline.matters import Matters, ThreadedItem, TicketRow
+from gateway.policy.combine import NEED_A_TICKET, Wish
+from gateway.policy.effects import Order, note, orders_of, update_ticket
+from gateway.policy.engine import Verdict
 from gateway.sla.news import answered, customer_returned
 from gateway.sla.requests import Request
-from gateway_schemas.decision import AddTags, Effect, Ignore, Note, SetPriority
+from gateway_schemas.decision import Ignore, JoinIncident, Route, Severity
 from gateway_schemas.interaction import Interaction
 
 ECHO_PATIENCE = timedelta(minutes=10)
 """How long an own post waits for the reply that it may be the echo of."""
-PRIORITIES = ("low", "normal", "high", "urgent")
+ELSEWHERE_FOR = timedelta(days=1)
+"""How old a post of the brand's may be when it is first seen for the policies to be asked about it."""
 
 
 @dataclass
@@ -49,33 +54,39 @@ class Plan:
     done: dict[int, str | None] = field(default_factory=dict)
     clocks: list[Request] = field(default_factory=list)
     """What is asked of the tickets' clocks."""
+    alarms: list[dict[str, Any]] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    """What policies want done besides what changes on the ticket itself."""
+    ids: dict[tuple[UUID, UUID | None], UUID] = field(default_factory=dict)
+    """Ids of new tickets, by the message that opens them and the ticket they follow: the same in every fold."""
 
 
 def fold(
     matters: Matters,
-    effects: Mapping[int, Sequence[Effect]],
+    book: Casebook,
+    ids: dict[tuple[UUID, UUID | None], UUID],
     now: datetime,
     file_patience: timedelta = timedelta(),
 ) -> Plan:
-    """Thread a batch. `effects` is what the policies said of each revision, by its id."""
-    plan = Plan(now, file_patience)
+    """Thread a batch. The book holds what the policies said of each message, and notes what they are to be asked."""
+    plan = Plan(now, file_patience, ids=ids)
     for item in matters.items:
-        _thread_one(plan, matters, item, effects.get(item.revision_id, ()))
+        _thread_one(plan, matters, item, book)
     return plan
 
 
-def _thread_one(plan: Plan, matters: Matters, item: ThreadedItem, effects: Sequence[Effect]) -> None:
+def _thread_one(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> None:
     if item.change == "deleted":
-        _deleted(plan, matters, item)
+        _deleted(plan, matters, item, book)
     elif item.change == "edited" and (item.ticket_id is not None or not item.news.addressed):
-        _edited(plan, matters, item)
+        _edited(plan, matters, item, book)
     elif item.news.direction == "outbound":
-        _own(plan, matters, item)
+        _own(plan, matters, item, book)
     else:
-        _inbound(plan, matters, item, effects)
+        _inbound(plan, matters, item, book)
 
 
-def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, effects: Sequence[Effect]) -> None:
+def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> None:
     ticket = matters.ticket_of(item.thread_id, item.account_id)
     if ticket is None and item.news.visibility == "private":
         ticket = matters.open_matter(item)
@@ -85,27 +96,76 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, effects: Sequence
     if ticket is None and not item.news.addressed and not answers:
         owner = matters.first_ticket(item.thread_id)
         if owner is not None and item.origin != "fetch":
-            _place(plan, item, owner)
+            _place(plan, item, owner, book)
             _note(plan, owner, item, wording.context(item.news))
         plan.done[item.revision_id] = "context"
         matters.unclaimed(item)
         return
-    ignored = next((effect for effect in effects if isinstance(effect, Ignore)), None)
-    if ticket is None and ignored is not None and all(isinstance(effect, Ignore) for effect in effects):
-        plan.done[item.revision_id] = f"ignored: {ignored.reason}"
+    verdict = book.ask("on_interaction", item, ticket) if item.news.addressed else None
+    wishes = verdict.applied if verdict is not None else ()
+    if ticket is None and _kept_from_ticket(plan, item, wishes, book):
         return
-    ticket = _writable(plan, matters, item, ticket) if ticket else _open(plan, matters, item)
+    known = ticket is not None
+    routed = None if known else _routed(matters, item, wishes, book)
+    ticket = _writable(plan, matters, item, ticket, book) if ticket else _open(plan, matters, item, book, at=routed)
     if item.interaction_id not in plan.placed:
-        _tell(plan, ticket, item)
+        _tell(plan, ticket, item, book)
     for answer in sorted(answers, key=lambda one: one.order):
-        _answered_at_source(plan, ticket, answer)
-    _apply(plan, ticket, effects, item)
+        _answered_at_source(plan, ticket, answer, book)
+    for wish in wishes:
+        if known and isinstance(wish.effect, Ignore | JoinIncident):
+            _lose(book, item, wish, "it belongs to a ticket already")
+    _apply(plan, matters, ticket, item, wishes, book)
     ticket.last_inbound_at = max(ticket.last_inbound_at, item.news.published_at)
     plan.changed_tickets[ticket.id] = ticket
     plan.done[item.revision_id] = None
 
 
-def _own(plan: Plan, matters: Matters, item: ThreadedItem) -> None:
+def _kept_from_ticket(plan: Plan, item: ThreadedItem, wishes: Sequence[Wish], book: Casebook) -> bool:
+    """Whether the message gets no ticket of its own: it is counted under an incident's, or it is ignored."""
+    joined = next((wish for wish in wishes if isinstance(wish.effect, JoinIncident)), None)
+    if joined is not None:
+        assert isinstance(joined.effect, JoinIncident)
+        event = book.facts.incidents.get(joined.effect.key)
+        if event is None or event.ticket_id is None:
+            _lose(book, item, joined, "there is no such open incident with a ticket")
+            joined = None
+        else:
+            plan.placed[item.interaction_id] = _placement(item, event.ticket_id)
+            plan.done[item.revision_id] = f"counted under the incident {event.key}"
+    ignored = next((wish for wish in wishes if isinstance(wish.effect, Ignore)), None)
+    if joined is None and ignored is None:
+        return False
+    if joined is None and ignored is not None:
+        assert isinstance(ignored.effect, Ignore)
+        plan.done[item.revision_id] = f"ignored: {ignored.effect.reason}"
+        for wish in wishes:
+            if isinstance(wish.effect, NEED_A_TICKET):
+                _lose(book, item, wish, f"{ignored.policy} ignores the message")
+    elif joined is not None:
+        for wish in wishes:
+            if isinstance(wish.effect, NEED_A_TICKET):
+                _lose(book, item, wish, "it is counted under an incident's ticket")
+    _order(plan, None, item, [wish for wish in wishes if not isinstance(wish.effect, Ignore)], book, grouped=True)
+    return True
+
+
+def _routed(matters: Matters, item: ThreadedItem, wishes: Sequence[Wish], book: Casebook) -> UUID | None:
+    """The helpdesk that a new ticket is opened at because a policy says so."""
+    for wish in wishes:
+        if isinstance(wish.effect, Route) and wish.effect.helpdesk is not None:
+            found = matters.helpdesks.get(wish.effect.helpdesk)
+            if found is None:
+                _lose(book, item, wish, f"there is no helpdesk connection {wish.effect.helpdesk}")
+            return found
+    return None
+
+
+def _lose(book: Casebook, item: ThreadedItem, wish: Wish, why: str) -> None:
+    book.lost.setdefault(item.revision_id, []).append((wish, why))
+
+
+def _own(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> None:
     """The brand's own post: our send come back, an answer given outside the helpdesk, or a post that opens nothing."""
     sent = matters.reply_sent_as(item)
     if sent is not None:
@@ -135,43 +195,107 @@ def _own(plan: Plan, matters: Matters, item: ThreadedItem) -> None:
     if ticket is None and parent is not None and parent.news.direction == "inbound":
         # the brand answered somebody who did not address it: from here on it is a matter
         matters.parents[parent.interaction_id] = matters.parents[item.interaction_id][1:]
-        ticket = _open(plan, matters, parent)
+        ticket = _open(plan, matters, parent, book)
+    verdict = None
+    if plan.now - item.news.published_at < ELSEWHERE_FOR and item.origin != "fetch":
+        verdict = book.ask("on_own_post", item, ticket)
     if ticket is None:
         plan.done[item.revision_id] = "own post"
         matters.unclaimed(item)
-        return
-    _answered_at_source(plan, ticket, item)
-    plan.done[item.revision_id] = None
+    else:
+        _answered_at_source(plan, ticket, item, book)
+        plan.done[item.revision_id] = None
+    if verdict is not None:
+        _judged_own(plan, matters, item, ticket, verdict, book)
 
 
-def _edited(plan: Plan, matters: Matters, item: ThreadedItem) -> None:
+def _judged_own(
+    plan: Plan, matters: Matters, item: ThreadedItem, ticket: TicketRow | None, verdict: Verdict, book: Casebook
+) -> None:
+    """The brand's own post is out already: what policies find is told at once, with what can be done about it."""
+    worst = verdict.strictest()
+    if verdict.severity is not Severity.allow and worst is not None:
+        text = wording.own_post(item.news, item.provider, verdict.findings, item.interaction_id)
+        plan.alarms.append(
+            {
+                "key": f"own:{item.interaction_id}:{item.news.revision}",
+                "severity": "warning" if verdict.severity is Severity.warn else "critical",
+                "code": worst["code"],
+                "message": text,
+                "policy": worst["policy"],
+                "brand_id": item.brand_id,
+                "ticket_id": ticket.id if ticket is not None else None,
+                "interaction_id": item.interaction_id,
+                "at": plan.now,
+            }
+        )
+        if ticket is not None:
+            key = f"o:{item.interaction_id}:{item.news.revision}"
+            _push(plan, ticket, item, key, "note", note(text, plan.now))
+    if ticket is not None:
+        _apply(plan, matters, ticket, item, verdict.applied, book)
+        plan.changed_tickets[ticket.id] = ticket
+    else:
+        _order(plan, None, item, verdict.applied, book)
+
+
+def _edited(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> None:
     ticket = matters.tickets.get(item.ticket_id) if item.ticket_id else None
     if ticket is None:
         plan.done[item.revision_id] = "context"
         return
+    own = item.news.direction == "outbound"
+    verdict = None
+    if item.news.addressed and item.reply_id is None:
+        verdict = book.ask("on_own_post" if own else "on_interaction", item, ticket)
     waiting = matters.unpushed.get(item.interaction_id)
     if waiting is not None:
         plan.rewritten[waiting] = _comment(item, edited=False)
-    elif item.news.direction == "inbound":
-        _tell(plan, ticket, item, edited=True)
+    elif not own:
+        _tell(plan, ticket, item, book, edited=True)
+    if own:
+        book.placed(item, ticket)
     plan.done[item.revision_id] = None
+    if verdict is None:
+        return
+    if own:
+        _judged_own(plan, matters, item, ticket, verdict, book)
+        return
+    for wish in verdict.applied:
+        if isinstance(wish.effect, Ignore | JoinIncident):
+            _lose(book, item, wish, "it belongs to a ticket already")
+    _apply(plan, matters, ticket, item, verdict.applied, book)
+    plan.changed_tickets[ticket.id] = ticket
 
 
-def _deleted(plan: Plan, matters: Matters, item: ThreadedItem) -> None:
+def _deleted(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> None:
     ticket = matters.tickets.get(item.ticket_id) if item.ticket_id else None
+    if ticket is not None:
+        book.gone(item, ticket)
     if ticket is not None and item.reply_id is None:
         _note(plan, ticket, item, wording.deleted(item.news, item.deleted_by, item.at))
     plan.done[item.revision_id] = None
 
 
-def _open(plan: Plan, matters: Matters, item: ThreadedItem, *, follows: TicketRow | None = None) -> TicketRow:
-    """Open a ticket for the item's author, beginning where their part of the conversation began."""
-    helpdesk_id = follows.helpdesk_id if follows else item.helpdesk_id
+def _open(
+    plan: Plan,
+    matters: Matters,
+    item: ThreadedItem,
+    book: Casebook,
+    *,
+    follows: TicketRow | None = None,
+    at: UUID | None = None,
+) -> TicketRow:
+    """Open a ticket for the item's author, beginning where their part of the conversation began.
+
+    `at` is the helpdesk that a policy chose.
+    """
+    helpdesk_id = at or (follows.helpdesk_id if follows else item.helpdesk_id)
     linked = None if follows else matters.first_ticket(item.thread_id)
     claimed = [] if follows else matters.claim(item)
     first = min([item, *claimed], key=lambda one: one.order)
     ticket = TicketRow(
-        id=new_id(),
+        id=plan.ids.setdefault((item.interaction_id, follows.id if follows else None), new_id()),
         helpdesk_id=helpdesk_id,
         account_id=item.account_id,
         status="new",
@@ -200,13 +324,14 @@ def _open(plan: Plan, matters: Matters, item: ThreadedItem, *, follows: TicketRo
         "updated_at": plan.now,
     }
     matters.add_ticket(ticket)
+    book.opened(item, ticket)
     _add_leg(plan, matters, item, ticket)
     if follows is None:
         for one in sorted([item, *claimed], key=lambda one: one.order):
             if one.news.direction == "outbound":
-                _answered_at_source(plan, ticket, one)
+                _answered_at_source(plan, ticket, one, book)
             else:
-                _tell(plan, ticket, one)
+                _tell(plan, ticket, one, book)
         for other in matters.context_above(item):
             _note(plan, ticket, other, wording.context(other.news))
         parent = matters.parent(item)
@@ -215,11 +340,10 @@ def _open(plan: Plan, matters: Matters, item: ThreadedItem, *, follows: TicketRo
     return ticket
 
 
-def _writable(plan: Plan, matters: Matters, item: ThreadedItem, ticket: TicketRow) -> TicketRow:
+def _writable(plan: Plan, matters: Matters, item: ThreadedItem, ticket: TicketRow, book: Casebook) -> TicketRow:
     """The ticket itself, reopened where it was solved; a follow-up where the helpdesk takes no more changes to it."""
     if ticket.ended is not None:
-        fresh = _open(plan, matters, item, follows=ticket)
-        return fresh
+        return _open(plan, matters, item, book, follows=ticket)
     if ticket.status in ("solved", "waiting"):
         ticket.status = "open"
         ticket.reopen = True
@@ -239,22 +363,27 @@ def _add_leg(plan: Plan, matters: Matters, item: ThreadedItem, ticket: TicketRow
     matters.firsts.setdefault(item.thread_id, ticket.id)
 
 
-def _place(plan: Plan, item: ThreadedItem, ticket: TicketRow) -> None:
-    plan.placed[item.interaction_id] = {"ticket_id": ticket.id, "reply_id": item.reply_id, "thread_id": item.thread_id}
+def _place(plan: Plan, item: ThreadedItem, ticket: TicketRow, book: Casebook) -> None:
+    plan.placed[item.interaction_id] = _placement(item, ticket.id)
     item.ticket_id = ticket.id
+    book.placed(item, ticket)
 
 
-def _answered_at_source(plan: Plan, ticket: TicketRow, item: ThreadedItem) -> None:
+def _answered_at_source(plan: Plan, ticket: TicketRow, item: ThreadedItem, book: Casebook) -> None:
     """The brand answered outside the helpdesk: agents are told, and what waited for an answer has it."""
-    _place(plan, item, ticket)
+    _place(plan, item, ticket, book)
     _note(plan, ticket, item, wording.native_answer(item.news, item.provider))
     by = f"interaction:{item.interaction_id}"
     plan.clocks.append(answered(ticket.id, item.news.published_at, item.seen_at, by))
 
 
-def _tell(plan: Plan, ticket: TicketRow, item: ThreadedItem, *, edited: bool = False) -> None:
+def _placement(item: ThreadedItem, ticket_id: UUID) -> dict[str, Any]:
+    return {"ticket_id": ticket_id, "reply_id": item.reply_id, "thread_id": item.thread_id}
+
+
+def _tell(plan: Plan, ticket: TicketRow, item: ThreadedItem, book: Casebook, *, edited: bool = False) -> None:
     """Tell the helpdesk what the customer wrote."""
-    _place(plan, item, ticket)
+    _place(plan, item, ticket, book)
     payload = _comment(item, edited=edited)
     if ticket.reopen:
         payload["status"], ticket.reopen = "open", False
@@ -264,15 +393,7 @@ def _tell(plan: Plan, ticket: TicketRow, item: ThreadedItem, *, edited: bool = F
 
 def _note(plan: Plan, ticket: TicketRow, item: ThreadedItem, text: str) -> None:
     key = f"n:{item.interaction_id}:{item.change}:{item.news.revision}:{ticket.id}"
-    payload: dict[str, Any] = {
-        "text": text,
-        "author": None,
-        "public": False,
-        "at": plan.now,
-        "url": None,
-        "attachments": [],
-    }
-    _push(plan, ticket, item, key, "note", payload)
+    _push(plan, ticket, item, key, "note", note(text, plan.now))
 
 
 def _push(plan: Plan, ticket: TicketRow, item: ThreadedItem, key: str, kind: str, payload: dict[str, Any]) -> None:
@@ -321,19 +442,46 @@ def _custom(item: ThreadedItem) -> dict[str, Any]:
     }
 
 
-def _apply(plan: Plan, ticket: TicketRow, effects: Sequence[Effect], item: ThreadedItem) -> None:
-    """Combine the policies' effects: the highest priority, the union of tags."""
-    update: dict[str, Any] = {}
-    for effect in effects:
-        if isinstance(effect, SetPriority) and PRIORITIES.index(effect.priority) > PRIORITIES.index(ticket.priority):
-            ticket.priority = effect.priority
-            update["priority"] = effect.priority
-        elif isinstance(effect, AddTags):
-            update["add_tags"] = sorted({*update.get("add_tags", ()), *effect.tags})
-        elif isinstance(effect, Note):
-            _note(plan, ticket, item, effect.text)
-    if update:
-        _push(plan, ticket, item, f"e:{item.interaction_id}:{item.news.revision}", "update", update)
+def _apply(
+    plan: Plan, matters: Matters, ticket: TicketRow, item: ThreadedItem, wishes: Sequence[Wish], book: Casebook
+) -> None:
+    """Do what the policies want: on the ticket itself at once, everything else when the batch is written."""
+    at = next((name for name, id in matters.helpdesks.items() if id == ticket.helpdesk_id), None)
+    update = update_ticket(ticket, wishes, at)
+    for wish, why in update.lost:
+        _lose(book, item, wish, why)
+    thing = f"{item.interaction_id}:{item.news.revision}"
+    if update.payload:
+        _push(plan, ticket, item, f"e:{thing}", "update", update.payload)
+    if update.note is not None:
+        _push(plan, ticket, item, f"d:{thing}", "note", note(update.note, plan.now))
+    _order(plan, ticket, item, wishes, book)
+
+
+def _order(
+    plan: Plan,
+    ticket: TicketRow | None,
+    item: ThreadedItem,
+    wishes: Sequence[Wish],
+    book: Casebook,
+    *,
+    grouped: bool = False,
+) -> None:
+    lost = {id(wish) for wish, _ in book.lost.get(item.revision_id, ())}
+    orders = orders_of(
+        f"{item.interaction_id}:{item.news.revision}",
+        [wish for wish in wishes if id(wish) not in lost],
+        at=item.at,
+        seen_at=item.seen_at,
+        ticket_id=ticket.id if ticket is not None else None,
+        brand_id=item.brand_id,
+        # what was counted once is not counted again when it is edited
+        interaction_id=item.interaction_id if item.change == "created" else None,
+        grouped=grouped,
+    )
+    for order in orders:
+        book.did(order, item, ticket)
+    plan.orders += orders
 
 
 def _same_words(rendered: str, seen: str) -> bool:

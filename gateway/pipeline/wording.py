@@ -129,3 +129,21 @@ def _at(at: datetime) -> str:
 
 def _link(url: str | None) -> str:
     return f"\n{url}" if url else ""
+
+
+def own_post(item: Interaction, provider: str, findings: Sequence[Mapping[str, Any]], id: object) -> str:
+    """What policies found in a post of the brand's that did not come through the gateway, and what can be done."""
+    lines = [f"Your {KINDS[item.kind]} on {provider} of {_at(item.published_at)} did not pass the policies:", item.text]
+    for one in findings:
+        if one["mode"] == "shadow" or one["severity"] == "allow" or "waived" in one:
+            continue
+        lines.append(f"- {one['message']}")
+        if one.get("suggestion"):
+            lines.append(f"  {one['suggestion']}")
+    if item.url:
+        lines.append(item.url)
+    lines.append(
+        f"It is interaction {id}. Take it back or correct it at the source; what went out through the gateway is taken"
+        " back with POST /v1/replies/{id}/retract."
+    )
+    return "\n".join(lines)

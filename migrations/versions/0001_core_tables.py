@@ -165,8 +165,8 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("members", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("versions", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("in_force_since", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest"),
     )
@@ -248,6 +248,8 @@ def upgrade() -> None:
         sa.Column("ticket_id", sa.Uuid(), nullable=True),
         sa.Column("policy_set_id", sa.Uuid(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("coverage", sa.Text(), nullable=True),
+        sa.Column("for_tone", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("findings", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("effects", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("case", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
@@ -259,6 +261,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("decision_of_thing", "decision", ["thing_id", "id"], unique=False)
+    op.create_index(
+        "decision_of_replies", "decision", ["at"], unique=False, postgresql_where=sa.text("point = 'review_reply'")
+    )
     op.create_index(op.f("ix_decision_ticket_id"), "decision", ["ticket_id"], unique=False)
     op.create_table(
         "policy",
@@ -267,6 +272,8 @@ def upgrade() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("brand_id", sa.Uuid(), nullable=True),
         sa.Column("locked", sa.Boolean(), nullable=False),
+        sa.Column("draft", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
@@ -331,10 +338,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("policy_id", sa.Uuid(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("mode", sa.Text(), nullable=False),
-        sa.Column("params", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("scope", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("on_error", sa.Text(), nullable=False),
+        sa.Column("content", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("author", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -381,6 +385,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("priority", sa.Text(), nullable=False),
         sa.Column("tags", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("fields", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("external_url", sa.Text(), nullable=True),
         sa.Column("followup_of", sa.Uuid(), nullable=True),
@@ -526,7 +531,7 @@ def upgrade() -> None:
     )
     op.create_index("interaction_thread", "interaction", ["thread_id", "published_at"], unique=False)
     op.create_index("interaction_timeline", "interaction", ["ticket_id", "published_at"], unique=False)
-    op.create_index(op.f("ix_interaction_connection_id"), "interaction", ["connection_id"], unique=False)
+    op.create_index("interaction_window", "interaction", ["connection_id", "published_at"], unique=False)
     op.create_index(op.f("ix_interaction_reply_id"), "interaction", ["reply_id"], unique=False)
     op.create_table(
         "leg",
@@ -650,6 +655,9 @@ def upgrade() -> None:
         sa.Column("decided_on", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("approved_digest", sa.Text(), nullable=True),
         sa.Column("approved_by", sa.Text(), nullable=True),
+        sa.Column("hold_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("on_timeout", sa.Text(), nullable=True),
+        sa.Column("effects_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
@@ -684,6 +692,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("key"),
     )
     op.create_index("reply_of_ticket", "reply", ["ticket_id", "created_at"], unique=False)
+    op.create_index(
+        "reply_hold_ends",
+        "reply",
+        ["hold_until"],
+        unique=False,
+        postgresql_where=sa.text("state = 'held' AND hold_until IS NOT NULL"),
+    )
     op.create_index(
         "reply_held", "reply", ["connection_id", "id"], unique=False, postgresql_where=sa.text("state = 'held'")
     )
@@ -750,6 +765,9 @@ def downgrade() -> None:
         table_name="reply",
         postgresql_where=sa.text("state IN ('received', 'queued', 'sending', 'unknown')"),
     )
+    op.drop_index(
+        "reply_hold_ends", table_name="reply", postgresql_where=sa.text("state = 'held' AND hold_until IS NOT NULL")
+    )
     op.drop_index("reply_held", table_name="reply", postgresql_where=sa.text("state = 'held'"))
     op.drop_index("reply_of_ticket", table_name="reply")
     op.drop_table("reply")
@@ -763,7 +781,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_leg_ticket_id"), table_name="leg")
     op.drop_table("leg")
     op.drop_index(op.f("ix_interaction_reply_id"), table_name="interaction")
-    op.drop_index(op.f("ix_interaction_connection_id"), table_name="interaction")
+    op.drop_index("interaction_window", table_name="interaction")
     op.drop_index("interaction_timeline", table_name="interaction")
     op.drop_index("interaction_thread", table_name="interaction")
     op.drop_index(
@@ -794,6 +812,7 @@ def downgrade() -> None:
     op.drop_table("connection")
     op.drop_table("policy")
     op.drop_index(op.f("ix_decision_ticket_id"), table_name="decision")
+    op.drop_index("decision_of_replies", table_name="decision", postgresql_where=sa.text("point = 'review_reply'"))
     op.drop_index("decision_of_thing", table_name="decision")
     op.drop_table("decision")
     op.drop_table("app")

@@ -39,6 +39,25 @@ class Needs(Model):
     lists: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
 
+    def union(self, other: Needs) -> Needs:
+        """What both read together: the deeper timeline, the longer windows."""
+
+        def longer(one: timedelta | None, another: timedelta | None) -> timedelta | None:
+            return max((span for span in (one, another) if span is not None), default=None)
+
+        return Needs(
+            timeline=max(self.timeline, other.timeline),
+            reader=self.reader or other.reader,
+            customer=self.customer or other.customer,
+            clocks=self.clocks or other.clocks,
+            promises=self.promises or other.promises,
+            incidents=self.incidents or other.incidents,
+            window=longer(self.window, other.window),
+            same_text=longer(self.same_text, other.same_text),
+            lists=tuple(sorted({*self.lists, *other.lists})),
+            facts=tuple(sorted({*self.facts, *other.facts})),
+        )
+
 
 class Policy(ABC, Generic[P]):
     """One rule with its parameters. All it may know is in the case; it runs in a process that can be killed.
@@ -58,6 +77,9 @@ class Policy(ABC, Generic[P]):
     """Whether it judges manners: such policies only warn while too large a share of replies is being held."""
     default_mode: ClassVar[str] = "on"
     """`on`, `shadow` or `off` on a new installation."""
+    many: ClassVar[bool] = False
+    """Whether several of this type stand beside each other, as rules do. Of any other type a brand's own policy takes
+    the place of the one for all brands, unless that is locked."""
     Params: ClassVar[builtins.type[BaseModel]]
     needs: ClassVar[Needs] = Needs()
 
@@ -67,8 +89,7 @@ class Policy(ABC, Generic[P]):
 
     @classmethod
     def needs_of(cls, params: P) -> Needs:
-        """Called when a set comes into force: what an instance with these parameters reads. The default says
-        `needs`."""
+        """Called when a set comes into force: what an instance with these parameters reads; by default `needs`."""
         return cls.needs
 
     def on_interaction(self, case: Case, interaction: Interaction) -> Iterable[Effect]:

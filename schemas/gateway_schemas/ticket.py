@@ -82,6 +82,10 @@ class TicketChange(Model):
     custom: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     """Values by our own field names (`source`, `rating`, `language`, …); the plugin's config maps them to the
     helpdesk's."""
+    group: str | None = None
+    """The helpdesk's group to put the ticket with, by id or name as the plugin documents."""
+    assignee: str | None = None
+    """The helpdesk's agent to put the ticket with, by id or e-mail address as the plugin documents."""
     make_private: tuple[str, ...] = ()
     """Helpdesk ids of public comments that were not published and must not look as if they were."""
 

@@ -14,17 +14,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, TypeAdapter
 
 from gateway_schemas import hookimpl
 from gateway_schemas.capabilities import SourceCapabilities
-from gateway_schemas.decision import Case, Finding, Severity
+from gateway_schemas.decision import Case, Effect, Evidence, Finding, Severity
 from gateway_schemas.errors import Malformed, Rejected, Retry, Unverified
 from gateway_schemas.interaction import Author, Interaction, Normalised, ReplyTarget, Wanted
 from gateway_schemas.plugin import Health
-from gateway_schemas.policy import Policy
+from gateway_schemas.policy import Needs, Policy
+from gateway_schemas.reading import Coverage, Mark, Promised, Reader, Reading
 from gateway_schemas.reply import Draft, Rendered
 from gateway_schemas.source import Source
+from gateway_schemas.ticket import TicketChanged
 from gateway_schemas.webhook import Hint, Page, RawDelivery, RawPage, WebhookRequest
 
 MODULE = "support.plugins"
@@ -265,6 +267,7 @@ class WildPolicy(Policy[WildParams]):
     """Finds something in every reply, or misbehaves."""
 
     type = "wild"
+    default_mode = "off"
     Params = WildParams
 
     def review_reply(self, case: Case, rendered: Rendered) -> Iterable[Finding]:
@@ -276,6 +279,117 @@ class WildPolicy(Policy[WildParams]):
         yield Finding(severity=Severity.hold, code="wild", message=f"seen {rendered.text}\x00")
 
 
+class Line(BaseModel):
+    """What a scripted policy says, and about which texts."""
+
+    point: str = "review_reply"
+    if_text: str = ""
+    if_tag: str = ""
+    """Only about tickets with this tag."""
+    if_incident: str = ""
+    unless_incident: str = ""
+    if_said: int = 0
+    """Only after this many earlier messages of the matter."""
+    say: dict[str, Any]
+
+
+class ScriptedParams(BaseModel):
+    """What to say when."""
+
+    lines: tuple[Line, ...] = ()
+
+
+class ScriptedPolicy(Policy[ScriptedParams]):
+    """Says what its parameters say: `{"severity": …}` is a finding, `{"effect": …}` an effect."""
+
+    type = "scripted"
+    version = "7"
+    many = True
+    Params = ScriptedParams
+    needs = Needs(timeline=20, customer=True, clocks=True, promises=True, incidents=True, lists=("vips",))
+
+    def _say(self, point: str, case: Case, text: str) -> Iterable[Any]:
+        incidents = {one.key for one in case.incidents}
+        for line in self.params.lines:
+            fits = line.point == point and line.if_text in text and len(case.timeline) >= line.if_said
+            tagged = not line.if_tag or (case.ticket is not None and line.if_tag in case.ticket.tags)
+            incident = not line.if_incident or line.if_incident in incidents
+            if fits and tagged and incident and line.unless_incident not in incidents:
+                yield (EFFECT if "effect" in line.say else FINDING).validate_python(line.say)
+
+    def on_interaction(self, case: Case, interaction: Interaction) -> Iterable[Effect]:
+        """As scripted."""
+        return self._say("on_interaction", case, interaction.text)
+
+    def review_reply(self, case: Case, rendered: Rendered) -> Iterable[Finding | Effect]:
+        """As scripted."""
+        return self._say("review_reply", case, rendered.text)
+
+    def on_own_post(self, case: Case, post: Interaction) -> Iterable[Finding | Effect]:
+        """As scripted."""
+        return self._say("on_own_post", case, post.text)
+
+    def on_ticket(self, case: Case, change: TicketChanged) -> Iterable[Effect]:
+        """As scripted, where the text is the new status."""
+        return self._say("on_ticket", case, change.status or "")
+
+
+FINDING: TypeAdapter[Any] = TypeAdapter(Finding)
+EFFECT: TypeAdapter[Any] = TypeAdapter(Effect)
+
+
+class ToneParams(BaseModel):
+    """The word not to be said."""
+
+    word: str = "nonsense"
+
+
+class TonePolicy(Policy[ToneParams]):
+    """Judges manners by one word, with the help of a reader."""
+
+    type = "manners"
+    default_mode = "off"
+    tone = True
+    Params = ToneParams
+    needs = Needs(reader=True)
+
+    def review_reply(self, case: Case, rendered: Rendered) -> Iterable[Finding]:
+        """Holds the word."""
+        for mark in self.read_reply(case, rendered).of("insults"):
+            if mark.text == self.params.word:
+                evidence = (Evidence(start=mark.start, end=mark.end, text=mark.text),)
+                yield Finding(severity=Severity.hold, code="rude", message="That is rude.", evidence=evidence)
+
+
+class WordReader(Reader):
+    """Knows three words of English, and that `zzz` is no language."""
+
+    name = "words"
+    version = "1"
+    languages: ClassVar[dict[str, Coverage]] = {"en": "full"}
+
+    def read(self, text: str, *, speaker: Any, at: Any, language: str | None = None, **_: Any) -> Reading:
+        """Marks of the words it knows."""
+        if (language or "en")[:2] != "en" or "zzz" in text:
+            return Reading(language=language)
+        marks = [
+            Mark(signal=signal, start=match.start(), end=match.end(), text=match.group())
+            for signal, word in (("insults", "nonsense"), ("incentive_offered", "voucher"), ("acknowledges", "sorry"))
+            for match in re.finditer(word, text)
+        ]
+        promises = [
+            Promised(quote=match.group(), start=match.start(), end=match.end(), due=at + timedelta(days=1))
+            for match in re.finditer("by tomorrow", text)
+        ]
+        return Reading(language="en", coverage="full", marks=tuple(marks), promises=tuple(promises))
+
+
+@hookimpl
+def register_readers() -> list[type[Reader]]:
+    """Called once at start."""
+    return [WordReader]
+
+
 @hookimpl
 def register_sources() -> list[type[Source[Any]]]:
     """Called once at start."""
@@ -285,4 +399,4 @@ def register_sources() -> list[type[Source[Any]]]:
 @hookimpl
 def register_policies() -> list[type[Policy[Any]]]:
     """Called once at start."""
-    return [WildPolicy]
+    return [WildPolicy, ScriptedPolicy, TonePolicy]

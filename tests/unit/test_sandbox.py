@@ -19,7 +19,7 @@ import pytest
 
 from gateway.connections import Endpoint
 from gateway.db.tables.columns import new_id
-from gateway.engine.sandbox import Outcome, PolicyCall, Sandbox
+from gateway.engine.sandbox import Ask, Outcome, Said, Sandbox, Spec
 from gateway_schemas.decision import Case, Severity
 from gateway_schemas.interaction import ReplyTarget
 from gateway_schemas.reply import Draft, Rendered
@@ -213,21 +213,42 @@ async def test_rendering_happens_in_the_child_too(sandbox: Sandbox) -> None:
     assert refused == Outcome(code="empty", reason="there is nothing to say")
 
 
-def policy_call(do: str, type: str = "wild") -> PolicyCall:
-    """One question to the test policy."""
+WILD = [Spec(do, "wild", {"do": do}) for do in ("find", "hang", "raise")] + [Spec("gone", "gone", {})]
+
+
+def question(*specs: int, text: str = "sorry") -> Ask:
+    """An answer, put to some of the wild policies."""
     rendered = Rendered(
-        text="sorry", account="brand", target=ReplyTarget(kind="comment", ref="1"), visibility="public", length=5
+        text=text, account="brand", target=ReplyTarget(kind="comment", ref="1"), visibility="public", length=len(text)
     )
-    return PolicyCall(type, {"do": do}, "review_reply", Case(now=NOW, source="wild"), rendered)
+    return Ask("review_reply", Case(now=NOW, source="wild"), rendered, specs)
 
 
 async def test_policies_hang_and_break_one_by_one(sandbox: Sandbox) -> None:
-    asked = [policy_call("find"), policy_call("hang"), policy_call("raise"), policy_call("find", "gone")]
-    found, hang, broken, gone = await sandbox.policies(asked)
-    assert [(one.severity, one.message) for one in found.values] == [(Severity.hold, "seen sorry\ufffd")]
+    both, one = await sandbox.judge(WILD, [question(0, 1, 2, 3), question(0, 3, text="pardon")])
+    found, hang, broken, gone = both
+    assert [(each.severity, each.message) for each in found.values] == [(Severity.hold, "seen sorry\ufffd")]  # type: ignore[union-attr]
     assert (hang.code, broken.code) == ("deadline", "plugin_bug")
-    assert gone == Outcome(code="misconfigured", reason="policy type 'gone' is not installed or is broken")
+    assert gone == Said(code="misconfigured", reason="policy type 'gone' is not installed or is broken")
     assert broken.reason.startswith("ValueError in review_reply")
+    assert [each.message for each in one[0].values] == ["seen pardon\ufffd"]  # type: ignore[union-attr]
+
+
+async def test_a_policy_that_keeps_hanging_is_not_asked_for_a_while() -> None:
+    sandbox = Sandbox(DEADLINE, modules=[MODULE])
+    try:
+        await sandbox.warm()
+        said = await sandbox.judge(WILD, [question(0, 1, text=str(number)) for number in range(40)])
+        assert all(found.ok for found, _ in said), "the other policies answer"
+        codes = [hang.code for _, hang in said]
+        assert set(codes) == {"deadline", "suspended"}
+        assert codes.count("deadline") < 5
+        began = time.monotonic()
+        [[found, hang]] = await sandbox.judge(WILD, [question(0, 1)])
+        assert (found.ok, hang.code) == (True, "suspended")
+        assert time.monotonic() - began < DEADLINE
+    finally:
+        await asyncio.to_thread(sandbox.close)
 
 
 async def test_the_child_lives_in_the_shared_time(tmp_path: Path) -> None:

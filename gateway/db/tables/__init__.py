@@ -4,8 +4,19 @@ from gateway.db.tables.access import ApiKey, Fact, IdempotentAnswer
 from gateway.db.tables.budget import Budget, BudgetCost
 from gateway.db.tables.calendar import Calendar, CalendarVersion
 from gateway.db.tables.clock import Clock, ClockEvent, Fulfilment
+from gateway.db.tables.commitment import Alarm, Incident, IncidentMember, Promise
 from gateway.db.tables.connection import App, Brand, Connection, Cursor, Listener
-from gateway.db.tables.decision import Decision, Policy, PolicyRevision, PolicySet
+from gateway.db.tables.decision import (
+    Decision,
+    Enrichment,
+    Policy,
+    PolicyActivation,
+    PolicyRevision,
+    PolicySet,
+    ToneBreaker,
+    Waiver,
+    WordList,
+)
 from gateway.db.tables.delivery import Delivery, Refusal, Wanted
 from gateway.db.tables.engine import Lease
 from gateway.db.tables.file import Attachment
@@ -24,6 +35,7 @@ from gateway.db.tables.ticket import Leg, Note, Ticket
 
 __all__ = [
     "Account",
+    "Alarm",
     "ApiKey",
     "App",
     "Attachment",
@@ -40,9 +52,12 @@ __all__ = [
     "Customer",
     "Decision",
     "Delivery",
+    "Enrichment",
     "Fact",
     "Fulfilment",
     "IdempotentAnswer",
+    "Incident",
+    "IncidentMember",
     "Interaction",
     "InteractionAlias",
     "Lease",
@@ -51,8 +66,10 @@ __all__ = [
     "Note",
     "OutboundPause",
     "Policy",
+    "PolicyActivation",
     "PolicyRevision",
     "PolicySet",
+    "Promise",
     "Push",
     "Refusal",
     "Reply",
@@ -60,5 +77,8 @@ __all__ = [
     "Thread",
     "Ticket",
     "Tombstone",
+    "ToneBreaker",
+    "Waiver",
     "Wanted",
+    "WordList",
 ]

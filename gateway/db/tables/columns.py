@@ -8,6 +8,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 from sqlalchemy import ARRAY, BigInteger, DateTime, LargeBinary, SmallInteger, Text
+from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
@@ -54,9 +55,10 @@ def maybe_string(**options: Any) -> Any:
     return Field(default=None, sa_type=Text, nullable=True, **options)
 
 
-def document() -> Any:
-    """A JSON document, empty by default."""
-    return Field(default_factory=dict, sa_type=JSONB, nullable=False)
+def document(*, default: str | None = None) -> Any:
+    """A JSON document, empty by default; with `default` also where a statement does not name the column."""
+    options = {"server_default": sql(f"'{default}'")} if default is not None else {}
+    return Field(default_factory=dict, sa_type=JSONB, nullable=False, sa_column_kwargs=options)
 
 
 def maybe_document() -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -18,18 +19,25 @@ from gateway.db.tables.columns import (
     maybe_timestamp,
     serial,
     string,
+    strings,
     timestamp,
 )
 
 
 class Policy(SQLModel, table=True):
-    """An instance of a policy type. What it does is in its revisions, which never change."""
+    """An instance of a policy type. What it does is in its revisions, which never change, and its draft, which may."""
 
     id: UUID = identifier()
     name: str = string(unique=True)
     type: str = string()
     brand_id: UUID | None = Field(default=None, foreign_key="brand.id")
+    """Whose it is; None: the company's, for all brands."""
     locked: bool = False
+    """Whether a brand's own policy of the type stands beside it instead of taking its place."""
+    draft: Json = document()
+    """What the next revision will say."""
+    version: int = 1
+    """Counts changes, for `If-Match`."""
     created_at: datetime = timestamp()
     archived_at: datetime | None = maybe_timestamp()
 
@@ -44,13 +52,32 @@ class PolicyRevision(SQLModel, table=True):
     id: UUID = identifier()
     policy_id: UUID = Field(foreign_key="policy.id")
     number: int
-    mode: str = string()
-    params: Json = document()
-    scope: Json = document()
-    on_error: str = string("hold")
+    content: Json = document()
+    """Mode, parameters, scope, order, and what happens on error, on a time-out and on a language not covered."""
     reason: str = string()
     author: str = string()
     created_at: datetime = timestamp()
+
+
+class PolicyActivation(SQLModel, table=True):
+    """One revision put into force for a span of time, or a policy taken out of it. Which set is in force at a time
+    follows from these rows alone."""
+
+    __tablename__ = "policy_activation"
+
+    __table_args__ = (Index("activation_of_policy", "policy_id", "effective_from", "id"),)
+
+    id: int = serial()
+    policy_id: UUID = Field(foreign_key="policy.id")
+    revision: int | None = None
+    """None: from then on the policy is not in force."""
+    effective_from: datetime = timestamp()
+    effective_until: datetime | None = maybe_timestamp()
+    reason: str = string()
+    author: str = string()
+    created_at: datetime = timestamp()
+    withdrawn_at: datetime | None = maybe_timestamp()
+    """Somebody thought better of it before it came into force."""
 
 
 class PolicySet(SQLModel, table=True):
@@ -61,25 +88,91 @@ class PolicySet(SQLModel, table=True):
     id: UUID = identifier()
     digest: str = string(unique=True)
     members: list[Any] = Field(default_factory=list, sa_type=JSONB)
-    """For each: policy, type, version of the type, revision, parameters, scope, mode."""
+    """For each: policy, type, version of the type, revision, and all that the revision says."""
+    versions: Json = document(default="{}")
+    """What else a decision depends on: gateway, readers, time zone data, the company's lists."""
     created_at: datetime = timestamp()
-    in_force_since: datetime | None = maybe_timestamp()
+
+
+class WordList(SQLModel, table=True):
+    """One version of a list of the company: phrases, names, handles, causes."""
+
+    __tablename__ = "word_list"
+
+    __table_args__ = (PrimaryKeyConstraint("name", "version"),)
+
+    name: str = string()
+    version: int
+    entries: list[str] = strings()
+    reason: str = string()
+    author: str = string()
+    created_at: datetime = timestamp()
+
+
+class Waiver(SQLModel, table=True):
+    """One policy kept silent on one ticket for a while, on somebody's word."""
+
+    id: UUID = identifier()
+    policy_id: UUID = Field(foreign_key="policy.id")
+    ticket_id: UUID = Field(foreign_key="ticket.id", index=True)
+    until: datetime = timestamp()
+    reason: str = string()
+    author: str = string()
+    created_at: datetime = timestamp()
+    ended_at: datetime | None = maybe_timestamp()
+
+
+class ToneBreaker(SQLModel, table=True):
+    """A time in which policies of manners only warn, because they were holding too much."""
+
+    __tablename__ = "tone_breaker"
+
+    __table_args__ = (
+        Index("tone_breaker_open", sql("(reset_at IS NULL)"), unique=True, postgresql_where=sql("reset_at IS NULL")),
+    )
+
+    id: UUID = identifier()
+    tripped_at: datetime = timestamp()
+    held: int
+    total: int
+    reset_at: datetime | None = maybe_timestamp()
+
+
+class Enrichment(SQLModel, table=True):
+    """What an enricher said of a customer's account, for as long as it holds."""
+
+    __table_args__ = (PrimaryKeyConstraint("connection_id", "account_id"),)
+
+    connection_id: UUID = Field(foreign_key="connection.id", ondelete="CASCADE")
+    account_id: UUID = Field(foreign_key="account.id", ondelete="CASCADE")
+    facts: Json = document()
+    failed: str | None = maybe_string()
+    """Why `facts` is the enricher's default."""
+    fetched_at: datetime = timestamp()
+    expires_at: datetime = timestamp()
 
 
 class Decision(SQLModel, table=True):
     """What one policy set said about one thing at one point. Append-only."""
 
-    __table_args__ = (Index("decision_of_thing", "thing_id", "id"),)
+    __table_args__ = (
+        Index("decision_of_thing", "thing_id", "id"),
+        Index("decision_of_replies", "at", postgresql_where=sql("point = 'review_reply'")),
+    )
 
     id: int = serial()
     point: str = string()
     thing_id: UUID
-    """The interaction or reply decided on."""
+    """The interaction, reply, ticket or clock decided on."""
     revision: str | None = maybe_string()
     """The interaction's revision, or the rendered reply's digest."""
     ticket_id: UUID | None = Field(default=None, index=True)
     policy_set_id: UUID = Field(foreign_key="policy_set.id")
     verdict: str = string()
+    coverage: str | None = maybe_string()
+    """How far the language was understood; None where no policy asked what the text says."""
+    for_tone: bool = Field(default=False, sa_column_kwargs={"server_default": sql("false")})
+    """Whether policies of manners, and they alone, would hold it: what the breaker counts."""
     findings: list[Any] | None = Field(default=None, sa_type=JSONB)
     effects: list[Any] | None = Field(default=None, sa_type=JSONB)
     case: Json | None = Field(default=None, sa_type=JSONB)

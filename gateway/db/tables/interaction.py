@@ -69,6 +69,7 @@ class Interaction(SQLModel, table=True):
         Index("interaction_timeline", "ticket_id", "published_at"),
         Index("interaction_thread", "thread_id", "published_at"),
         Index("interaction_by_account", "account_id", "published_at"),
+        Index("interaction_window", "connection_id", "published_at"),
         Index("interaction_answers", "scope", "in_reply_to", postgresql_where=sql("direction = 'outbound'")),
         Index(
             "interaction_of_subject",
@@ -82,7 +83,7 @@ class Interaction(SQLModel, table=True):
     id: UUID = identifier()
     scope: str = string()
     external_id: str = string()
-    connection_id: UUID = Field(foreign_key="connection.id", index=True)
+    connection_id: UUID = Field(foreign_key="connection.id")
     account_id: UUID = Field(foreign_key="account.id")
     thread_id: UUID | None = Field(default=None, foreign_key="thread.id")
     ticket_id: UUID | None = Field(default=None, foreign_key="ticket.id")

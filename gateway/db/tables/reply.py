@@ -35,6 +35,7 @@ class Reply(SQLModel, table=True):
         Index("reply_open", "connection_id", "due_at", postgresql_where=sql(f"state IN {OPEN_STATES}")),
         Index("reply_of_ticket", "ticket_id", "created_at"),
         Index("reply_held", "connection_id", "id", postgresql_where=sql("state = 'held'")),
+        Index("reply_hold_ends", "hold_until", postgresql_where=sql("state = 'held' AND hold_until IS NOT NULL")),
         Index("reply_sent_as", "connection_id", "external_id", postgresql_where=sql("external_id IS NOT NULL")),
     )
 
@@ -66,6 +67,12 @@ class Reply(SQLModel, table=True):
     means deciding again."""
     approved_digest: str | None = maybe_string()
     approved_by: str | None = maybe_string()
+    hold_until: datetime | None = maybe_timestamp()
+    """When a held reply that nobody looked at meets `on_timeout`."""
+    on_timeout: str | None = maybe_string()
+    """`escalate`, `reject` or `allow`."""
+    effects_at: datetime | None = maybe_timestamp()
+    """When what the policies wanted done on its publication was done."""
     key: str = string(unique=True)
     epoch: int = Field(default=0, sa_type=BigInteger)
     deadline_at: datetime | None = maybe_timestamp()

@@ -8,7 +8,9 @@ from sqlmodel import Field, SQLModel
 
 from gateway.db.tables.columns import (
     UUID,
+    Json,
     datetime,
+    document,
     identifier,
     maybe_string,
     maybe_timestamp,
@@ -44,6 +46,8 @@ class Ticket(SQLModel, table=True):
     status: str = string("new")
     priority: str = string("normal")
     tags: list[str] = strings()
+    fields: Json = document(default="{}")
+    """Values that policies wrote, by our own names: `cause`, `cause_owner`, …"""
     external_id: str | None = maybe_string()
     external_url: str | None = maybe_string()
     followup_of: UUID | None = Field(default=None, foreign_key="ticket.id")

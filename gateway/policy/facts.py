@@ -1,0 +1,391 @@
+"""What policies may know besides the message itself, loaded set-based for a batch and no deeper than they need."""
+
+from __future__ import annotations
+
+import copy
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.db.database import fetch_all
+from gateway.policy.combine import Waived
+from gateway_schemas.decision import (
+    ClockFacts,
+    CustomerFacts,
+    IncidentFacts,
+    PromiseFacts,
+    TimelineEntry,
+    WindowFacts,
+)
+from gateway_schemas.policy import Needs
+
+SAMPLES = 5
+"""How many texts stand for a window or an incident."""
+CAUSES = 20
+WEEKS = 4
+"""How many weeks back tell what is usual at this hour of the week."""
+NEWEST = 20_000
+"""How many messages of a window are looked at; more is unusual whatever the number."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One message on a ticket's timeline."""
+
+    at: datetime
+    id: UUID
+    entry: TimelineEntry
+
+    @property
+    def order(self) -> tuple[datetime, str]:
+        """Oldest first, the same way wherever it is sorted."""
+        return (self.at, str(self.id))
+
+
+@dataclass
+class Matter:
+    """One of a customer's tickets, as their history knows it."""
+
+    open: bool
+    opened_at: datetime
+    cause: str | None = None
+    unanswered: int = 0
+    """Private messages since the last answer."""
+
+
+@dataclass
+class Person:
+    """A customer's history."""
+
+    matters: dict[UUID, Matter] = field(default_factory=dict)
+    broken: int = 0
+    accounts: int = 1
+
+    def facts(self, id: UUID, but: UUID | None) -> CustomerFacts:
+        """As a policy sees it; `but` is the ticket that is asked about."""
+        others = {ticket: matter for ticket, matter in self.matters.items() if ticket != but}
+        newest = sorted(others.values(), key=lambda one: one.opened_at, reverse=True)
+        return CustomerFacts(
+            id=str(id),
+            tickets=len(others),
+            open_tickets=sum(one.open for one in others.values()),
+            private_unanswered=sum(one.unanswered for one in self.matters.values()),
+            promises_broken=self.broken,
+            causes=tuple(one.cause for one in newest if one.cause)[:CAUSES],
+            accounts=self.accounts,
+        )
+
+
+@dataclass
+class Event:
+    """An open incident."""
+
+    id: UUID
+    key: str
+    title: str
+    brand_id: UUID | None
+    opened_at: datetime
+    count: int = 0
+    texts: list[tuple[datetime, str, str]] = field(default_factory=list)
+    """Time, id and text of the newest few."""
+    ticket_id: UUID | None = None
+    """The one ticket that near-duplicates are counted under."""
+    helpdesk_id: UUID | None = None
+
+    def facts(self) -> IncidentFacts:
+        """As a policy sees it."""
+        return IncidentFacts(
+            key=self.key,
+            title=self.title,
+            opened_at=self.opened_at,
+            count=self.count,
+            members=tuple(text for _, _, text in self.texts),
+        )
+
+    def add(self, at: datetime, id: UUID, text: str) -> None:
+        """Count one more message."""
+        self.count += 1
+        self.texts = sorted([*self.texts, (at, str(id), text)])[-SAMPLES:]
+
+
+@dataclass
+class Window:
+    """When messages came in for one brand at one source."""
+
+    times: list[datetime]
+    texts: list[str]
+    usual: dict[datetime, float]
+    """By the hour: how many came in over the span that ends with it, at the same hour of the weeks before."""
+
+    def facts(self, at: datetime, span: timedelta) -> WindowFacts:
+        """As a policy sees it, just before a message of that time."""
+        end = bisect_left(self.times, at)
+        begin = bisect_left(self.times, at - span)
+        return WindowFacts(
+            count=end - begin,
+            expected=self.usual.get(hour_of(at), 0.0),
+            span=span,
+            texts=tuple(self.texts[max(begin, end - SAMPLES) : end]),
+        )
+
+
+def hour_of(at: datetime) -> datetime:
+    """The full hour that a moment belongs to."""
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+@dataclass
+class Facts:
+    """What a batch's cases are made of. A fold changes its own copy."""
+
+    needs: Needs
+    brands: dict[UUID, str] = field(default_factory=dict)
+    timelines: dict[UUID, list[Line]] = field(default_factory=lambda: defaultdict(list))
+    people: dict[UUID, Person] = field(default_factory=dict)
+    clocks: dict[UUID, list[ClockFacts]] = field(default_factory=lambda: defaultdict(list))
+    promises: dict[UUID, list[PromiseFacts]] = field(default_factory=lambda: defaultdict(list))
+    incidents: dict[str, Event] = field(default_factory=dict)
+    windows: dict[tuple[UUID | None, str], Window] = field(default_factory=dict)
+    waivers: dict[UUID, dict[str, Waived]] = field(default_factory=dict)
+    enriched: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+    """By customer's account: what enrichers found, by enricher."""
+
+    def fork(self) -> Facts:
+        """A copy that may be changed; what never changes is shared."""
+        forked = copy.copy(self)
+        forked.timelines = defaultdict(list, {id: list(lines) for id, lines in self.timelines.items()})
+        forked.people = {
+            id: Person(
+                {ticket: copy.copy(one) for ticket, one in person.matters.items()}, person.broken, person.accounts
+            )
+            for id, person in self.people.items()
+        }
+        forked.clocks = defaultdict(list, {id: list(some) for id, some in self.clocks.items()})
+        forked.promises = defaultdict(list, {id: list(some) for id, some in self.promises.items()})
+        forked.incidents = {key: copy.copy(one) for key, one in self.incidents.items()}
+        return forked
+
+    def timeline(self, ticket_id: UUID | None, more: Sequence[Line] = (), but: UUID | None = None) -> list[Line]:
+        """The last messages of a matter and of what else is given, oldest first, without the one asked about."""
+        if not self.needs.timeline:
+            return []
+        lines = {line.id: line for line in more}
+        if ticket_id is not None:
+            lines |= {line.id: line for line in self.timelines.get(ticket_id, ())}
+        lines.pop(but, None)  # type: ignore[arg-type]
+        return sorted(lines.values(), key=lambda line: line.order)[-self.needs.timeline :]
+
+
+async def load_facts(
+    connection: AsyncConnection,
+    needs: Needs,
+    *,
+    tickets: Collection[UUID],
+    customers: Collection[UUID] = (),
+    places: Collection[tuple[UUID | None, str, datetime]] = (),
+    now: datetime,
+) -> Facts:
+    """Load what policies need of tickets, customers, and of the brands and sources that messages came in for.
+
+    `places` are (brand, source, time) of each message.
+    """
+    facts = Facts(needs)
+    ids = sorted(tickets)
+    for row in await fetch_all(connection, "SELECT id, name FROM brand"):
+        facts.brands[row["id"]] = row["name"]
+    if ids:
+        await _waivers(connection, facts, ids, now)
+        if needs.timeline:
+            await _timelines(connection, facts, ids)
+        if needs.promises:
+            await _promises(connection, facts, ids)
+    if needs.customer and customers:
+        await _people(connection, facts, sorted(customers))
+    if needs.incidents:
+        await _incidents(connection, facts)
+    if needs.window is not None and places:
+        await _windows(connection, facts, needs.window, places)
+    return facts
+
+
+async def _waivers(connection: AsyncConnection, facts: Facts, tickets: Sequence[UUID], now: datetime) -> None:
+    rows = await fetch_all(
+        connection,
+        """SELECT w.ticket_id, p.name, w.until, w.reason, w.author FROM waiver w JOIN policy p ON p.id = w.policy_id
+           WHERE w.ticket_id = ANY(:tickets) AND w.until > :now AND w.ended_at IS NULL ORDER BY w.until""",
+        tickets=tickets,
+        now=now,
+    )
+    for row in rows:
+        waived = Waived(row["until"], row["reason"], row["author"])
+        facts.waivers.setdefault(row["ticket_id"], {})[row["name"]] = waived
+
+
+# the newest few of each ticket, by the index on (ticket_id, published_at); what was merged in belongs to it as well
+TIMELINE = """
+WITH named AS (
+    SELECT id, id AS ticket FROM ticket WHERE id = ANY(:tickets)
+    UNION ALL SELECT id, merged_into FROM ticket WHERE merged_into = ANY(:tickets)
+)
+SELECT named.ticket, said.* FROM named JOIN ticket t ON t.id = named.ticket CROSS JOIN LATERAL (
+    SELECT i.id, i.published_at AS at, i.direction, i.visibility, i.text, i.data ->> 'language' AS language,
+           i.account_id = t.account_id AS customer
+    FROM interaction i WHERE i.ticket_id = named.id AND i.deleted_at IS NULL
+    ORDER BY i.published_at DESC, i.id DESC LIMIT :depth) AS said
+UNION ALL
+SELECT named.ticket, r.id, r.sent_at, 'outbound', COALESCE(r.visibility, 'public'),
+       COALESCE(r.rendered ->> 'text', r.text), NULL, false
+FROM named JOIN reply r ON r.ticket_id = named.id
+WHERE r.state = 'sent' AND NOT EXISTS (SELECT 1 FROM interaction e WHERE e.reply_id = r.id)
+"""
+
+
+async def _timelines(connection: AsyncConnection, facts: Facts, tickets: Sequence[UUID]) -> None:
+    for row in await fetch_all(connection, TIMELINE, tickets=tickets, depth=facts.needs.timeline + 1):
+        facts.timelines[row["ticket"]].append(
+            Line(
+                row["at"],
+                row["id"],
+                TimelineEntry(
+                    at=row["at"],
+                    who=who(row["direction"], bool(row["customer"])),
+                    visibility=row["visibility"],
+                    text=row["text"],
+                    language=row["language"],
+                ),
+            )
+        )
+
+
+def who(direction: str, customer: bool) -> Any:
+    """Who speaks, on a timeline."""
+    return "agent" if direction == "outbound" else "customer" if customer else "bystander"
+
+
+async def _promises(connection: AsyncConnection, facts: Facts, tickets: Sequence[UUID]) -> None:
+    rows = await fetch_all(
+        connection,
+        """SELECT id, ticket_id, quote, made_at, due, state, detail FROM promise WHERE ticket_id = ANY(:tickets)
+           ORDER BY made_at, id""",
+        tickets=tickets,
+    )
+    for row in rows:
+        facts.promises[row["ticket_id"]].append(
+            PromiseFacts(id=str(row["id"]), **{name: row[name] for name in row if name not in ("id", "ticket_id")})
+        )
+
+
+PEOPLE = """
+SELECT t.customer_id, t.id, t.opened_at, t.fields ->> 'cause' AS cause,
+       t.ended IS NULL AND t.status NOT IN ('solved', 'closed') AS open,
+       (SELECT count(*) FROM interaction i WHERE i.ticket_id = t.id AND i.direction = 'inbound'
+            AND i.visibility = 'private' AND i.deleted_at IS NULL AND NOT EXISTS (
+            SELECT 1 FROM interaction o WHERE o.ticket_id = t.id AND o.direction = 'outbound'
+                AND o.published_at > i.published_at)
+            AND NOT EXISTS (SELECT 1 FROM reply r WHERE r.ticket_id = t.id AND r.sent_at > i.published_at)
+       ) AS unanswered
+FROM ticket t WHERE t.customer_id = ANY(:customers) AND t.merged_into IS NULL
+"""
+
+
+async def _people(connection: AsyncConnection, facts: Facts, customers: Sequence[UUID]) -> None:
+    facts.people = {id: Person() for id in customers}
+    for row in await fetch_all(connection, PEOPLE, customers=customers):
+        facts.people[row["customer_id"]].matters[row["id"]] = Matter(
+            row["open"], row["opened_at"], row["cause"], row["unanswered"]
+        )
+    rows = await fetch_all(
+        connection,
+        """SELECT t.customer_id, count(*) AS broken FROM promise p JOIN ticket t ON t.id = p.ticket_id
+           WHERE t.customer_id = ANY(:customers) AND p.state = 'broken' GROUP BY t.customer_id""",
+        customers=customers,
+    )
+    for row in rows:
+        facts.people[row["customer_id"]].broken = row["broken"]
+    rows = await fetch_all(
+        connection,
+        """SELECT customer_id, count(*) AS accounts FROM account WHERE customer_id = ANY(:customers)
+           GROUP BY customer_id""",
+        customers=customers,
+    )
+    for row in rows:
+        facts.people[row["customer_id"]].accounts = row["accounts"]
+
+
+async def _incidents(connection: AsyncConnection, facts: Facts) -> None:
+    rows = await fetch_all(
+        connection,
+        f"""SELECT n.id, n.key, n.title, n.brand_id, n.opened_at, n.ticket_id, t.helpdesk_id,
+                   (SELECT count(*) FROM incident_member m WHERE m.incident_id = n.id) AS count,
+                   ARRAY(SELECT jsonb_build_array(m.at, i.id, i.text) FROM incident_member m
+                         JOIN interaction i ON i.id = m.interaction_id
+                         WHERE m.incident_id = n.id ORDER BY m.at DESC, i.id DESC LIMIT {SAMPLES}) AS texts
+            FROM incident n LEFT JOIN ticket t ON t.id = n.ticket_id WHERE n.closed_at IS NULL ORDER BY n.key""",
+    )
+    for row in rows:
+        texts = sorted((datetime.fromisoformat(at), id, text) for at, id, text in row["texts"])
+        values: Mapping[str, Any] = {**row, "texts": texts}
+        facts.incidents[row["key"]] = Event(**values)
+
+
+async def _windows(
+    connection: AsyncConnection,
+    facts: Facts,
+    span: timedelta,
+    places: Collection[tuple[UUID | None, str, datetime]],
+) -> None:
+    moments: dict[tuple[UUID | None, str], list[datetime]] = defaultdict(list)
+    for brand, source, at in places:
+        moments[brand, source].append(at)
+    for (brand, source), times in sorted(moments.items(), key=str):
+        connections = [
+            row["id"]
+            for row in await fetch_all(
+                connection,
+                "SELECT id FROM connection WHERE plugin = :source AND brand_id IS NOT DISTINCT FROM :brand",
+                source=source,
+                brand=brand,
+            )
+        ]
+        # by the index on (connection_id, published_at)
+        rows = await fetch_all(
+            connection,
+            """SELECT published_at, left(text, 500) AS text FROM interaction
+               WHERE connection_id = ANY(:connections) AND direction = 'inbound' AND deleted_at IS NULL
+                 AND published_at >= :since AND published_at <= :until
+               ORDER BY published_at DESC, id DESC LIMIT :most""",
+            connections=connections,
+            since=min(times) - span,
+            until=max(times),
+            most=NEWEST,
+        )
+        rows.reverse()
+        usual = await _usual(connection, connections, span, {hour_of(at) for at in times})
+        facts.windows[brand, source] = Window(
+            [row["published_at"] for row in rows], [row["text"] for row in rows], usual
+        )
+
+
+async def _usual(
+    connection: AsyncConnection, connections: Sequence[UUID], span: timedelta, hours: Collection[datetime]
+) -> dict[datetime, float]:
+    rows = await fetch_all(
+        connection,
+        """SELECT h.hour, count(i.id)::float / :weeks AS usual
+           FROM unnest(CAST(:hours AS timestamptz[])) AS h (hour) CROSS JOIN generate_series(1, :weeks) AS w (back)
+                LEFT JOIN interaction i ON i.connection_id = ANY(:connections) AND i.direction = 'inbound'
+                AND i.published_at >= h.hour + interval '1 hour' - w.back * interval '7 days' - CAST(:span AS interval)
+                AND i.published_at < h.hour + interval '1 hour' - w.back * interval '7 days'
+           GROUP BY h.hour""",
+        hours=sorted(hours),
+        weeks=WEEKS,
+        span=span,
+        connections=connections,
+    )
+    return {row["hour"]: row["usual"] for row in rows}
