@@ -22,6 +22,7 @@ from gateway.api import (
     brands,
     calendars,
     clocks,
+    commitments,
     connection_actions,
     connections,
     decisions,
@@ -31,10 +32,14 @@ from gateway.api import (
     health,
     interactions,
     keys,
+    lists,
     outbound,
     plugins,
+    policies,
     replies,
+    reply_check,
     tickets,
+    waivers,
 )
 from gateway.api.problems import ProblemDocument, install_handlers
 from gateway.db.embedded import EmbeddedPostgresError
@@ -63,6 +68,8 @@ TAGS = [
     {"name": "conversations", "description": "Interactions and tickets."},
     {"name": "replies", "description": "Answers on their way out, and what was decided about them."},
     {"name": "clocks", "description": "Time targets, and the hours they count."},
+    {"name": "policies", "description": "What the company holds itself to, in drafts, revisions and in force."},
+    {"name": "commitments", "description": "Promises, incidents and alarms that policies set going."},
     {"name": "outbound", "description": "One call stops everything outbound."},
     {"name": "keys", "description": "Who may call."},
     {"name": "health", "description": "For load balancers and people on call."},
@@ -72,11 +79,14 @@ WATCH = 1.0
 """Seconds between two looks at the embedded database."""
 
 
-def create_app(settings: Settings, *, workers: int | None = None, registry: Registry | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, *, workers: int | None = None, registry: Registry | None = None, warm: bool = False
+) -> FastAPI:
     """The application, unopened: its lifespan starts the database, the runtime and `workers` worker processes.
 
     `workers` is `settings.workers` unless given; 0 leaves the work to `gateway worker` processes. `registry` takes the
-    place of the installed plugins in this process; worker processes always load the installed ones.
+    place of the installed plugins in this process; worker processes always load the installed ones. With `warm` the
+    process that policies run in is started before the first reply is checked.
     """
     the_door = door.Door()
 
@@ -88,6 +98,7 @@ def create_app(settings: Settings, *, workers: int | None = None, registry: Regi
             app.state.schema_version = await health.schema_version(runtime.database)
             supervisor = Supervisor(runtime, worker_environment(settings))
             watching = asyncio.create_task(_watch_database(runtime))
+            warming = asyncio.create_task(runtime.sandbox.warm()) if warm else None
             try:
                 async with the_door.open(runtime):
                     supervisor.start(settings.workers if workers is None else workers)
@@ -95,7 +106,7 @@ def create_app(settings: Settings, *, workers: int | None = None, registry: Regi
             finally:
                 await supervisor.stop()
                 watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                await asyncio.gather(watching, *filter(None, [warming]), return_exceptions=True)
 
     app = FastAPI(
         title="Helpdesk gateway",
@@ -121,14 +132,20 @@ def create_app(settings: Settings, *, workers: int | None = None, registry: Regi
         files,
         interactions,
         tickets,
+        reply_check,
         replies,
         decisions,
         calendars,
         clocks,
+        policies,
+        lists,
+        waivers,
         outbound,
         keys,
     ):
         app.include_router(part.router, prefix="/v1")
+    for router in (policies.types, commitments.promises, commitments.incidents, commitments.alarms):
+        app.include_router(router, prefix="/v1")
     app.include_router(health.router)
     _describe(app)
     return app
@@ -197,7 +214,7 @@ def _version() -> str:
 async def serve(settings: Settings, *, workers: int | None = None) -> None:
     """Called by `gateway serve`: listen until SIGTERM or SIGINT, then finish what is under way."""
     config = uvicorn.Config(
-        create_app(settings, workers=workers),
+        create_app(settings, workers=workers, warm=True),
         host=settings.host,
         port=settings.port,
         lifespan="on",

@@ -15,6 +15,7 @@ from gateway.db.database import Database
 from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.migrate import migrate
 from gateway.engine.leases import Leases, make_owner
+from gateway.engine.sandbox import Sandbox
 from gateway.engine.wake import Wake, make_jobs
 from gateway.files.store import Files
 from gateway.net.client import Outgoing
@@ -41,6 +42,7 @@ class Runtime:
     calendars: Calendars
     policies: PolicySets
     clocks: Clocks
+    sandbox: Sandbox
     outgoing: Outgoing
     files: Files
     jobs: procrastinate.App
@@ -58,7 +60,8 @@ class Runtime:
 @asynccontextmanager
 async def open_runtime(settings: Settings, *, registry: Registry | None = None) -> AsyncIterator[Runtime]:
     """Start or adopt the database, bring its schema up to date, and connect everything."""
-    now = open_time(str(settings.time_file) if settings.time_file else None)
+    time_file = str(settings.time_file) if settings.time_file else None
+    now = open_time(time_file)
     registry = registry or Registry.load(modules=settings.plugin_modules)
     vault = Vault.open(settings)
     files = Files.open(settings)
@@ -77,6 +80,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
             await ensure_defaults(database, registry, now.now())
             async with jobs.open_async(), Outgoing(database.engine, now, timeout=settings.call_timeout) as outgoing:
                 wake = Wake(jobs)
+                sandbox = Sandbox(settings.pure_deadline, time_file, settings.plugin_modules)
                 try:
                     yield Runtime(
                         settings=settings,
@@ -95,6 +99,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
                         calendars=Calendars(),
                         policies=PolicySets(database, registry),
                         clocks=NoClocks(),
+                        sandbox=sandbox,
                         outgoing=outgoing,
                         files=files,
                         jobs=jobs,
@@ -106,6 +111,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
                     )
                 finally:
                     await wake.settle()
+                    await asyncio.to_thread(sandbox.close)
         finally:
             await database.close()
     finally:

@@ -16,7 +16,8 @@ from gateway.api.routes import ApiRoute
 router = APIRouter(prefix="/decisions", tags=["replies"], route_class=ApiRoute)
 
 SELECT = """
-SELECT id, point, thing_id, revision, ticket_id, policy_set_id, verdict, findings, effects, at FROM decision
+SELECT id, point, thing_id, revision, ticket_id, policy_set_id, verdict, coverage, findings, effects, at
+FROM decision
 """
 
 
@@ -25,17 +26,23 @@ class DecisionView(Answer):
 
     id: int
     point: str
-    """`on_interaction` or `review_reply`."""
+    """`on_interaction`, `review_reply`, `on_own_post`, `on_ticket` or `on_clock`."""
     thing_id: UUID
-    """The interaction or reply decided on."""
+    """The interaction, reply, ticket or clock decided on."""
     revision: str | None
     """The interaction's revision, or the digest of the rendered reply."""
     ticket_id: UUID | None
     policy_set_id: UUID
     verdict: str
     """`allow`, `warn`, `hold` or `block`."""
+    coverage: str | None
+    """How far the language was understood: `full`, `partial`, `none`; null where no policy asked."""
     findings: list[dict[str, Any]] | None
+    """What policies noticed, with the evidence. `mode: shadow` and `waived` count for nothing; `was` and `because` say
+    that the severity is another one for the moment."""
     effects: list[dict[str, Any]] | None
+    """What policies asked for, whether it is `done`, and `why` not; and under `error` those that could not be asked.
+    Those of a reply are done when it is published."""
     at: datetime
 
 

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from gateway.engine.sandbox import Sandbox
 from gateway.engine.upkeep import drop_old_answers, drop_stalled_jobs, make_partitions
 from gateway.engine.wake import QUEUE
 from gateway.pipeline.drains import Drains, tick
@@ -73,10 +72,7 @@ async def run_worker(settings: Settings, *, supervised: bool = False) -> None:
 async def work(runtime: Runtime, stop: asyncio.Event) -> None:
     """Run drains until `stop` is set."""
     settings = runtime.settings
-    sandbox = Sandbox(
-        settings.pure_deadline, str(settings.time_file) if settings.time_file else None, settings.plugin_modules
-    )
-    drains = Drains(runtime, sandbox)
+    drains = Drains(runtime, runtime.sandbox)
 
     async def drain(name: str) -> None:
         try:
@@ -102,7 +98,7 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
     ticking = asyncio.create_task(_tick_on(runtime, listeners))
     stopping = asyncio.create_task(stop.wait())
     try:
-        await sandbox.warm()
+        await runtime.sandbox.warm()
         await asyncio.wait({worker, stopping, ticking}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         drains.stopping = True
@@ -114,7 +110,6 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
         runtime.wake.nearby = None
         await nearby.end(GRACE)
         await asyncio.gather(ticking, stopping, return_exceptions=True)
-        sandbox.close()
 
 
 async def _tick_on(runtime: Runtime, listeners: Listeners) -> None:

@@ -249,7 +249,8 @@ def test_a_new_ticket_carries_what_only_a_new_one_has() -> None:
 
     changed = fold(ticket(followup_external_id="4000"), rows, "key")
     assert (changed.external_id, changed.subject, changed.followup_of) == ("4711", None, None)
-    assert (changed.priority, changed.status, changed.custom) == (None, "open", {})
+    assert (changed.priority, changed.status) == (None, "open")
+    assert changed.custom == {"language": "de"}, "what an update writes, and not what a message says of itself"
     assert (changed.add_tags, changed.remove_tags) == (("late",), ("vip",))
 
 

@@ -1,0 +1,1 @@
+"""Rules without code: a condition in CEL and what follows from it."""
