@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     """Calls at once to one connection."""
     digest_above: int = Field(default=3, ge=1)
     """More pending messages than this on one ticket travel as one digest comment."""
+    hold_share: float = Field(default=0.5, gt=0, le=1)
+    """Policies of manners only warn while they hold more than this share of the replies of `hold_window` minutes."""
+    hold_window: int = Field(default=60, ge=1)
+    hold_least: int = Field(default=20, ge=1)
+    """Fewer replies than this in the window say nothing about shares."""
     log_level: str = "INFO"
 
     @field_validator("plugin_modules", mode="before")

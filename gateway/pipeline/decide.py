@@ -6,7 +6,7 @@ breaks has no effect. Outbound fails closed: it holds. Every decision is one row
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -37,8 +37,10 @@ __all__ = [
     "decide_inbound",
     "decide_reply",
     "decided_on",
+    "decision_row",
     "hold_of",
     "reply_decision",
+    "settle",
     "still_stands",
 ]
 
@@ -93,9 +95,9 @@ async def decide_inbound(
     decisions = []
     for revision_id, (question, verdict) in answered.items():
         item = items[revision_id]
-        verdict = _with_lost(verdict, lost.get(revision_id, ()))
+        verdict = _with_lost(verdict, lost.get(revision_id, []))
         decisions.append(
-            _row(
+            decision_row(
                 question,
                 verdict,
                 in_force,
@@ -128,15 +130,15 @@ async def _facts_of(
     return facts
 
 
-def _with_lost(verdict: Verdict, lost: Any) -> Verdict:
-    """The verdict with the effects that the ticket at hand did not allow."""
-    why = {id(wish): reason for wish, reason in lost}
+def _with_lost(verdict: Verdict, lost: Sequence[tuple[Wish, str]]) -> Verdict:
+    """The verdict with the effects that the ticket at hand did not allow; the first reason is the one that counts."""
+    why = {id(wish): reason for wish, reason in reversed(lost)}
     if not why:
         return verdict
     return replace(verdict, wishes=tuple(replace(one, lost=why.get(id(one), one.lost)) for one in verdict.wishes))
 
 
-def _row(
+def decision_row(
     question: Question,
     verdict: Verdict,
     in_force: PolicySetInForce,
@@ -146,6 +148,7 @@ def _row(
     ticket_id: UUID | None,
     now: datetime,
 ) -> dict[str, Any]:
+    """The row of a decision on what came in, on a post made elsewhere, or on what a person changed."""
     return {
         "point": question.point,
         "thing_id": thing_id,

@@ -19,6 +19,7 @@ from gateway.engine.sandbox import Sandbox
 from gateway.engine.shards import INBOX_SHARDS, SHARDS, is_crowd
 from gateway.pipeline.attach import attach_due
 from gateway.pipeline.fetch import fetch_due
+from gateway.pipeline.holds import end_holds, mind_breaker
 from gateway.pipeline.inbox import drain_inbox, drain_threads
 from gateway.pipeline.poll import poll_stream
 from gateway.pipeline.push import push_due
@@ -194,7 +195,9 @@ SELECT 'calendar:' || k.id FROM calendar k WHERE k.feed_due_at <= :now OR k.vers
 async def tick(runtime: Runtime) -> None:
     """Find due rows and wake their drains: what time brings, and what a lost wake-up left behind."""
     now = runtime.now()
+    wakes = await end_holds(runtime, now)
+    await mind_breaker(runtime, now)
     async with runtime.database.read() as connection:
         await release_waiting(connection, now)
         names = [row["name"] for row in await fetch_all(connection, DUE, now=now)]
-    await runtime.wake(names)
+    await runtime.wake({*names, *wakes})

@@ -21,6 +21,7 @@ from gateway.pipeline import matters as loading
 from gateway.pipeline import reply
 from gateway.pipeline.attach import join_files
 from gateway.pipeline.decide import apply_on_publication, decide_inbound
+from gateway.pipeline.decide_changes import decide_changes, write_changes
 from gateway.pipeline.normalise import Read, read_pending
 from gateway.pipeline.record import record
 from gateway.pipeline.send import after_sent, published
@@ -39,13 +40,14 @@ async def drain_inbox(runtime: Runtime, sandbox: Sandbox, shard: int, held: Held
     reads = await read_pending(runtime, sandbox, shard, limit)
     if not reads:
         return False
-    await _write_reads(runtime, held, reads)
+    await _write_reads(runtime, sandbox, held, reads)
     return len(reads) == limit
 
 
-async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> None:
+async def _write_reads(runtime: Runtime, sandbox: Sandbox, held: Held, reads: Sequence[Read]) -> None:
     now = runtime.now()
     try:
+        followed = await decide_changes(runtime, sandbox, [read for read in reads if read.role == "helpdesk"], now)
         async with runtime.database.write() as connection:
             await held.check(connection)
             wakes = await record(
@@ -64,13 +66,14 @@ async def _write_reads(runtime: Runtime, held: Held, reads: Sequence[Read]) -> N
                 runtime.settings.file_patience,
                 runtime.calendars,
             )
+            wakes |= await write_changes(connection, followed, now, runtime.clocks)
             await _end(connection, reads, now)
     except DBAPIError as error:
         if not is_data_error(error):
             raise
         if len(reads) > 1:
             for read in reads:
-                await _write_reads(runtime, held, [read])
+                await _write_reads(runtime, sandbox, held, [read])
             return
         log.warning("delivery %s failed on its data: %s", reads[0].id, type(error.orig).__name__)
         reads[0].fail(f"the database refused its data: {type(error.orig).__name__}")

@@ -103,7 +103,7 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -
         return
     verdict = book.ask("on_interaction", item, ticket) if item.news.addressed else None
     wishes = verdict.applied if verdict is not None else ()
-    if ticket is None and _kept_from_ticket(plan, item, wishes, book):
+    if ticket is None and _kept_from_ticket(plan, matters, item, wishes, book):
         return
     known = ticket is not None
     routed = None if known else _routed(matters, item, wishes, book)
@@ -121,7 +121,7 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -
     plan.done[item.revision_id] = None
 
 
-def _kept_from_ticket(plan: Plan, item: ThreadedItem, wishes: Sequence[Wish], book: Casebook) -> bool:
+def _kept_from_ticket(plan: Plan, matters: Matters, item: ThreadedItem, wishes: Sequence[Wish], book: Casebook) -> bool:
     """Whether the message gets no ticket of its own: it is counted under an incident's, or it is ignored."""
     joined = next((wish for wish in wishes if isinstance(wish.effect, JoinIncident)), None)
     if joined is not None:
@@ -139,6 +139,7 @@ def _kept_from_ticket(plan: Plan, item: ThreadedItem, wishes: Sequence[Wish], bo
     if joined is None and ignored is not None:
         assert isinstance(ignored.effect, Ignore)
         plan.done[item.revision_id] = f"ignored: {ignored.effect.reason}"
+        matters.unclaimed(item)
         for wish in wishes:
             if isinstance(wish.effect, NEED_A_TICKET):
                 _lose(book, item, wish, f"{ignored.policy} ignores the message")

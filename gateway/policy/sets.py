@@ -208,14 +208,22 @@ class PolicySets:
         self._registry = registry
         self._kept: tuple[float, PolicySetInForce] | None = None
         self._known: dict[str, UUID] = {}
+        self._looks = 0
 
     async def in_force(self, now: datetime) -> PolicySetInForce:
         """The set in force, as of a second ago at most."""
         if self._kept and time.monotonic() - self._kept[0] < 1.0:
             return self._kept[1]
+        looks = self._looks
         found = await self.at(now)
-        self._kept = (time.monotonic(), found)
+        if looks == self._looks:  # else it was looked at before what is to be seen
+            self._kept = (time.monotonic(), found)
         return found
+
+    def forget(self) -> None:
+        """Look again at the next question, for whoever has just changed what is in force."""
+        self._kept = None
+        self._looks += 1
 
     async def at(self, at: datetime) -> PolicySetInForce:
         """The set in force at a time that has come, with the incidents, the breaker and the lists of this moment."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from gateway.policy.content import Content
 from gateway.policy.library import Activation, activate, checked, create, revise
-from gateway.policy.sets import Active, Member, PolicySets
+from gateway.policy.sets import Active, Member
 from gateway.registry import Registry
 from gateway.runtime import Runtime
 
@@ -37,7 +37,7 @@ async def put(
 
 def forget(runtime: Runtime) -> None:
     """Have this process look at the set in force again, as it does by itself a second later."""
-    runtime.policies = PolicySets(runtime.database, runtime.registry)
+    runtime.policies.forget()
 
 
 def active(registry: Registry, type: str, params: dict[str, Any] | None = None, **changes: Any) -> Active:
