@@ -20,7 +20,6 @@ from gateway.engine.wake import Wake, make_jobs
 from gateway.files.store import Files
 from gateway.net.client import Outgoing
 from gateway.net.key_sets import KeySets
-from gateway.policy.clocks import Clocks, NoClocks
 from gateway.policy.library import ensure_defaults
 from gateway.policy.sets import PolicySets
 from gateway.registry import Registry
@@ -41,7 +40,6 @@ class Runtime:
     connections: Connections
     calendars: Calendars
     policies: PolicySets
-    clocks: Clocks
     sandbox: Sandbox
     outgoing: Outgoing
     files: Files
@@ -98,7 +96,6 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
                         ),
                         calendars=Calendars(),
                         policies=PolicySets(database, registry),
-                        clocks=NoClocks(),
                         sandbox=sandbox,
                         outgoing=outgoing,
                         files=files,

@@ -28,6 +28,7 @@ PRIORITY = {
     "fetch": 10,
     "push": 5,
     "clock": 5,
+    "decide": 5,
     "calendar": 0,
     "poll": 0,
     "listen": 0,

@@ -14,12 +14,13 @@ from typing import Any
 from uuid import UUID
 
 from gateway.pipeline.matters import Matters, ThreadedItem, TicketRow
-from gateway.policy.clocks import ClockOrder, foreseen
+from gateway.policy.clocks import facts_of
 from gateway.policy.combine import Stance, Wish
-from gateway.policy.effects import Order, promise_id
+from gateway.policy.effects import Order, clock_requests, promise_id
 from gateway.policy.engine import Question, Verdict
 from gateway.policy.facts import Event, Facts, Line, Matter, Person, who
 from gateway.policy.sets import Place, PolicySetInForce
+from gateway.sla.requests import Request
 from gateway_schemas.decision import (
     Case,
     JoinIncident,
@@ -29,8 +30,6 @@ from gateway_schemas.decision import (
     PromiseFacts,
     SetFields,
     SettlePromise,
-    StartClock,
-    StopClock,
     TicketFacts,
     TimelineEntry,
 )
@@ -82,7 +81,7 @@ class Casebook:
                 line.entry for line in facts.timeline(ticket_id, self._above(item), but=item.interaction_id)
             ),
             customer=person.facts(item.customer_id, ticket_id) if person is not None else None,
-            clocks=tuple(facts.clocks.get(ticket_id, ())) if ticket_id is not None else (),
+            clocks=facts_of(facts.clocks.get(ticket_id, ()), self.now) if ticket_id is not None else (),
             promises=tuple(facts.promises.get(ticket_id, ())) if ticket_id is not None else (),
             incidents=tuple(
                 event.facts()
@@ -126,6 +125,11 @@ class Casebook:
             elif not inbound:
                 matter.unanswered = 0
 
+    def grouped(self, item: ThreadedItem, ticket_id: UUID) -> None:
+        """A message is counted under an incident's ticket, which is somebody else's."""
+        if self.facts.needs.timeline:
+            self.facts.timelines[ticket_id].append(self._line(item, False))
+
     def gone(self, item: ThreadedItem, ticket: TicketRow) -> None:
         """A message was deleted."""
         lines = self.facts.timelines.get(ticket.id)
@@ -142,13 +146,21 @@ class Casebook:
         person = self.facts.people.get(item.customer_id) if self.facts.needs.customer else None
         return person.matters.get(ticket.id) if person is not None else None
 
+    def clock(self, item: ThreadedItem, ticket: TicketRow, request: Request) -> None:
+        """Something is asked of a ticket's clocks."""
+        foresight = self.facts.foresight
+        if foresight is not None:
+            before = self.facts.clocks.get(ticket.id, ())
+            after = foresight.after(before, request, item.connection_id, ticket.helpdesk_id, self.now)
+            self.facts.clocks[ticket.id] = after
+
     def did(self, order: Order, item: ThreadedItem, ticket: TicketRow | None) -> None:
         """An effect will be carried out: the next message's case knows of it."""
         effect, needs, facts = order.wish.effect, self.facts.needs, self.facts
+        if ticket is not None:
+            for request in clock_requests([order]):
+                self.clock(item, ticket, request)
         match effect:
-            case StartClock() | StopClock() if ticket is not None and needs.clocks:
-                asked = ClockOrder(ticket.id, effect, order.wish.policy, order.wish.revision, order.at, order.seen_at)
-                facts.clocks[ticket.id] = foreseen(facts.clocks[ticket.id], asked)
             case MakePromise(quote=quote, due=due, detail=detail) if ticket is not None and needs.promises:
                 made = PromiseFacts(id=str(promise_id(order)), quote=quote, made_at=order.at, due=due, detail=detail)
                 facts.promises[ticket.id].append(made)

@@ -19,13 +19,15 @@ from gateway.engine.sandbox import Sandbox
 from gateway.pipeline.casebook import Casebook, changed
 from gateway.pipeline.matters import Matters
 from gateway.pipeline.thread import Plan, fold
-from gateway.policy.clocks import Clocks
+from gateway.policy.clocks import clocks_of, facts_of
 from gateway.policy.combine import Stance, Wish
 from gateway.policy.effects import carry_out_on_ticket, orders_of
 from gateway.policy.engine import Question, Verdict, evaluate, evaluate_all
 from gateway.policy.facts import Facts, Person, load_facts
 from gateway.policy.replies import agent_facts, said_before
 from gateway.policy.sets import Place, PolicySetInForce
+from gateway.sla.clocks import Foresight
+from gateway.sla.stored import Calendars
 from gateway_schemas.decision import Case, StartClock, StopClock, TicketFacts
 from gateway_schemas.interaction import Interaction
 from gateway_schemas.reply import Rendered
@@ -76,10 +78,16 @@ async def settle(
 
 
 async def decide_inbound(
-    database: Database, sandbox: Sandbox, in_force: PolicySetInForce, matters: Matters, now: datetime, clocks: Clocks
+    database: Database,
+    calendars: Calendars,
+    sandbox: Sandbox,
+    in_force: PolicySetInForce,
+    matters: Matters,
+    now: datetime,
+    file_patience: timedelta = timedelta(),
 ) -> Decided:
     """Thread a batch, asking the policies about each of its messages; nothing is written."""
-    facts = await _facts_of(database, in_force, matters, now, clocks)
+    facts = await _facts_of(database, calendars, in_force, matters, now)
     ids: dict[tuple[UUID, UUID | None], UUID] = {}
     books: list[Casebook] = []
 
@@ -87,7 +95,7 @@ async def decide_inbound(
         forked = matters.fork()
         book = Casebook(in_force, forked, facts.fork(), verdicts, now)
         books[:] = [book]
-        return fold(forked, book, ids, now), book.questions
+        return fold(forked, book, ids, now, file_patience), book.questions
 
     plan, answered = await settle(sandbox, once)
     lost = books[0].lost
@@ -111,7 +119,7 @@ async def decide_inbound(
 
 
 async def _facts_of(
-    database: Database, in_force: PolicySetInForce, matters: Matters, now: datetime, clocks: Clocks
+    database: Database, calendars: Calendars, in_force: PolicySetInForce, matters: Matters, now: datetime
 ) -> Facts:
     needs = in_force.needs("on_interaction").union(in_force.needs("on_own_post"))
     tickets = {ticket.id for ticket in (*matters.tickets.values(), *matters.of_account.values())}
@@ -124,9 +132,9 @@ async def _facts_of(
             places=[(item.brand_id, item.provider, item.at) for item in matters.items],
             now=now,
         )
-        if needs.clocks and tickets:
-            for ticket_id, some in (await clocks.of(connection, tickets)).items():
-                facts.clocks[ticket_id] = list(some)
+        if needs.clocks:
+            facts.clocks |= await clocks_of(connection, calendars, tickets)
+            facts.foresight = await Foresight.load(connection, calendars)
     return facts
 
 
@@ -176,7 +184,7 @@ async def decide_reply(
     connection: AsyncConnection,
     sandbox: Sandbox,
     in_force: PolicySetInForce,
-    clocks: Clocks,
+    calendars: Calendars,
     *,
     reply_id: UUID | None,
     rendered: Rendered,
@@ -208,7 +216,7 @@ async def decide_reply(
         places=[(row["brand_id"], source, now)] if row is not None else [],
         now=now,
     )
-    found_clocks = (await clocks.of(connection, [ticket["id"]])).get(ticket["id"], ()) if needs.clocks and known else ()
+    running = await clocks_of(connection, calendars, [ticket["id"]]) if needs.clocks and known else {}
     window = next(iter(facts.windows.values()), None)
     case = Case(
         now=now,
@@ -229,7 +237,7 @@ async def decide_reply(
         customer=facts.people.get(row["customer_id"], Person()).facts(row["customer_id"], ticket["id"])
         if needs.customer and row is not None
         else None,
-        clocks=tuple(found_clocks),
+        clocks=facts_of(running.get(ticket["id"], ()), now),
         promises=tuple(facts.promises.get(ticket["id"], ())),
         incidents=tuple(event.facts() for _, event in sorted(facts.incidents.items())),
         window=window.facts(now, needs.window) if window is not None and needs.window is not None else None,
@@ -274,7 +282,7 @@ def still_stands(basis: Mapping[str, Any], in_force: PolicySetInForce, now: date
 
 
 async def apply_on_publication(
-    connection: AsyncConnection, reply_id: UUID, at: datetime, now: datetime, clocks: Clocks
+    connection: AsyncConnection, calendars: Calendars, reply_id: UUID, at: datetime, now: datetime
 ) -> set[str]:
     """Do what the policies wanted done when this answer is published. Called in the transaction that proves it.
 
@@ -302,7 +310,7 @@ async def apply_on_publication(
         ticket_id=row["ticket_id"],
         reply_id=reply_id,
     )
-    return await carry_out_on_ticket(connection, row["ticket_id"], thing, orders, now, clocks)
+    return await carry_out_on_ticket(connection, calendars, row["ticket_id"], thing, orders, now)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ from gateway.db.database import Row, fetch_all, insert_rows
 from gateway.engine.sandbox import Sandbox
 from gateway.pipeline.decide import decision_row, settle
 from gateway.pipeline.normalise import Read
-from gateway.policy.clocks import Clocks
+from gateway.policy.clocks import clocks_of, facts_of
 from gateway.policy.combine import Stance, Wish
 from gateway.policy.effects import Order, carry_out_on_ticket, orders_of, update_ticket
 from gateway.policy.engine import Question, Verdict
 from gateway.policy.facts import Facts, Person, load_facts
 from gateway.policy.sets import Place, PolicySetInForce
 from gateway.runtime import Runtime
+from gateway.sla.stored import Calendars
 from gateway_schemas.decision import Case, TicketFacts
 from gateway_schemas.ticket import TicketChanged
 
@@ -116,8 +117,7 @@ async def decide_changes(runtime: Runtime, sandbox: Sandbox, reads: Sequence[Rea
             connection, needs, tickets=ids, customers={row["customer_id"] for row in rows}, now=now
         )
         if needs.clocks and ids:
-            for ticket_id, some in (await runtime.clocks.of(connection, ids)).items():
-                facts.clocks[ticket_id] = list(some)
+            facts.clocks |= await clocks_of(connection, runtime.calendars, ids)
     known = {(row["helpdesk_id"], row["external_id"]): row for row in rows}
 
     def once(verdicts: Mapping[int, Verdict]) -> tuple[dict[int, State], dict[int, Question]]:
@@ -160,12 +160,14 @@ async def decide_changes(runtime: Runtime, sandbox: Sandbox, reads: Sequence[Rea
     return followed
 
 
-async def write_changes(connection: AsyncConnection, followed: Followed, now: datetime, clocks: Clocks) -> set[str]:
+async def write_changes(
+    connection: AsyncConnection, calendars: Calendars, followed: Followed, now: datetime
+) -> set[str]:
     """Write the decisions and carry out what the policies want, after the changes themselves were followed."""
     await insert_rows(connection, "decision", followed.decisions)
     wakes: set[str] = set()
     for ticket_id, thing, orders in followed.orders:
-        wakes |= await carry_out_on_ticket(connection, ticket_id, thing, orders, now, clocks)
+        wakes |= await carry_out_on_ticket(connection, calendars, ticket_id, thing, orders, now)
     return wakes
 
 
@@ -192,7 +194,7 @@ def _question(in_force: PolicySetInForce, facts: Facts, state: State, item: Tick
         ticket=state.facts(),
         timeline=tuple(line.entry for line in facts.timeline(row["id"])),
         customer=person.facts(row["customer_id"], row["id"]) if person is not None else None,
-        clocks=tuple(facts.clocks.get(row["id"], ())),
+        clocks=facts_of(facts.clocks.get(row["id"], ()), now),
         promises=tuple(facts.promises.get(row["id"], ())),
         incidents=tuple(event.facts() for _, event in sorted(facts.incidents.items())),
         lists=dict(in_force.lists),

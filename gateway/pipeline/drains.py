@@ -1,7 +1,7 @@
 """Which station runs when: a wake-up names a drain, the drain takes its lease and works until nothing is left.
 
 Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
-`poll:<connection>:<stream>` `attach:<connection>` `clock:sweep` `calendar:<calendar>`.
+`poll:<connection>:<stream>` `attach:<connection>` `clock:sweep` `decide:clocks` `calendar:<calendar>`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gateway.engine.leases import Held, LeaseLost
 from gateway.engine.sandbox import Sandbox
 from gateway.engine.shards import INBOX_SHARDS, SHARDS, is_crowd
 from gateway.pipeline.attach import attach_due
+from gateway.pipeline.decide_clocks import decide_clock_steps
 from gateway.pipeline.fetch import fetch_due
 from gateway.pipeline.holds import end_holds, mind_breaker
 from gateway.pipeline.inbox import drain_inbox, drain_threads
@@ -95,6 +96,8 @@ class Drains:
             return await self._read(int(rest), held)
         if kind == "thread":
             return await self._thread(int(rest), held)
+        if kind == "decide":
+            return await decide_clock_steps(self._runtime, self._sandbox, held)
         if kind == "clock":
             return await drain_clocks(self._runtime, held)
         if kind == "calendar":
@@ -186,6 +189,8 @@ UNION ALL
 -- is prepared, its plan does not know :now and expects every third clock to be due; an EXISTS is then looked for by
 -- reading the table, all of it when none is due (tried with a million clocks: 650 ms).
 SELECT 'clock:sweep' WHERE (SELECT min(next_at) FROM clock WHERE state = 'running') <= :now
+UNION ALL
+SELECT 'decide:clocks' WHERE EXISTS (SELECT 1 FROM clock_event WHERE handled_at IS NULL)
 UNION ALL
 SELECT 'calendar:' || k.id FROM calendar k WHERE k.feed_due_at <= :now OR k.version > (
     SELECT min(c.calendar_version) FROM clock c WHERE c.calendar_id = k.id AND c.state IN ('running', 'paused'))

@@ -27,7 +27,7 @@ from gateway.pipeline.record import record
 from gateway.pipeline.send import after_sent, published
 from gateway.pipeline.thread import Plan
 from gateway.pipeline.waiting import release_waiting
-from gateway.policy.effects import carry_out, raise_alarms
+from gateway.policy.effects import carry_out, clock_requests, raise_alarms
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
 from gateway.sla.clocks import apply
@@ -66,7 +66,7 @@ async def _write_reads(runtime: Runtime, sandbox: Sandbox, held: Held, reads: Se
                 runtime.settings.file_patience,
                 runtime.calendars,
             )
-            wakes |= await write_changes(connection, followed, now, runtime.clocks)
+            wakes |= await write_changes(connection, runtime.calendars, followed, now)
             await _end(connection, reads, now)
     except DBAPIError as error:
         if not is_data_error(error):
@@ -124,7 +124,7 @@ async def _write_threads(
         async with runtime.database.write() as connection:
             matters = await loading.load(connection, rows, now)
         patience = timedelta(seconds=runtime.settings.file_patience)
-        decided = await decide_inbound(runtime.database, sandbox, in_force, matters, now, runtime.clocks, patience)
+        decided = await decide_inbound(runtime.database, runtime.calendars, sandbox, in_force, matters, now, patience)
         async with runtime.database.write() as connection:
             await held.check(connection)
             wakes = await _write_plan(connection, runtime, matters, decided.plan)
@@ -205,11 +205,11 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
     told = {row["interaction_id"] for row in plan.pushes.values() if row["payload"].get("attachments")}
     wakes = await join_files(connection, sorted(one for one in told if one is not None), plan.now)
     await raise_alarms(connection, plan.alarms)
-    wakes |= await carry_out(connection, plan.orders, plan.now, runtime.clocks)
+    wakes |= await carry_out(connection, plan.orders, plan.now)
     for reply_id, echo in sorted(plan.proven.items()):
         wakes |= await _proven(connection, runtime, reply_id, echo, plan)
     # after the replies: whoever holds a reply may want its ticket's clocks, and nobody the other way round
-    wakes |= (await apply(connection, runtime.calendars, plan.clocks, plan.now)).wakes
+    wakes |= (await apply(connection, runtime.calendars, [*plan.clocks, *clock_requests(plan.orders)], plan.now)).wakes
     for revision_id, waits_for in sorted(plan.parked.items()):
         await execute(
             connection,
@@ -245,7 +245,7 @@ async def _proven(
     if not touched or endpoint is None:
         return set()
     plan.clocks.append(await published(connection, reply_id, plan.now))
-    wakes = await apply_on_publication(connection, reply_id, echo.news.published_at, plan.now, runtime.clocks)
+    wakes = await apply_on_publication(connection, runtime.calendars, reply_id, echo.news.published_at, plan.now)
     return wakes | await after_sent(
         connection, runtime.registry, endpoint, reply_id, echo.external_id, echo.news.url, plan.now, was_marked=False
     )

@@ -201,7 +201,7 @@ async def _settle(
             connection,
             sandbox,
             in_force,
-            runtime.clocks,
+            runtime.calendars,
             reply_id=reply["id"],
             rendered=rendered,
             source=endpoint.plugin,

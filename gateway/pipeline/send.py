@@ -248,7 +248,7 @@ async def _sent(
     if not touched:
         log.error("reply %s was sent as %s, but its row has gone on without us", reply_id, external_id)
         return set()
-    wakes = await apply_on_publication(connection, reply_id, at, now, runtime.clocks)
+    wakes = await apply_on_publication(connection, runtime.calendars, reply_id, at, now)
     wakes |= await after_sent(
         connection,
         runtime.registry,

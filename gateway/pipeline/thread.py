@@ -132,6 +132,8 @@ def _kept_from_ticket(plan: Plan, matters: Matters, item: ThreadedItem, wishes: 
             joined = None
         else:
             plan.placed[item.interaction_id] = _placement(item, event.ticket_id)
+            item.ticket_id = event.ticket_id
+            book.grouped(item, event.ticket_id)
             plan.done[item.revision_id] = f"counted under the incident {event.key}"
     ignored = next((wish for wish in wishes if isinstance(wish.effect, Ignore)), None)
     if joined is None and ignored is None:
@@ -348,7 +350,9 @@ def _writable(plan: Plan, matters: Matters, item: ThreadedItem, ticket: TicketRo
     if ticket.status in ("solved", "waiting"):
         ticket.status = "open"
         ticket.reopen = True
-        plan.clocks.append(customer_returned(ticket.id, item.news.published_at, item.seen_at))
+        returned = customer_returned(ticket.id, item.news.published_at, item.seen_at)
+        plan.clocks.append(returned)
+        book.clock(item, ticket, returned)
     return ticket
 
 
@@ -375,7 +379,9 @@ def _answered_at_source(plan: Plan, ticket: TicketRow, item: ThreadedItem, book:
     _place(plan, item, ticket, book)
     _note(plan, ticket, item, wording.native_answer(item.news, item.provider))
     by = f"interaction:{item.interaction_id}"
-    plan.clocks.append(answered(ticket.id, item.news.published_at, item.seen_at, by))
+    stopped = answered(ticket.id, item.news.published_at, item.seen_at, by)
+    plan.clocks.append(stopped)
+    book.clock(item, ticket, stopped)
 
 
 def _placement(item: ThreadedItem, ticket_id: UUID) -> dict[str, Any]:

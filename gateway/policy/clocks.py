@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.sla.clock import Clock
+from gateway.sla.facts import clock_facts, start_request, stop_request
+from gateway.sla.requests import Request
+from gateway.sla.rows import load
+from gateway.sla.stored import Calendars
 from gateway_schemas.decision import ClockFacts, StartClock, StopClock
 
 
@@ -24,51 +29,26 @@ class ClockOrder:
     at: datetime
     seen_at: datetime
 
-
-class Clocks(Protocol):
-    """The part of the gateway that runs clocks."""
-
-    async def of(self, connection: AsyncConnection, tickets: Collection[UUID]) -> Mapping[UUID, Sequence[ClockFacts]]:
-        """The clocks of tickets, oldest first."""
-
-    async def carry_out(self, connection: AsyncConnection, orders: Sequence[ClockOrder], now: datetime) -> set[str]:
-        """Start and stop clocks in the caller's transaction. Returns the drains to wake after its commit."""
+    def request(self) -> Request:
+        """The same in the words of the part that runs clocks."""
+        if isinstance(self.effect, StopClock):
+            return stop_request(self.effect, self.ticket_id, self.at, self.seen_at, policy=self.policy)
+        return start_request(
+            self.effect, self.ticket_id, self.at, self.seen_at, policy=self.policy, revision=self.revision
+        )
 
 
-class NoClocks:
-    """Stands in where no clocks are run: a ticket has none, and none are started."""
-
-    async def of(self, connection: AsyncConnection, tickets: Collection[UUID]) -> Mapping[UUID, Sequence[ClockFacts]]:
-        """None."""
-        return {}
-
-    async def carry_out(self, connection: AsyncConnection, orders: Sequence[ClockOrder], now: datetime) -> set[str]:
-        """Nothing."""
-        return set()
+async def clocks_of(
+    connection: AsyncConnection, calendars: Calendars, tickets: Collection[UUID]
+) -> dict[UUID, list[Clock]]:
+    """The clocks of tickets."""
+    found: dict[UUID, list[Clock]] = defaultdict(list)
+    for clock in await load(connection, calendars, "WHERE ticket_id = ANY(:tickets)", tickets=sorted(tickets)):
+        found[clock.ticket_id].append(clock)
+    return found
 
 
-def foreseen(clocks: Sequence[ClockFacts], order: ClockOrder) -> list[ClockFacts]:
-    """A ticket's clocks as they will be once the order is carried out, for the next message of the same batch."""
-    found = list(clocks)
-    effect = order.effect
-    if isinstance(effect, StopClock):
-        return [
-            one.model_copy(update={"state": effect.outcome})
-            if one.kind in effect.kinds and one.state in ("running", "paused", "breached")
-            else one
-            for one in found
-        ]
-    if any((one.kind, one.policy) == (effect.kind, order.policy) and one.state in RUNS for one in found):
-        return found
-    started = ClockFacts(
-        id=f"{order.policy}:{effect.kind}:{order.at.isoformat()}",
-        kind=effect.kind,
-        policy=order.policy,
-        state="running",
-        started_at=order.at,
-        label=effect.label,
-    )
-    return [*found, started]
-
-
-RUNS = ("running", "paused", "breached")
+def facts_of(clocks: Iterable[Clock], now: datetime) -> tuple[ClockFacts, ...]:
+    """A ticket's clocks as policies see them, oldest first."""
+    ordered = sorted(clocks, key=lambda one: (one.started_at, one.kind, one.policy, one.slot))
+    return tuple(clock_facts(one, now) for one in ordered)

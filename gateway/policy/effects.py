@@ -16,8 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
-from gateway.policy.clocks import ClockOrder, Clocks
+from gateway.policy.clocks import ClockOrder
 from gateway.policy.combine import NEED_A_TICKET, PRIORITIES, Wish
+from gateway.sla.clocks import apply
+from gateway.sla.facts import promise_request, settle_request
+from gateway.sla.requests import Request
+from gateway.sla.stored import Calendars
 from gateway_schemas.decision import (
     AddTags,
     Alarm,
@@ -116,8 +120,8 @@ def update_ticket(ticket: TicketState, wishes: Sequence[Wish], at_helpdesk: str 
     return update
 
 
-async def carry_out(connection: AsyncConnection, orders: Sequence[Order], now: datetime, clocks: Clocks) -> set[str]:
-    """Carry out all that is not the ticket's own part. Returns the drains to wake after the commit."""
+async def carry_out(connection: AsyncConnection, orders: Sequence[Order], now: datetime) -> set[str]:
+    """Carry out what is neither the ticket's own part nor its clocks'. Returns the drains to wake after the commit."""
     by_kind: dict[type, list[Order]] = defaultdict(list)
     for order in orders:
         by_kind[type(order.wish.effect)].append(order)
@@ -125,17 +129,39 @@ async def carry_out(connection: AsyncConnection, orders: Sequence[Order], now: d
     await _settle_promises(connection, by_kind[SettlePromise], now)
     await _incidents(connection, by_kind[OpenIncident], by_kind[JoinIncident], now)
     await raise_alarms(connection, [_alarm(order) for order in by_kind[Alarm]])
-    wakes = await _ask_customers(connection, by_kind[AskCustomer], now)
-    asked = [
-        ClockOrder(one.ticket_id, effect, one.wish.policy, one.wish.revision, one.at, one.seen_at)
-        for one in (*by_kind[StartClock], *by_kind[StopClock])
-        if one.ticket_id is not None and isinstance(effect := one.wish.effect, StartClock | StopClock)
-    ]
-    return wakes | (await clocks.carry_out(connection, asked, now) if asked else set())
+    return await _ask_customers(connection, by_kind[AskCustomer], now)
+
+
+def clock_requests(orders: Sequence[Order]) -> list[Request]:
+    """What the orders ask of clocks: those of targets, and of promises that have a time.
+
+    They are applied after all else of a transaction: whoever holds a reply may want its ticket's clocks, and nobody
+    the other way round.
+    """
+    found: list[Request] = []
+    for one in orders:
+        effect, policy = one.wish.effect, one.wish.policy
+        if one.ticket_id is None:
+            continue
+        if isinstance(effect, StartClock | StopClock):
+            order = ClockOrder(one.ticket_id, effect, policy, one.wish.revision, one.at, one.seen_at)
+            found.append(order.request())
+        elif isinstance(effect, SettlePromise):
+            found.append(settle_request(effect, one.ticket_id, one.at, one.seen_at, policy=policy))
+        elif isinstance(effect, MakePromise):
+            id, revision = str(promise_id(one)), one.wish.revision
+            made = promise_request(effect, id, one.ticket_id, one.at, one.seen_at, policy=policy, revision=revision)
+            found += [made] if made is not None else []
+    return found
 
 
 async def carry_out_on_ticket(
-    connection: AsyncConnection, ticket_id: UUID, thing: str, orders: Sequence[Order], now: datetime, clocks: Clocks
+    connection: AsyncConnection,
+    calendars: Calendars,
+    ticket_id: UUID,
+    thing: str,
+    orders: Sequence[Order],
+    now: datetime,
 ) -> set[str]:
     """Carry out a decision's effects where there is no batch at hand: the ticket's own part as well."""
     row = await fetch_one(
@@ -171,7 +197,8 @@ async def carry_out_on_ticket(
         await insert_rows(connection, "push", pushes, tail="ON CONFLICT (key) DO NOTHING")
         wakes |= {f"push:{row['helpdesk_id']}"} if pushes else set()
     about = [replace(one, ticket_id=row["id"], brand_id=row["brand_id"]) for one in orders]
-    return wakes | await carry_out(connection, about, now, clocks)
+    wakes |= await carry_out(connection, about, now)
+    return wakes | (await apply(connection, calendars, clock_requests(about), now)).wakes
 
 
 @dataclass

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import fetch_all
 from gateway.policy.combine import Waived
+from gateway.sla.clock import Clock
+from gateway.sla.clocks import Foresight
 from gateway_schemas.decision import (
-    ClockFacts,
     CustomerFacts,
     IncidentFacts,
     PromiseFacts,
@@ -148,7 +149,9 @@ class Facts:
     brands: dict[UUID, str] = field(default_factory=dict)
     timelines: dict[UUID, list[Line]] = field(default_factory=lambda: defaultdict(list))
     people: dict[UUID, Person] = field(default_factory=dict)
-    clocks: dict[UUID, list[ClockFacts]] = field(default_factory=lambda: defaultdict(list))
+    clocks: dict[UUID, list[Clock]] = field(default_factory=lambda: defaultdict(list))
+    foresight: Foresight | None = None
+    """How clocks go on within a batch."""
     promises: dict[UUID, list[PromiseFacts]] = field(default_factory=lambda: defaultdict(list))
     incidents: dict[str, Event] = field(default_factory=dict)
     windows: dict[tuple[UUID | None, str], Window] = field(default_factory=dict)

@@ -13,14 +13,14 @@ import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.sla.calendars import Calendar
-from gateway.sla.clock import Clock
+from gateway.sla.clock import Clock, copy_of
 from gateway.sla.requests import Cancel, Fulfil, Pause, Request, Resume, Retarget, Start, bounded
 from gateway.sla.rows import load, write
 from gateway.sla.stored import Calendars
@@ -337,3 +337,47 @@ def _answer(ticket: _Ticket, clock: Clock, now: datetime) -> None:
 def _was_solved(clock: Clock, at: datetime) -> bool:
     solved = clock.stopped_at is not None and clock.stopped_at <= at and (clock.stopped_by or "").startswith("ticket:")
     return solved and clock.kind == "resolution" and clock.state in ("met", "missed")
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What clocks will be once requests are applied, for who must know before anything is written."""
+
+    uses: Mapping[str, _Use]
+    """By name: every calendar as it is now."""
+    owners: Mapping[UUID | None, str]
+    """Whose clocks count at each connection."""
+
+    @classmethod
+    async def load(cls, connection: AsyncConnection, calendars: Calendars) -> Foresight:
+        """With the calendars and connections of this moment."""
+        rows = await fetch_all(connection, "SELECT id, name, version FROM calendar WHERE deleted_at IS NULL")
+        known = await calendars.of(connection, {(row["id"], row["version"]) for row in rows})
+        keys = {row["name"]: (row["id"], row["version"]) for row in rows}
+        owners = await fetch_all(connection, "SELECT id, sla_owner FROM connection")
+        return cls(
+            {name: _Use(*key, known[key], None) for name, key in keys.items()},
+            {row["id"]: row["sla_owner"] for row in owners},
+        )
+
+    def after(
+        self,
+        clocks: Sequence[Clock],
+        request: Request,
+        connection_id: UUID | None,
+        helpdesk_id: UUID | None,
+        now: datetime,
+    ) -> list[Clock]:
+        """A ticket's clocks after one more request; those given are left as they are. Equal requests give equal ids."""
+        said = {self.owners.get(connection_id), self.owners.get(helpdesk_id)}
+        owner = next((one for one in ("none", "helpdesk") if one in said), "gateway")
+        ticket = _Ticket(request.ticket_id, owner, helpdesk_id, [copy_of(clock) for clock in clocks])
+        known = {clock.id for clock in clocks}
+        if isinstance(request, Start):
+            _start(ticket, request, self.uses.get(request.calendar, self.uses["always"]), now)
+        elif not isinstance(request, Retarget):
+            _change(ticket, request, now)
+        for clock in ticket.clocks:
+            if clock.id not in known:
+                clock.id = uuid5(clock.ticket_id, f"{clock.kind}:{clock.policy}:{clock.slot}")
+        return ticket.clocks

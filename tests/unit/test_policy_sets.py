@@ -18,12 +18,12 @@ from gateway.db.tables.columns import new_id
 from gateway.engine.sandbox import Sandbox
 from gateway.pipeline.decide import decide_reply, decided_on, still_stands
 from gateway.policy import library
-from gateway.policy.clocks import NoClocks
 from gateway.policy.content import Content
 from gateway.policy.library import Activation, NotPossible
 from gateway.policy.sets import Active, Member, Place, PolicySetInForce, PolicySets, digest, ordered
 from gateway.registry import Registry
 from gateway.runtime import Runtime
+from gateway.sla.stored import Calendars
 from gateway_schemas.interaction import ReplyTarget
 from gateway_schemas.reply import Rendered
 from support.plugins import MODULE, said
@@ -267,7 +267,7 @@ async def verdict(
             connection,
             sandbox,
             in_force,
-            NoClocks(),
+            Calendars(),
             reply_id=None,
             rendered=Rendered(text=text, account="brand", target=target, visibility="public", length=5),
             source="x",
