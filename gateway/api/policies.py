@@ -404,7 +404,7 @@ async def _activated(
         )
     except NotPossible as error:
         raise conflict(str(error)) from error
-    runtime.policies.forget()
+    runtime.policies.forget(runtime.now())
     rows = await fetch_all(database, ACTIVATIONS + " WHERE a.id = ANY(:ids) ORDER BY a.id", ids=ids)
     return [ActivationView(**row) for row in rows]
 

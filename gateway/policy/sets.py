@@ -209,20 +209,24 @@ class PolicySets:
         self._kept: tuple[float, PolicySetInForce] | None = None
         self._known: dict[str, UUID] = {}
         self._looks = 0
+        self._latest: datetime | None = None
 
     async def in_force(self, now: datetime) -> PolicySetInForce:
         """The set in force, as of a second ago at most."""
         if self._kept and time.monotonic() - self._kept[0] < 1.0:
             return self._kept[1]
         looks = self._looks
-        found = await self.at(now)
+        # whoever asks with the time of a moment ago must not keep what was in force then
+        self._latest = max(now, self._latest or now)
+        found = await self.at(self._latest)
         if looks == self._looks:  # else it was looked at before what is to be seen
             self._kept = (time.monotonic(), found)
         return found
 
-    def forget(self) -> None:
+    def forget(self, now: datetime) -> None:
         """Look again at the next question, for whoever has just changed what is in force."""
         self._kept = None
+        self._latest = max(now, self._latest or now)
         self._looks += 1
 
     async def at(self, at: datetime) -> PolicySetInForce:

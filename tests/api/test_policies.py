@@ -46,7 +46,7 @@ async def put(api: Api, name: str, *lines: dict[str, Any], **body: Any) -> dict[
 
 def forget(api: Api) -> None:
     """What a second would do."""
-    api.runtime.policies.forget()
+    api.runtime.policies.forget(api.runtime.now())
 
 
 async def check(api: Api, **body: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ async def put(
 
 def forget(runtime: Runtime) -> None:
     """Have this process look at the set in force again, as it does by itself a second later."""
-    runtime.policies.forget()
+    runtime.policies.forget(runtime.now())
 
 
 def active(registry: Registry, type: str, params: dict[str, Any] | None = None, **changes: Any) -> Active:
