@@ -14,16 +14,15 @@ from gateway.api.models import Answer, Input, Reference
 from gateway.api.problems import unavailable
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_one
-from gateway.engine.sandbox import Text
 from gateway.policy.combine import Stance
-from gateway.policy.engine import Verdict, evaluate
+from gateway.policy.engine import Question, Verdict, evaluate_all
 from gateway.policy.sets import Place
 from gateway.runtime import Runtime
 from gateway_schemas.capabilities import TextLimit
 from gateway_schemas.decision import Case, TimelineEntry
 from gateway_schemas.interaction import Author, Interaction, Kind, Rating, ReplyTarget, Visibility
 from gateway_schemas.length import Counting, length
-from gateway_schemas.reading import NOTHING_READ, Coverage, Reading
+from gateway_schemas.reading import Coverage, Reading
 from gateway_schemas.reply import Rendered
 
 router = APIRouter(prefix="/replies", tags=["replies"], route_class=ApiRoute)
@@ -162,15 +161,12 @@ async def check(runtime: Runtime, given: Check) -> Checked:
         lists=dict(in_force.lists),
     )
     stance = Stance(in_force.tightened, in_force.softened)
-    text = Text(rendered.text, "brand", now, heard.language, visibility, case.timezone)
-    [read] = await runtime.sandbox.read([text])
-    if not read.ok:
-        raise unavailable(f"The text could not be read: {read.reason}.")
-    reading: Reading = read.values[0] if runtime.registry.readers else NOTHING_READ
-    verdict = await evaluate(
-        runtime.sandbox, in_force.asked("review_reply", place), "review_reply", case, rendered, stance
-    )
-    return _answer(rendered, verdict, reading)
+    members = in_force.asked("review_reply", place)
+    question = Question("review_reply", case, rendered, members, stance, read=True)
+    [verdict] = await evaluate_all(runtime.sandbox, [question])
+    if verdict.reading is None:
+        raise unavailable("The text could not be read: its reader failed.")
+    return _answer(rendered, verdict, verdict.reading)
 
 
 async def _place(runtime: Runtime, given: Check) -> tuple[Place, Visibility]:

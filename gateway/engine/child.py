@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway.endpoints import ConfigInvalid, Endpoint, PluginMissing, build
-from gateway.engine.judge import Ask, Bench, Said, Spec, Text
+from gateway.engine.judge import Ask, Bench, Said, Spec
 from gateway.registry import Registry
 from gateway_schemas.conditions import ConditionError
 from gateway_schemas.errors import GatewayError, Rejected
@@ -156,8 +156,3 @@ def judge(specs: Sequence[Spec], asks: Sequence[Ask]) -> list[bytes]:
         return _tried(lambda: pickle.dumps(said), lambda code, reason: pickle.dumps([failed(code, reason)] * len(said)))
 
     return [one(ask) for ask in asks]
-
-
-def read(_: None, texts: Sequence[Text]) -> list[bytes]:
-    """Each text's reading, as packed outcomes."""
-    return [_guarded(lambda text=text: [_bench.read(text)]) for text in texts]

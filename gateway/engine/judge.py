@@ -40,6 +40,10 @@ class Spec:
     reads: bool = False
 
 
+READING = Spec("reading", "", {})
+"""Stands among the specs for the reader itself: its answer is the reading of the subject."""
+
+
 @dataclass(frozen=True)
 class Ask:
     """One thing at one point, and which of the batch's specs are asked about it."""
@@ -54,7 +58,7 @@ class Ask:
 class Said:
     """What one policy said of one thing: its values, or why there are none."""
 
-    values: tuple[Finding | Effect, ...] = ()
+    values: tuple[Finding | Effect | Reading, ...] = ()
     code: str = ""
     reason: str = ""
     asked: bool = True
@@ -66,18 +70,6 @@ class Said:
     def ok(self) -> bool:
         """Whether it went well."""
         return not self.code
-
-
-@dataclass(frozen=True)
-class Text:
-    """One text to read, for whoever wants the reading itself."""
-
-    text: str
-    speaker: Literal["brand", "customer"]
-    at: AwareDatetime
-    language: str | None = None
-    visibility: Literal["public", "private"] = "public"
-    timezone: str = "UTC"
 
 
 class Polyglot(Reader):
@@ -142,6 +134,8 @@ class Bench:
         return [guarded(lambda spec=specs[number]: self._one(spec, ask)) for number in ask.specs]  # type: ignore[misc]
 
     def _one(self, spec: Spec, ask: Ask) -> Said:
+        if spec == READING:
+            return Said((self._reading(ask) or NOTHING_READ,))
         if spec.languages and not self._speaks(spec.languages, ask):
             return Said(asked=False)
         if spec.when is not None and not holds(spec.when, ask.point, ask.case, ask.subject):
@@ -195,17 +189,6 @@ class Bench:
             reading = self._reading(ask)
             language = reading.language if reading is not None else None
         return language is None or _primary(language) in {_primary(one) for one in languages}
-
-    def read(self, text: Text) -> Reading:
-        """One text, read."""
-        return self.reader.read(
-            text.text,
-            speaker=text.speaker,
-            at=text.at,
-            language=text.language,
-            visibility=text.visibility,
-            timezone=text.timezone,
-        )
 
 
 def _params(plugin: type[Policy[Any]], spec: Spec) -> BaseModel:

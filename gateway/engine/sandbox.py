@@ -23,12 +23,12 @@ from pebble import ProcessExpired, ProcessPool
 from gateway.endpoints import Endpoint
 from gateway.engine import child
 from gateway.engine.child import Outcome
-from gateway.engine.judge import Ask, Said, Spec, Text
+from gateway.engine.judge import Ask, Said, Spec
 from gateway_schemas.errors import Rejected
 from gateway_schemas.reply import Draft
 from gateway_schemas.webhook import RawDelivery
 
-__all__ = ["Ask", "Outcome", "Said", "Sandbox", "Spec", "Text"]
+__all__ = ["Ask", "Outcome", "Said", "Sandbox", "Spec"]
 
 SUSPECT_FOR = 60.0
 """Seconds that a connection whose code hung runs apart from all others, and a policy is asked apart from them."""
@@ -75,10 +75,6 @@ class Sandbox:
     async def render(self, endpoint: Endpoint, drafts: Sequence[Draft]) -> list[Outcome]:
         """Each draft's rendered form."""
         return await self._each(child.render, endpoint, drafts)
-
-    async def read(self, texts: Sequence[Text]) -> list[Outcome]:
-        """Each text's reading."""
-        return await self._each(child.read, None, texts)
 
     async def judge(self, specs: Sequence[Spec], asks: Sequence[Ask]) -> list[list[Said]]:
         """What policies say of many things, in one round trip: for each thing, in the order of its `specs`.

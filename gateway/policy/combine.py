@@ -33,7 +33,7 @@ from gateway_schemas.decision import (
     StartClock,
     StopClock,
 )
-from gateway_schemas.reading import Coverage
+from gateway_schemas.reading import Coverage, Reading
 
 UNCOVERED = "language_not_covered"
 PRIORITIES = ("low", "normal", "high", "urgent")
@@ -132,7 +132,7 @@ def combine(point: str, asked: Sequence[tuple[Active, Said]], stance: Stance) ->
         wishes += [
             Wish(member.policy, member.type, member.revision, value, _silent(active, stance))
             for value in said.values
-            if not isinstance(value, Finding)
+            if not isinstance(value, Finding | Reading)
         ]
         if said.coverage is not None:
             coverages.append(said.coverage)

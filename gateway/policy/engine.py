@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from gateway.engine.judge import READING, Said
 from gateway.engine.sandbox import Ask, Sandbox, Spec
 from gateway.policy.combine import Combined, Stance, combine
 from gateway.policy.sets import Active
 from gateway_schemas.decision import Case, Point
+from gateway_schemas.reading import Reading
 
 __all__ = ["Question", "Stance", "Verdict", "evaluate", "evaluate_all"]
 
@@ -28,6 +30,8 @@ class Question:
     subject: Any
     members: tuple[Active, ...]
     stance: Stance = field(default_factory=Stance)
+    read: bool = False
+    """Whether the reading of the subject is wanted as well."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Verdict(Combined):
     policy_set_id: UUID | None = None
     basis: str | None = None
     """What it rests on besides the thing itself (`PolicySetInForce.basis`)."""
+    reading: Reading | None = None
+    """Where it was asked for, and the reader did not break."""
 
     @property
     def reason(self) -> str:
@@ -75,23 +81,25 @@ async def evaluate_all(sandbox: Sandbox, questions: Sequence[Question]) -> list[
             name = (one.member.policy, one.member.revision, one.key)
             if name not in specs:
                 specs[name] = len(known)
-                known.append(_spec(one))
+                known.append(spec_of(one))
             numbers.append(specs[name])
+        if question.read:
+            numbers.append(len(known))
+            known.append(READING)
         asks.append(Ask(question.point, question.case, question.subject, tuple(numbers)))
     busy = [place for place, ask in enumerate(asks) if ask.specs]
     answers = await sandbox.judge(known, [asks[place] for place in busy]) if busy else []
     said = dict(zip(busy, answers, strict=True))
-    return [
-        _verdict(combine(one.point, list(zip(one.members, said.get(place, ()), strict=True)), one.stance))
-        for place, one in enumerate(questions)
-    ]
+    return [_verdict(one, said.get(place, ())) for place, one in enumerate(questions)]
 
 
-def _verdict(found: Combined) -> Verdict:
-    return Verdict(**vars(found))
+def _verdict(question: Question, said: Sequence[Said]) -> Verdict:
+    found = combine(question.point, list(zip(question.members, said, strict=False)), question.stance)
+    last = said[-1].values if question.read and said[-1].ok else ()
+    return Verdict(**vars(found), reading=last[0] if last and isinstance(last[0], Reading) else None)
 
 
-def _spec(one: Active) -> Spec:
+def spec_of(one: Active) -> Spec:
     scope = one.member.scope
     return Spec(
         key=one.key,

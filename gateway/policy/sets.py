@@ -128,6 +128,7 @@ class PolicySetInForce:
     softened: bool = False
     """Whether policies of manners only warn, because they were holding too much."""
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    _asked: dict[tuple[str, Place], tuple[Active, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -148,6 +149,12 @@ class PolicySetInForce:
         A brand's own policy takes the place of the company's of the same type, unless that is locked: then both are
         asked, and the strictest finding wins, so that a brand can only add to it.
         """
+        known = self._asked.get((point, place))
+        if known is None:
+            known = self._asked[point, place] = self._find(point, place)
+        return known
+
+    def _find(self, point: str, place: Place) -> tuple[Active, ...]:
         covering = [one for one in self.policies if point in one.points and one.member.covers(place)]
         own = {
             one.member.type

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import accept, backlog, clocks, drain, latency
+from bench import accept, backlog, clocks, drain, latency, policies
 from bench.figures import Figure
 from bench.ground import Ground
 from gateway.db.embedded import EmbeddedPostgres
@@ -39,10 +39,12 @@ def chosen(rows: set[str]) -> list[Measure]:
         measures.append(functools.partial(backlog.measure, rows=rows))
     if rows & set(clocks.ROWS):
         measures.append(clocks.measure)
+    if rows & set(policies.ROWS):
+        measures.append(policies.measure)
     return measures
 
 
-ROWS = (*accept.ROWS, *drain.ROWS, *latency.ROWS, *backlog.ROWS, *clocks.ROWS)
+ROWS = (*accept.ROWS, *drain.ROWS, *latency.ROWS, *backlog.ROWS, *clocks.ROWS, *policies.ROWS)
 
 
 async def measure(ground: Ground, rows: set[str], console: Console) -> list[Figure]:
