@@ -28,6 +28,7 @@ from gateway.api import (
     decisions,
     deliveries,
     door,
+    explain,
     files,
     health,
     interactions,
@@ -36,8 +37,10 @@ from gateway.api import (
     outbound,
     plugins,
     policies,
+    policy_trials,
     replies,
     reply_check,
+    reports,
     tickets,
     waivers,
 )
@@ -133,6 +136,9 @@ def create_app(
         interactions,
         tickets,
         reply_check,
+        explain,
+        policy_trials,
+        reports,
         replies,
         decisions,
         calendars,
@@ -144,7 +150,13 @@ def create_app(
         keys,
     ):
         app.include_router(part.router, prefix="/v1")
-    for router in (policies.types, commitments.promises, commitments.incidents, commitments.alarms):
+    for router in (
+        policies.types,
+        commitments.promises,
+        commitments.incidents,
+        commitments.alarms,
+        policy_trials.backtests,
+    ):
         app.include_router(router, prefix="/v1")
     app.include_router(health.router)
     _describe(app)

@@ -18,7 +18,7 @@ from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, field_errors, invalid, invalid_fields, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, fetch_all, fetch_one
-from gateway.policy import library
+from gateway.policy import library, trial
 from gateway.policy.content import Content, Mode, OnTimeout, Scope
 from gateway.policy.library import Activation, NotPossible, ParamsInvalid, UnknownType
 from gateway.policy.sets import PolicySets
@@ -358,7 +358,32 @@ async def activate_policies(runtime: RuntimeDep, caller: ActivatesPolicies, give
                 fix = f"POST /v1/policies/{id}/revisions makes one of its draft"
                 raise invalid(f"policies.{number}.policy", "it has no revision", fix)
             items.append(Activation(id, revision))
+        await _refuse_failing(database, runtime, items)
         return await _activated(database, runtime, items, given, caller.name)
+
+
+async def _refuse_failing(database: AsyncConnection, runtime: Runtime, items: list[Activation]) -> None:
+    """A revision that fails a case kept with its policy does not come into force."""
+    for number, item in enumerate(items):
+        cases = await trial.cases_of(database, item.policy_id)
+        policy = await library.read(database, item.policy_id)
+        if not cases or policy is None or item.revision is None:
+            continue
+        content = {row["number"]: row["content"] for row in await library.revisions(database, item.policy_id)}
+        active = trial.active_of(
+            runtime.registry,
+            policy["name"],
+            policy["type"],
+            item.revision,
+            Content.model_validate(content.get(item.revision, policy["draft"])),
+            policy["brand"],
+        )
+        failing = await trial.failing(runtime.sandbox, active, cases)
+        if failing:
+            told = "; ".join(f"{one.name}: {', '.join(one.misses)}" for one in failing[:5])
+            message = f"{policy['name']} fails {len(failing)} of the {len(cases)} cases kept with it ({told})"
+            fix = "mend the draft and make a revision of it, or change the cases"
+            raise conflict(message, field=f"policies.{number}.policy", fix=fix)
 
 
 @router.post("/deactivate")

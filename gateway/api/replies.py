@@ -148,15 +148,6 @@ async def read_reply(runtime: RuntimeDep, _: ReadsReplies, reply_id: UUID) -> Re
     )
 
 
-@router.get("/{reply_id}/explain")
-async def explain_reply(runtime: RuntimeDep, _: ReadsReplies, reply_id: UUID) -> list[DecisionView]:
-    """What the policies said about it, each time it was decided on."""
-    async with runtime.database.read() as database:
-        await _reply(database, reply_id)
-        rows = await fetch_all(database, DECISIONS + " WHERE thing_id = :id ORDER BY id", id=reply_id)
-    return [DecisionView(**row) for row in rows]
-
-
 @router.post("/{reply_id}/approve")
 async def approve_reply(
     runtime: RuntimeDep, caller: WritesReplies, reply_id: UUID, given: Annotated[Approval | None, Body()] = None

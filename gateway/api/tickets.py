@@ -13,8 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.clocks import SELECT as CLOCKS
 from gateway.api.clocks import ClockView
-from gateway.api.decisions import SELECT as DECISIONS
-from gateway.api.decisions import DecisionView
 from gateway.api.deps import ReadsTickets, RuntimeDep, WritesTickets
 from gateway.api.models import Answer, Input, Page
 from gateway.api.paging import Filters, PagingDep, list_page
@@ -142,12 +140,6 @@ class TicketDetail(TicketView):
     """What the helpdesk has not been told yet, or could not be told."""
 
 
-class Explanation(Answer):
-    """What was decided in this matter."""
-
-    decisions: list[DecisionView]
-
-
 class NewReply(Input):
     """An answer to be published."""
 
@@ -221,15 +213,6 @@ async def read_ticket(runtime: RuntimeDep, _: ReadsTickets, ticket_id: UUID) -> 
         clocks=[ClockView(**one) for one in clocks],
         open_pushes=[PushView(**one) for one in pushes],
     )
-
-
-@router.get("/{ticket_id}/explain")
-async def explain_ticket(runtime: RuntimeDep, _: ReadsTickets, ticket_id: UUID) -> Explanation:
-    """What the policies said about each message and answer of the matter."""
-    async with runtime.database.read() as database:
-        await _ticket(database, ticket_id)
-        rows = await fetch_all(database, DECISIONS + " WHERE ticket_id = :id ORDER BY id", id=ticket_id)
-    return Explanation(decisions=[DecisionView(**row) for row in rows])
 
 
 @router.post("/{ticket_id}/replies", status_code=202)

@@ -108,6 +108,7 @@ class Casebook:
             visibility=item.news.visibility,
             text=item.news.text,
             language=item.news.language,
+            ref=f"i:{item.interaction_id}:{item.news.revision}",
         )
         return Line(item.news.published_at, item.interaction_id, entry)
 

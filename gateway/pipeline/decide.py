@@ -26,9 +26,10 @@ from gateway.policy.engine import Question, Verdict, evaluate, evaluate_all
 from gateway.policy.facts import Facts, Person, load_facts
 from gateway.policy.replies import agent_facts, said_before
 from gateway.policy.sets import Place, PolicySetInForce
+from gateway.policy.stored import packed
 from gateway.sla.clocks import Foresight
 from gateway.sla.stored import Calendars
-from gateway_schemas.decision import Case, StartClock, StopClock, TicketFacts
+from gateway_schemas.decision import Case, TicketFacts
 from gateway_schemas.interaction import Interaction
 from gateway_schemas.reply import Rendered
 
@@ -168,16 +169,9 @@ def decision_row(
         "for_tone": verdict.for_tone,
         "findings": list(verdict.findings) or None,
         "effects": verdict.effects(),
-        "case": question.case.model_dump(mode="json") if _worth_keeping(verdict) else None,
+        "case": packed(question) if question.members else None,
         "at": now,
     }
-
-
-def _worth_keeping(verdict: Verdict) -> bool:
-    """Whether the case is stored: where anything but clocks was decided. Else it can be built from the timeline."""
-    return bool(verdict.findings or verdict.errors) or any(
-        not isinstance(wish.effect, StartClock | StopClock) for wish in verdict.wishes
-    )
 
 
 async def decide_reply(
@@ -246,7 +240,7 @@ async def decide_reply(
     )
     stance = Stance(in_force.tightened, in_force.softened, facts.waivers.get(ticket["id"], {}))
     verdict = await evaluate(sandbox, in_force.asked("review_reply", place), "review_reply", case, rendered, stance)
-    return replace(verdict, policy_set_id=in_force.id, basis=in_force.basis), case
+    return replace(verdict, policy_set_id=in_force.id, basis=in_force.basis, stance=stance), case
 
 
 def reply_decision(
@@ -264,7 +258,7 @@ def reply_decision(
         "for_tone": verdict.for_tone,
         "findings": list(verdict.findings) or None,
         "effects": verdict.effects(),
-        "case": case.model_dump(mode="json") if _worth_keeping(verdict) else None,
+        "case": packed(Question("review_reply", case, rendered, (), verdict.stance)),
         "at": now,
     }
 

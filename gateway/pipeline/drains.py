@@ -27,6 +27,7 @@ from gateway.pipeline.push import push_due
 from gateway.pipeline.render import render_due
 from gateway.pipeline.send import send_due
 from gateway.pipeline.waiting import release_waiting
+from gateway.policy import backtest
 from gateway.runtime import Runtime
 from gateway.sla.feeds import refresh_feed
 from gateway.sla.sweep import drain_calendar, drain_clocks
@@ -103,6 +104,8 @@ class Drains:
         if kind == "calendar":
             await refresh_feed(self._runtime, UUID(rest), held)
             return await drain_calendar(self._runtime, UUID(rest), held)
+        if kind == "backtest":
+            return await backtest.run(self._runtime, self._sandbox, UUID(rest), held)
         id, _, stream = rest.partition(":")
         endpoint = await self._runtime.connections.get(UUID(id))
         if endpoint is None or not self._may_work(kind, endpoint):
@@ -181,6 +184,8 @@ SELECT 'send:' || id FROM open WHERE role = 'source' AND EXISTS (
     SELECT 1 FROM reply r WHERE r.connection_id = open.id AND (
         (r.state IN ('queued', 'unknown') AND r.due_at <= :now AND r.code IS DISTINCT FROM 'needs_person')
         OR (r.state = 'sending' AND r.deadline_at < clock_timestamp())))
+UNION ALL
+SELECT 'backtest:' || id FROM backtest WHERE state IN ('pending', 'running')
 UNION ALL
 SELECT 'poll:' || c.connection_id || ':' || c.stream FROM cursor c JOIN open ON open.id = c.connection_id
     WHERE c.next_at <= :now

@@ -43,6 +43,8 @@ class Verdict(Combined):
     """What it rests on besides the thing itself (`PolicySetInForce.basis`)."""
     reading: Reading | None = None
     """Where it was asked for, and the reader did not break."""
+    stance: Stance = field(default_factory=Stance)
+    """What made the policies stricter or milder for the moment."""
 
     @property
     def reason(self) -> str:

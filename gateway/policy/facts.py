@@ -238,12 +238,13 @@ WITH named AS (
 )
 SELECT named.ticket, said.* FROM named JOIN ticket t ON t.id = named.ticket CROSS JOIN LATERAL (
     SELECT i.id, i.published_at AS at, i.direction, i.visibility, i.text, i.data ->> 'language' AS language,
+           'i:' || i.id || ':' || i.revision AS ref,
            i.account_id = t.account_id AS customer
     FROM interaction i WHERE i.ticket_id = named.id AND i.deleted_at IS NULL
     ORDER BY i.published_at DESC, i.id DESC LIMIT :depth) AS said
 UNION ALL
 SELECT named.ticket, r.id, r.sent_at, 'outbound', COALESCE(r.visibility, 'public'),
-       COALESCE(r.rendered ->> 'text', r.text), NULL, false
+       COALESCE(r.rendered ->> 'text', r.text), NULL, 'r:' || r.id || ':' || COALESCE(r.digest, ''), false
 FROM named JOIN reply r ON r.ticket_id = named.id
 WHERE r.state = 'sent' AND NOT EXISTS (SELECT 1 FROM interaction e WHERE e.reply_id = r.id)
 """
@@ -261,6 +262,7 @@ async def _timelines(connection: AsyncConnection, facts: Facts, tickets: Sequenc
                     visibility=row["visibility"],
                     text=row["text"],
                     language=row["language"],
+                    ref=row["ref"],
                 ),
             )
         )

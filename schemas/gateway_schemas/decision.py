@@ -226,6 +226,8 @@ class TimelineEntry(Model):
     text: str
     language: str | None = None
     interaction: Interaction | None = None
+    ref: str | None = None
+    """Names the stored text, where the host keeps it by name instead of copying it into every decision."""
     seen: bool = True
     """Whether it was known to the agents by then; False for a message that has just come in."""
 

@@ -7,10 +7,13 @@ from gateway.db.tables.clock import Clock, ClockEvent, Fulfilment
 from gateway.db.tables.commitment import Alarm, Incident, IncidentMember, Promise
 from gateway.db.tables.connection import App, Brand, Connection, Cursor, Listener
 from gateway.db.tables.decision import (
+    Backtest,
     Decision,
     Enrichment,
+    Feedback,
     Policy,
     PolicyActivation,
+    PolicyCase,
     PolicyRevision,
     PolicySet,
     ToneBreaker,
@@ -40,6 +43,7 @@ __all__ = [
     "App",
     "Attachment",
     "Attempt",
+    "Backtest",
     "Brand",
     "Budget",
     "BudgetCost",
@@ -54,6 +58,7 @@ __all__ = [
     "Delivery",
     "Enrichment",
     "Fact",
+    "Feedback",
     "Fulfilment",
     "IdempotentAnswer",
     "Incident",
@@ -67,6 +72,7 @@ __all__ = [
     "OutboundPause",
     "Policy",
     "PolicyActivation",
+    "PolicyCase",
     "PolicyRevision",
     "PolicySet",
     "Promise",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy import BigInteger, Index, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
@@ -176,5 +176,63 @@ class Decision(SQLModel, table=True):
     findings: list[Any] | None = Field(default=None, sa_type=JSONB)
     effects: list[Any] | None = Field(default=None, sa_type=JSONB)
     case: Json | None = Field(default=None, sa_type=JSONB)
-    """The stored case, where anything was found; else it can be built again from the timeline."""
+    """The case, with the texts of its timeline by name: `gateway.policy.stored` puts them back. None where no policy
+    was asked."""
     at: datetime = timestamp()
+
+
+class PolicyCase(SQLModel, table=True):
+    """A case that is kept with a policy, and what it must come to: no revision that fails it comes into force."""
+
+    __tablename__ = "policy_case"
+
+    __table_args__ = (UniqueConstraint("policy_id", "name"),)
+
+    id: UUID = identifier()
+    policy_id: UUID = Field(foreign_key="policy.id")
+    name: str = string()
+    point: str = string()
+    case: Json = document()
+    subject: Json = document()
+    expect: Json = document()
+    """`verdict`, `codes`, `not_codes`, `effects`; what is left out may be anything."""
+    author: str = string()
+    created_at: datetime = timestamp()
+
+
+class Feedback(SQLModel, table=True):
+    """Somebody's word on a decision: whether one policy was right."""
+
+    __tablename__ = "decision_feedback"
+
+    __table_args__ = (UniqueConstraint("decision_id", "policy", "author"),)
+
+    id: UUID = identifier()
+    decision_id: int = Field(sa_type=BigInteger, foreign_key="decision.id", ondelete="CASCADE")
+    policy: str = string()
+    right: bool
+    note: str = string("")
+    author: str = string()
+    at: datetime = timestamp(index=True)
+
+
+class Backtest(SQLModel, table=True):
+    """A run of drafts over stored decisions, in the background."""
+
+    __table_args__ = (Index("backtest_open", "id", postgresql_where=sql("state IN ('pending', 'running')")),)
+
+    id: UUID = identifier()
+    members: list[Any] = Field(default_factory=list, sa_type=JSONB)
+    """What is put in the place of the policies of the same name."""
+    since: datetime = timestamp()
+    until: datetime = timestamp()
+    state: str = string("pending")
+    """`pending`, `running`, `done`, `cancelled` or `failed`."""
+    total: int = 0
+    position: int = Field(default=0, sa_type=BigInteger)
+    """The last decision that was looked at."""
+    result: Json = document()
+    reason: str | None = maybe_string()
+    author: str = string()
+    created_at: datetime = timestamp()
+    finished_at: datetime | None = maybe_timestamp()
