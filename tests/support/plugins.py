@@ -364,7 +364,7 @@ class TonePolicy(Policy[ToneParams]):
 class WordReader(Reader):
     """Knows three words of English, and that `zzz` is no language."""
 
-    name = "words"
+    name = "0-words"  # before the installed ones
     version = "1"
     languages: ClassVar[dict[str, Coverage]] = {"en": "full"}
 
