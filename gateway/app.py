@@ -32,8 +32,10 @@ from gateway.api import (
     interactions,
     keys,
     outbound,
+    people,
     plugins,
     replies,
+    reply_groups,
     tickets,
 )
 from gateway.api.problems import ProblemDocument, install_handlers
@@ -64,6 +66,7 @@ TAGS = [
     {"name": "replies", "description": "Answers on their way out, and what was decided about them."},
     {"name": "clocks", "description": "Time targets, and the hours they count."},
     {"name": "outbound", "description": "One call stops everything outbound."},
+    {"name": "people", "description": "Who is who at helpdesks and over the API, for four eyes."},
     {"name": "keys", "description": "Who may call."},
     {"name": "health", "description": "For load balancers and people on call."},
 ]
@@ -121,7 +124,9 @@ def create_app(settings: Settings, *, workers: int | None = None, registry: Regi
         files,
         interactions,
         tickets,
+        reply_groups,
         replies,
+        people,
         decisions,
         calendars,
         clocks,

@@ -47,6 +47,8 @@ SELECT COALESCE(r.sent_at, r.written_at), 0, r.id::text, 'reply', 'agent', r.aut
        COALESCE(r.rendered ->> 'text', r.text), r.url, r.external_id, NULL, r.id, r.state, false, NULL
 FROM reply r WHERE r.ticket_id IN (SELECT id FROM matter)
     AND NOT EXISTS (SELECT 1 FROM interaction i WHERE i.reply_id = r.id)
+    -- a changed text that is out is told by the answer it changed
+    AND NOT (r.amends IS NOT NULL AND r.state = 'sent')
 UNION ALL
 SELECT n.at, 0, n.comment_id, 'note', 'agent', n.author_name, 'note', 'private', n.text, NULL, n.comment_id, NULL, NULL,
        NULL, n.edited_at IS NOT NULL, NULL
@@ -259,6 +261,8 @@ async def answer_ticket(
                     "author_id": f"key:{caller.id}",
                     "author_name": caller.name,
                     "text": given.text,
+                    "origin": "rest",
+                    "bands": [],
                     "attachments": {},
                     "leg": given.visibility,
                     "interaction_id": given.interaction,

@@ -18,8 +18,9 @@ from gateway.db.tables.interaction import (
     Thread,
     Tombstone,
 )
+from gateway.db.tables.person import Person, PersonIdentity
 from gateway.db.tables.push import Attempt, Push
-from gateway.db.tables.reply import OutboundPause, Reply
+from gateway.db.tables.reply import OutboundPause, Reply, ReplyGroup
 from gateway.db.tables.ticket import Leg, Note, Ticket
 
 __all__ = [
@@ -50,12 +51,15 @@ __all__ = [
     "Listener",
     "Note",
     "OutboundPause",
+    "Person",
+    "PersonIdentity",
     "Policy",
     "PolicyRevision",
     "PolicySet",
     "Push",
     "Refusal",
     "Reply",
+    "ReplyGroup",
     "Revision",
     "Thread",
     "Ticket",
