@@ -123,6 +123,7 @@ async def _claim(
             limit=max(free, capabilities.bulk * free if capabilities.bulk > 1 else free),
         )
         bulk = capabilities.bulk > 1 and len(ready) >= BULK_FROM
+        await _redirect(connection, [row["ticket_id"] for row in ready])
         ids = [row["ticket_id"] for row in (ready if bulk else ready[:free])]
         changes = await _changes(connection, plugin, ids, held.epoch, now, until, runtime.settings.digest_above)
         if changes:
@@ -130,6 +131,23 @@ async def _claim(
     if not bulk:
         return [[change] for change in changes]
     return [changes[start : start + capabilities.bulk] for start in range(0, len(changes), capabilities.bulk)]
+
+
+# What was threaded while its ticket was being moved belongs to the ticket that goes on with the matter.
+REDIRECT = """
+WITH moved AS (
+    UPDATE push p SET ticket_id = n.id, helpdesk_id = n.helpdesk_id FROM ticket t JOIN ticket n ON n.id = t.moved_to
+    WHERE t.id = ANY(:ids) AND p.ticket_id = t.id AND p.kind = 'comment' AND p.state = 'pending' AND p.tries = 0
+      AND n.helpdesk_id IS NOT NULL RETURNING p.interaction_id, n.id
+)
+UPDATE interaction i SET ticket_id = moved.id FROM moved WHERE i.id = moved.interaction_id
+"""
+
+
+async def _redirect(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
+    """Costs a look at the primary keys of the tickets at hand. The tick wakes the other helpdesk's drain."""
+    if ids:
+        await execute(connection, REDIRECT, ids=list(ids))
 
 
 async def _changes(

@@ -92,6 +92,16 @@ def digest(comments: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
+def carried(head: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """What was said in a matter so far, for the ticket that goes on with it."""
+    parts = [head]
+    for one in entries:
+        private = " (private)" if one["visibility"] == "private" else ""
+        link = f" {one['url']}" if one.get("url") else ""
+        parts.append(f"— {one['author']}{private}, {_at(one['at'])}{link}\n{one['text']}")
+    return "\n\n".join(parts)
+
+
 STATES = {
     "held": "was held and has NOT been published",
     "blocked": "was blocked and has NOT been published",
