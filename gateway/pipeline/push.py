@@ -46,12 +46,22 @@ short ones, and to wait for the tick in each would leave much of the limit unuse
 LANES: tuple[Lane, Lane, Lane] = ("reply", "interactive", "backlog")
 
 READY = """
-SELECT ticket_id FROM push
-WHERE helpdesk_id = :helpdesk AND state IN ('pending', 'in_flight', 'job')
-GROUP BY ticket_id
--- state fields never tried may wait for company; whatever else is first must be due, or its ticket waits behind it
-HAVING bool_and(state = 'pending') AND (array_agg(due_at ORDER BY (kind = 'update' AND tries = 0), id))[1] <= :now
-ORDER BY min(lane), min(id) LIMIT :limit
+WITH due AS (
+    SELECT ticket_id, min(lane) AS lane, min(id) AS first,
+           (array_agg(thread_id ORDER BY id))[1] AS thread_id, (array_agg(source_id ORDER BY id))[1] AS source_id
+    FROM push WHERE helpdesk_id = :helpdesk AND state IN ('pending', 'in_flight', 'job')
+    GROUP BY ticket_id
+    -- state fields never tried may wait for company; whatever else is first must be due, or its ticket waits behind it
+    HAVING bool_and(state = 'pending') AND COALESCE(
+        (array_agg(due_at ORDER BY id) FILTER (WHERE kind <> 'update' OR tries > 0))[1], min(due_at)) <= :now
+), turns AS (
+    -- four thousand commenters under one post take turns with everybody else, and so does a flooded connection
+    SELECT *, row_number() OVER (PARTITION BY lane, source_id, thread_id ORDER BY first) AS turn FROM due
+)
+SELECT ticket_id FROM (
+    SELECT *, row_number() OVER (PARTITION BY lane, source_id ORDER BY turn, first) AS place FROM turns
+) AS placed
+ORDER BY lane, place, first LIMIT :limit
 """
 
 INTERRUPTED = "state = 'in_flight' AND deadline_at < clock_timestamp() AND due_at <= :now"

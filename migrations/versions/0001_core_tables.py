@@ -593,6 +593,8 @@ def upgrade() -> None:
         sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("interaction_id", sa.Uuid(), nullable=True),
         sa.Column("reply_id", sa.Uuid(), nullable=True),
+        sa.Column("thread_id", sa.Uuid(), nullable=True),
+        sa.Column("source_id", sa.Uuid(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("change_key", sa.Text(), nullable=True),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
