@@ -30,7 +30,8 @@ router = APIRouter(prefix="/tickets", tags=["conversations"], route_class=ApiRou
 SELECT = """
 SELECT t.id, t.subject, t.status, t.priority, t.tags, t.connection_id, t.helpdesk_id, t.external_id, t.external_url,
        t.customer_id, t.followup_of, t.linked_to, t.merged_into, t.moved_to, t.ended, t.assignee, t.problem,
-       t.opened_at, t.last_inbound_at, a.provider AS source, COALESCE('@' || a.handle, a.name, a.external_id) AS customer
+       t.opened_at, t.last_inbound_at, a.provider AS source, COALESCE('@' || a.handle, a.name, a.external_id)
+           AS customer
 FROM ticket t JOIN account a ON a.id = t.account_id
 """
 

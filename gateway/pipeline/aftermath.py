@@ -23,7 +23,6 @@ from gateway.net.client import calling
 from gateway.pipeline.marks import note_push
 from gateway.pipeline.stops import STOPPED, STOPPED_CODE, StopGate
 from gateway.pipeline.trouble import Trouble, note_attempt, note_trouble, trouble_of
-from gateway.registry import Registry
 from gateway.runtime import Runtime
 from gateway_schemas.reply import Sent
 from gateway_schemas.source import Source
@@ -31,6 +30,8 @@ from gateway_schemas.ticket import AgentReply
 
 STANDS = "The answer was changed here after it had gone out; the published one is unchanged."
 TAKEN_BACK = "The answer was taken back here after it had gone out; the published one still stands."
+SLOT = "gateway@1:one_slot"
+"""What was waived by whoever let an answer take the place of another."""
 OPEN = "('received', 'queued', 'held', 'blocked')"
 
 
@@ -121,13 +122,11 @@ async def take_back(connection: AsyncConnection, known: Mapping[str, Any], who: 
     return {f"send:{known['connection_id']}"}
 
 
-async def follow_sent(
-    connection: AsyncConnection, registry: Registry, endpoint: Endpoint, reply_id: UUID, now: datetime
-) -> set[str]:
+async def follow_sent(connection: AsyncConnection, reply_id: UUID, now: datetime) -> set[str]:
     """Called once a reply is proven to be out: what it took the place of is out no more. Returns drains to wake."""
     reply = await fetch_one(
         connection,
-        "SELECT id, amends, interaction_id, retract_by, connection_id FROM reply WHERE id = :id",
+        "SELECT id, amends, interaction_id, retract_by, connection_id, waived FROM reply WHERE id = :id",
         id=reply_id,
     )
     if reply is None:
@@ -142,8 +141,7 @@ async def follow_sent(
             now=now,
         )
         return set()
-    plugin = registry.sources.get(endpoint.plugin)
-    if plugin is not None and plugin.capabilities.one_slot:
+    if any(one["finding"] == SLOT for one in reply["waived"] or ()):
         await execute(
             connection,
             """UPDATE reply SET state = 'retracted', code = 'replaced', reason = 'a newer answer took its place',

@@ -10,15 +10,17 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.connections import Endpoint
+from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.db.database import Row, fetch_all
 from gateway.pipeline.groups import Alike, covering, find_alike, mass_finding, window
 from gateway.pipeline.leaks import Known, private_only
 from gateway.pipeline.targets import Target
 from gateway.pipeline.verdicts import host_finding, leaking
 from gateway.runtime import Runtime
+from gateway_schemas.capabilities import SourceCapabilities
 from gateway_schemas.decision import Severity
 from gateway_schemas.reply import Rendered
+from gateway_schemas.source import Source
 
 # All tickets of the customer count: what they wrote in a message last week is no more public for having been solved.
 SAID = """
@@ -79,8 +81,8 @@ async def check(
         leaks = private_only(rendered.text, *sides(await fetch_all(connection, SAID, ticket=reply["ticket_id"])))
         if leaks:
             findings.append(leaking(leaks))
-    plugin = runtime.registry.sources.get(endpoint.plugin)
-    if plugin is not None and plugin.capabilities.one_slot and reply["amends"] is None:
+    capabilities = capabilities_of(runtime, endpoint)
+    if capabilities is not None and capabilities.one_slot and reply["amends"] is None:
         rows = await fetch_all(connection, IN_SLOT, target=target.interaction["id"], reply=reply["id"])
         findings += slot(rows)
     alike, group_id = Alike(), None
@@ -92,6 +94,15 @@ async def check(
             group_id = await covering(connection, alike, rendered.text, since)
             findings += [mass] if group_id is None else []
     return Checked(tuple(findings), alike, group_id)
+
+
+def capabilities_of(runtime: Runtime, endpoint: Endpoint) -> SourceCapabilities | None:
+    """What a source connection can do with its configuration; None where that cannot be told."""
+    try:
+        plugin = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
+    except (ConfigInvalid, PluginMissing):
+        return None
+    return plugin.capabilities if isinstance(plugin, Source) else None
 
 
 def audience(reply: Mapping[str, Any], target: Target, rendered: Rendered) -> Sequence[dict[str, Any]]:

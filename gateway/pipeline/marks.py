@@ -28,8 +28,12 @@ async def mark_push(
     findings: Sequence[Mapping[str, Any]] = (),
     suffix: str = "",
     reopen: bool = True,
+    hide: bool = True,
 ) -> str | None:
     """One private note with text, reason and evidence; the comment made private, a tag, the status back to open.
+
+    `reopen` and `hide` say whether the last two are called for: not where the matter goes on elsewhere, or where the
+    comment says what is published.
 
     Returns the drain to wake; None for a reply that did not come from a helpdesk.
     """
@@ -62,8 +66,8 @@ async def mark_push(
     }
     if reopen:
         payload["status"] = "open"
-        if reply["comment_id"] is not None and reply["here"]:
-            payload["make_private"] = [reply["comment_id"]]
+    if hide and reply["comment_id"] is not None and reply["here"]:
+        payload["make_private"] = [reply["comment_id"]]
     await _insert(connection, f"m:{reply_id}:{state}:{suffix}", reply, "mark", 0, payload, reply_id, now, now)
     return f"push:{reply['helpdesk_id']}"
 

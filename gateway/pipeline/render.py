@@ -21,7 +21,7 @@ from gateway.engine.sandbox import Outcome, Sandbox
 from gateway.pipeline import groups
 from gateway.pipeline.aftermath import STANDS
 from gateway.pipeline.alike import bands_of
-from gateway.pipeline.checks import NOTHING, Checked, check
+from gateway.pipeline.checks import NOTHING, Checked, capabilities_of, check
 from gateway.pipeline.decide import Verdict, decide_reply, reply_decision
 from gateway.pipeline.leaving import HEARD_BY
 from gateway.pipeline.marks import mark_push
@@ -97,8 +97,8 @@ async def _settle(
         return settled
     if target.interaction["connection_id"] != endpoint.id:
         return replace(settled, ruling=Ruling(ELSEWHERE))
-    plugin = runtime.registry.sources.get(endpoint.plugin)
-    if reply["amends"] is not None and plugin is not None and not plugin.capabilities.edit:
+    capabilities = capabilities_of(runtime, endpoint)
+    if reply["amends"] is not None and capabilities is not None and not capabilities.edit:
         reason = f"{STANDS} {endpoint.plugin} cannot change what was published."
         return replace(settled, ruling=_one("failed", "no_edit", reason))
     lost = [file for file in (reply["attachments"] or {}).get("files", ()) if not file.get("sha256")]

@@ -286,7 +286,7 @@ async def after_sent(
     )
     state: Literal["published", "under_review"] = "under_review" if under_review else "published"
     drain = await published_push(connection, reply_id, url, now, was_marked=was_marked, state=state)
-    wakes = await follow_sent(connection, registry, endpoint, reply_id, now)
+    wakes = await follow_sent(connection, reply_id, now)
     return wakes | ({drain} if drain else set())
 
 
