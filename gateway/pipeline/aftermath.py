@@ -82,7 +82,7 @@ async def amend(
                     "origin": item.origin,
                     "text": item.text,
                     "html": item.html,
-                    "attachments": {},
+                    "attachments": known["attachments"],
                     "leg": known["visibility"],
                     "interaction_id": known["interaction_id"],
                     "amends": known["id"],

@@ -59,7 +59,7 @@ class Checked:
     findings: tuple[dict[str, Any], ...]
     alike: Alike = field(default_factory=Alike)
     group_id: UUID | None = None
-    """The approved group that the answer goes out with."""
+    """The approved group that the answer goes out with, whoever found it to be one of many."""
 
 
 NOTHING = Checked(())
@@ -90,9 +90,8 @@ async def check(
         since = window(runtime.settings, now)
         alike = await find_alike(connection, reply["ticket_id"], rendered.text, since)
         mass = mass_finding(runtime.settings, alike)
-        if mass is not None:
-            group_id = await covering(connection, alike, rendered.text, since)
-            findings += [mass] if group_id is None else []
+        findings += [mass] if mass is not None else []
+        group_id = await covering(connection, alike, rendered.text, since)
     return Checked(tuple(findings), alike, group_id)
 
 

@@ -75,6 +75,8 @@ def mass_finding(settings: Settings, alike: Alike) -> dict[str, Any] | None:
 
 async def covering(connection: AsyncConnection, alike: Alike, text: str, since: datetime) -> UUID | None:
     """The approved group that an answer with exactly these words goes out with, if there is one."""
+    if not any(row["group_id"] for row in alike.rows):
+        return None
     row = await fetch_one(
         connection,
         """SELECT id FROM reply_group WHERE id = ANY(:ids) AND state = 'approved' AND :name = ANY(words)

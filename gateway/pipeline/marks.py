@@ -83,13 +83,15 @@ async def published_push(
 ) -> str | None:
     """State and link of a published answer, in fields: no note, and no call of its own where one is coming anyway.
 
-    `was_marked` is what is known already; a mark that was written for it before is seen all the same.
+    `was_marked` is what is known already; marks that were written on the ticket before are seen all the same.
     """
     reply = await fetch_one(
         connection,
         """SELECT r.ticket_id, t.helpdesk_id,
-                  EXISTS (SELECT 1 FROM push p WHERE p.ticket_id = r.ticket_id AND p.reply_id = r.id
-                      AND p.kind = 'mark') AS marked
+                  EXISTS (SELECT 1 FROM push p WHERE p.ticket_id = r.ticket_id AND p.reply_id IS NOT NULL
+                      AND p.kind = 'mark') AS marked,
+                  ARRAY(SELECT DISTINCT o.state FROM reply o WHERE o.ticket_id = r.ticket_id AND o.id <> r.id
+                      AND o.state IN ('held', 'unknown')) AS waiting
            FROM reply r JOIN ticket t ON t.id = r.ticket_id WHERE r.id = :id""",
         id=reply_id,
     )
@@ -98,7 +100,8 @@ async def published_push(
     was_marked = was_marked or reply["marked"]
     payload: dict[str, Any] = {"fields": {"state": state, "last_url": url}}
     if was_marked:
-        payload["remove_tags"] = [f"gw_{other}" for other in STATES]
+        # an answer that went out makes up for those that did not; others may still wait for a person
+        payload["remove_tags"] = [f"gw_{other}" for other in STATES if other not in reply["waiting"]]
     due = now if was_marked else now + COMPANY
     key = f"p:{reply_id}" if state == "published" else f"p:{reply_id}:{state}"
     await _insert(connection, key, reply, "update", 2, payload, reply_id, due, now)

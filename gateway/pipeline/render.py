@@ -132,7 +132,8 @@ async def _settle(
             now=now,
         )
     verdict = _joined(verdict, checked)
-    ruling = rule(verdict.findings, reply["approved_digest"], reply["waived"], rendered.digest)
+    counted = [one for one in verdict.findings if one["code"] != groups.MASS or checked.group_id is None]
+    ruling = rule(counted, reply["approved_digest"], reply["waived"], rendered.digest)
     return replace(settled, ruling=ruling, rendered=rendered, verdict=verdict, case=case, checked=checked)
 
 

@@ -36,7 +36,7 @@ CHANGEABLE = ("received", "queued", "held", "blocked")
 OUT = ("sending", "unknown", "sent")
 """States in which an answer is published, or may be."""
 KNOWN = """id, ticket_id, connection_id, helpdesk_id, interaction_id, visibility, text, state, comment_revision,
-    retract_by"""
+    attachments, retract_by"""
 MOVED = "moved"
 LEG_TAGS = {"reply:public": "public", "reply_public": "public", "reply:private": "private", "reply_private": "private"}
 """Tags by which an agent chooses, also afterwards, which leg a held answer goes to."""
