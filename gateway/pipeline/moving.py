@@ -18,6 +18,7 @@ from gateway.db.tables.columns import new_id
 from gateway.pipeline import wording
 from gateway.pipeline.changes import DIGEST_LENGTH
 from gateway.pipeline.marks import note_push
+from gateway.sla.rows import move_clocks
 
 MOVED_TAG = "gw_moved"
 
@@ -92,6 +93,7 @@ async def move(
         fresh=fresh,
         now=now,
     )
+    await move_clocks(connection, ticket["id"], fresh, now)
     # what was merged into it goes on being a part of the matter
     await execute(
         connection, "UPDATE ticket SET merged_into = :fresh WHERE merged_into = :id", id=ticket["id"], fresh=fresh

@@ -55,7 +55,7 @@ async def told(line: LineLike, endpoint: Endpoint, news: AgentReply | TicketChan
     now = line.gateway.runtime.now()
     read = Read(1, now, "helpdesk", "fetch", endpoint, {}, [(endpoint, news)])
     async with line.gateway.runtime.database.write() as connection:
-        wakes = await answers.take(connection, [read], now, timedelta(hours=24), 0.0)
+        wakes = await answers.take(connection, [read], now, timedelta(hours=24), 0.0, line.gateway.runtime.calendars)
     await line.gateway.runtime.wake(wakes)
 
 
