@@ -50,7 +50,6 @@ async def approve(
     *,
     digest: str | None,
     findings: Collection[str] | None = None,
-    due: datetime | None = None,
 ) -> set[str]:
     """Let a held reply, whose row the caller has locked, be decided on with its findings waived.
 
@@ -75,14 +74,13 @@ async def approve(
     await execute(
         connection,
         """UPDATE reply SET state = 'received', approved_digest = :digest, approved_by = :by, approved_at = :now,
-               waived = CAST(:waived AS jsonb), code = NULL, reason = NULL, due_at = :due,
+               waived = CAST(:waived AS jsonb), code = NULL, reason = NULL, due_at = :now,
                not_after = GREATEST(not_after, :later), updated_at = :now
            WHERE id = :id AND state = 'held'""",
         id=reply["id"],
         digest=digest,
         by=by.name,
         now=now,
-        due=due or now,
         waived=as_json([*before, *waivers_for(waived)]),
         later=now + ttl,
     )

@@ -88,19 +88,21 @@ async def covering(connection: AsyncConnection, alike: Alike, text: str, since: 
     return row["id"] if row else None
 
 
-async def pace(connection: AsyncConnection, group_id: UUID, settings: Settings, now: datetime) -> datetime:
-    """When the next answer of an approved group may go out, in the caller's transaction; counts it as gone then."""
-    row = await fetch_one(
+async def turn(connection: AsyncConnection, group_id: UUID, settings: Settings, now: datetime) -> datetime | None:
+    """Whether one of an approved group may leave now, in the caller's transaction: None, and the next waits its turn;
+    else when to ask again."""
+    touched = await execute(
         connection,
-        """UPDATE reply_group SET last_at = :now,
-               next_at = GREATEST(next_at, :now) + make_interval(secs => :pace)
-           WHERE id = :id RETURNING next_at""",
+        """UPDATE reply_group SET last_at = :now, next_at = CAST(:now AS timestamptz) + make_interval(secs => :pace)
+           WHERE id = :id AND (next_at IS NULL OR next_at <= :now)""",
         id=group_id,
         now=now,
         pace=settings.mass_reply_pace,
     )
-    assert row is not None
-    found: datetime = row["next_at"] - timedelta(seconds=settings.mass_reply_pace)
+    if touched:
+        return None
+    row = await fetch_one(connection, "SELECT next_at FROM reply_group WHERE id = :id", id=group_id)
+    found: datetime = row["next_at"] if row else now
     return found
 
 
@@ -163,7 +165,7 @@ async def release(
     members = await _decide(connection, group_id, digest)
     wakes: set[str] = set()
     settings = runtime.settings
-    for number, member in enumerate(members):
+    for member in members:
         names = [finding_name(one) for one in member["findings"] or () if one["code"] == MASS]
         wakes |= await approve(
             connection,
@@ -173,7 +175,6 @@ async def release(
             timedelta(hours=settings.reply_ttl_hours),
             digest=member["digest"],
             findings=names,
-            due=now + timedelta(seconds=number * settings.mass_reply_pace),
         )
     await _close(
         connection,
@@ -183,7 +184,7 @@ async def release(
         None,
         now,
         words=sorted({name_of(one["text"]) for one in members}),
-        next_at=now + timedelta(seconds=len(members) * settings.mass_reply_pace),
+        next_at=now,
     )
     return wakes
 

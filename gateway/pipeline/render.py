@@ -194,7 +194,8 @@ async def _write(
             row = reply_decision(reply["id"], reply["ticket_id"], settled.rendered, settled.verdict, settled.case, now)
             await insert_rows(connection, "decision", [row])
         if settled.state == "queued":
-            return {f"send:{endpoint.id}"} | await _paced(connection, runtime, reply, settled, now)
+            await _grouped(connection, reply, settled)
+            return {f"send:{endpoint.id}"}
         wakes: set[str] = set()
         if settled.rendered is not None and groups.MASS in {one["code"] for one in settled.ruling.open}:
             wakes |= await groups.join(
@@ -269,19 +270,8 @@ async def _hand_over(connection: AsyncConnection, reply: Row, settled: Settled, 
     return {f"reply:{other}"}
 
 
-async def _paced(
-    connection: AsyncConnection, runtime: Runtime, reply: Row, settled: Settled, now: datetime
-) -> set[str]:
-    """An answer that an approved group covers takes its turn with the group, once."""
+async def _grouped(connection: AsyncConnection, reply: Row, settled: Settled) -> None:
+    """An answer that an approved group covers takes its turn with the group."""
     group_id = settled.checked.group_id
-    if group_id is None or group_id == reply["group_id"]:
-        return set()
-    due = await groups.pace(connection, group_id, runtime.settings, now)
-    await execute(
-        connection,
-        "UPDATE reply SET group_id = :group, due_at = :due WHERE id = :id",
-        group=group_id,
-        due=due,
-        id=reply["id"],
-    )
-    return set()
+    if group_id is not None and group_id != reply["group_id"]:
+        await execute(connection, "UPDATE reply SET group_id = :group WHERE id = :id", group=group_id, id=reply["id"])

@@ -22,6 +22,7 @@ from gateway.connections import Endpoint
 from gateway.db.database import Row, execute, fetch_all, fetch_one
 from gateway.engine.leases import Held
 from gateway.net.client import calling
+from gateway.pipeline import groups
 from gateway.pipeline.aftermath import follow_sent, retract_due
 from gateway.pipeline.leaving import HEARD_BY, REPEAT, may_leave
 from gateway.pipeline.marks import mark_push, published_push
@@ -56,7 +57,7 @@ ORDER BY r.ticket_id, r.written_at, r.created_at LIMIT :limit
 
 # Locked, so that what is looked at here is what leaves: an edit, an approval or a rejection comes before or after.
 LOCKED = f"""
-SELECT r.id, r.ticket_id, r.key, r.code, r.rendered, r.decided_on, r.not_after, r.tries, r.amends,
+SELECT r.id, r.ticket_id, r.key, r.code, r.rendered, r.decided_on, r.not_after, r.tries, r.amends, r.group_id,
        i.deleted_at,
        {HEARD_BY} AS heard_now, o.state AS amended_state, o.external_id AS amended_id, o.url AS amended_url,
        o.sent_at AS amended_at
@@ -121,7 +122,12 @@ async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, hel
         ready = await fetch_all(connection, READY, connection=endpoint.id, now=now, limit=free)
         for row in await fetch_all(connection, LOCKED, ids=[one["id"] for one in ready]):
             leave = may_leave(row, in_force, now)
-            if leave.how == "go":
+            wait = None
+            if leave.how == "go" and row["group_id"] is not None:
+                wait = await groups.turn(connection, row["group_id"], runtime.settings, now)
+            if wait is not None:
+                await execute(connection, "UPDATE reply SET due_at = :due WHERE id = :id", id=row["id"], due=wait)
+            elif leave.how == "go":
                 await _take_off(connection, row, held, seconds, now, flights, until)
             elif leave.how == "again":
                 await execute(
