@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     """Seconds after which plugin code that should be quick (normalise, render, policies) is killed."""
     reply_ttl_hours: float = Field(default=24.0, gt=0)
     """A reply that could not be sent for this long is not sent without a person's word."""
+    mass_replies: int = Field(default=10, ge=0)
+    """From this many near-identical answers to different customers within `mass_reply_minutes` on, they wait together
+    for one approval; 0: never."""
+    mass_reply_minutes: float = Field(default=60.0, gt=0)
+    mass_reply_pace: float = Field(default=2.0, ge=0)
+    """Seconds between two answers of an approved group."""
     ancestor_wait: float = 20.0
     """Seconds that a message waits for the post it answers to be fetched."""
     ancestor_depth: int = Field(default=25, ge=0)

@@ -1,4 +1,4 @@
-"""One call stops everything outbound, for all or for a brand, a source or a connection."""
+"""One call stops everything outbound, for all or for a brand, a source, a connection, an incident or a tag."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from gateway.api.problems import invalid, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
+from gateway.pipeline.stops import Released, lift
 from gateway.runtime import Runtime
 
 router = APIRouter(prefix="/outbound", tags=["outbound"], route_class=ApiRoute)
 
-COLUMNS = "id, scope, scope_id, reason, paused_by, since, lifted_at, lifted_by"
-Scope = Literal["all", "brand", "source", "connection"]
+COLUMNS = "id, scope, scope_id, reason, paused_by, since, lifted_at, lifted_by, released"
+Scope = Literal["all", "brand", "source", "connection", "incident", "tag"]
 
 
 class Stop(Input):
@@ -28,7 +29,8 @@ class Stop(Input):
 
     scope: Scope = "all"
     id: Reference | None = None
-    """The brand or connection, by id or name, or the source's plugin; not for `all`."""
+    """The brand or connection, by id or name, the source's plugin, a tag, or an incident's key: its tickets carry the
+    tag `incident:<key>`. Not for `all`."""
     reason: Reason | None = None
 
 
@@ -50,6 +52,8 @@ class PauseView(Answer):
     since: datetime
     lifted_at: datetime | None
     lifted_by: str | None
+    released: Released | None
+    """What went on when it was lifted."""
 
 
 @router.get("")
@@ -62,7 +66,8 @@ async def list_pauses(runtime: RuntimeDep, _: ReadsOutbound) -> Page[PauseView]:
 
 @router.post("/pause")
 async def pause_outbound(runtime: RuntimeDep, caller: StopsOutbound, given: Stop) -> PauseView:
-    """Stop everything outbound in a scope, at once: what is not under way is not begun. The door keeps storing."""
+    """Stop everything outbound in a scope, within a second: what has not left by then does not. The door keeps
+    storing."""
     scope_id = await _scope_id(runtime, given.scope, given.id)
     async with runtime.database.write() as database:
         await fetch_all(
@@ -88,23 +93,20 @@ async def pause_outbound(runtime: RuntimeDep, caller: StopsOutbound, given: Stop
 
 
 @router.post("/resume")
-async def resume_outbound(runtime: RuntimeDep, caller: StopsOutbound, given: Release) -> PauseView:
-    """Let a scope go on. What waited is decided on again where something has changed, and held where it is too old."""
+async def resume_outbound(
+    runtime: RuntimeDep, caller: StopsOutbound, given: Release, release: Released = "all"
+) -> PauseView:
+    """Let a scope go on. Of what waited `release` names what goes: all, what a person had approved, or none.
+
+    The rest is held for a person's word. What goes is decided on again where something has changed, and held where it
+    has waited too long.
+    """
     scope_id = await _scope_id(runtime, given.scope, given.id)
     async with runtime.database.write() as database:
-        row = await fetch_one(
-            database,
-            f"""UPDATE outbound_pause SET lifted_at = :now, lifted_by = :who
-                WHERE scope = :scope AND scope_id = :id AND lifted_at IS NULL RETURNING {COLUMNS}""",
-            scope=given.scope,
-            id=scope_id,
-            who=caller.name,
-            now=runtime.now(),
-        )
-        waiting = await fetch_all(database, "SELECT DISTINCT connection_id FROM reply WHERE state = 'queued'")
+        row, wakes = await lift(database, given.scope, scope_id, release, caller.name, runtime.now())
     if row is None:
         raise not_found("stop for", f"{given.scope} {given.id or ''}".strip())
-    await runtime.wake({f"send:{one['connection_id']}" for one in waiting})
+    await runtime.wake(wakes)
     return PauseView(**row)
 
 
@@ -119,6 +121,8 @@ async def _scope_id(runtime: Runtime, scope: Scope, reference: str | None) -> st
         if reference not in runtime.registry.sources:
             known = ", ".join(sorted(runtime.registry.sources)) or "none"
             raise invalid("id", f"there is no source plugin {reference}", f"known are {known}")
+        return reference
+    if scope in ("incident", "tag"):
         return reference
     async with runtime.database.read() as database:
         if scope == "brand":

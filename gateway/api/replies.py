@@ -16,11 +16,13 @@ from gateway.api.decisions import DecisionView
 from gateway.api.deps import ReadsReplies, RuntimeDep, WritesReplies
 from gateway.api.models import Answer, Input, Page, Reason
 from gateway.api.paging import Filters, PagingDep, list_page
-from gateway.api.problems import conflict, not_found, responses
+from gateway.api.problems import conflict, invalid, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_all, fetch_one
-from gateway.pipeline.marks import mark_push
+from gateway.pipeline import approvals
+from gateway.pipeline.people import Login, look_up
 from gateway.pipeline.trouble import Trouble, note_attempt
+from gateway.pipeline.verdicts import name_of
 from gateway_schemas.reply import Sent
 from gateway_schemas.source import Source
 
@@ -29,14 +31,34 @@ router = APIRouter(prefix="/replies", tags=["replies"], route_class=ApiRoute)
 SELECT = """
 SELECT r.id, r.ticket_id, r.connection_id, r.helpdesk_id, r.comment_id, r.author_name, r.text, r.visibility,
        r.interaction_id, r.state, r.code, r.reason, r.digest, r.approved_by, r.external_id, r.url, r.sent_at,
-       r.not_after,
+       r.not_after, r.origin, r.findings, r.group_id, r.amends,
        r.written_at, r.created_at, r.updated_at, r.tries
 FROM reply r
 """
 
 State = Literal[
-    "received", "queued", "held", "blocked", "sending", "unknown", "sent", "failed", "cancelled", "retracted"
+    "received",
+    "queued",
+    "held",
+    "blocked",
+    "sending",
+    "unknown",
+    "sent",
+    "failed",
+    "cancelled",
+    "retracting",
+    "retracted",
 ]
+
+
+class Holding(Answer):
+    """One thing that keeps a reply from going out."""
+
+    name: str
+    """`policy@revision:code`: what an approval waives."""
+    message: str
+    second_person: bool
+    """Whether only somebody other than the author may approve past it."""
 
 
 class ReplyView(Answer):
@@ -56,8 +78,16 @@ class ReplyView(Answer):
     """What it answers."""
     state: State
     """`received` is being decided; `unknown` may or may not be out, and the source is asked."""
+    origin: str
+    """`composer`, `app`, … as the helpdesk tells, or `rest`. Only what a person wrote is published."""
     code: str | None
     reason: str | None
+    holding: list[Holding]
+    """What a held reply waits for a person's word on."""
+    group_id: UUID | None
+    """The group of near-identical answers that it waits with: `GET /v1/replies/groups/{id}`."""
+    amends: UUID | None
+    """The published reply whose text it changes."""
     digest: str | None
     """Names exactly what would be sent; an approval is bound to it."""
     approved_by: str | None
@@ -98,7 +128,9 @@ class Approval(Input):
     """A person's word that this may go out."""
 
     digest: str | None = None
-    """The `digest` that was looked at; refused when the reply has changed since."""
+    """The `digest` that was looked at; refused when the reply has changed since. Null only where it has none."""
+    findings: list[str] | None = None
+    """Names of `holding` to waive; null: all of them. What is not waived holds it again."""
 
 
 class Refusal(Input):
@@ -123,7 +155,7 @@ async def list_replies(
     filters.add("r.connection_id = :connection", connection=connection)
     async with runtime.database.read() as database:
         rows, following = await list_page(database, SELECT, filters, paging, id="r.id")
-    return Page(items=[ReplyView(**row) for row in rows], next=following)
+    return Page(items=[ReplyView(**shown(row)) for row in rows], next=following)
 
 
 @router.get("/{reply_id}")
@@ -142,7 +174,7 @@ async def read_reply(runtime: RuntimeDep, _: ReadsReplies, reply_id: UUID) -> Re
         )
         decisions = await fetch_all(database, DECISIONS + " WHERE thing_id = :id ORDER BY id", id=reply_id)
     return ReplyDetail(
-        **row,
+        **shown(row),
         attempts=[AttemptView(**one) for one in attempts],
         decisions=[DecisionView(**one) for one in decisions],
     )
@@ -152,29 +184,37 @@ async def read_reply(runtime: RuntimeDep, _: ReadsReplies, reply_id: UUID) -> Re
 async def approve_reply(
     runtime: RuntimeDep, caller: WritesReplies, reply_id: UUID, given: Annotated[Approval | None, Body()] = None
 ) -> ReplyView:
-    """Let a held reply go out as it is. It is decided on once more, and held again for anything that is new."""
-    now = runtime.now()
+    """Let a held reply go out as it is. It is decided on once more, and held again for anything that is new.
+
+    Where four eyes are demanded, the API key must belong to a person (`/v1/people`) who did not write it.
+    """
+    given = given or Approval()
     async with runtime.database.write() as database:
-        row = await _reply(database, reply_id, lock=True)
-        if row["state"] != "held":
-            raise conflict(f"The reply is {row['state']}; only a held one can be approved.")
-        if row["code"] == "target_deleted":
-            raise conflict("The customer deleted the message that it answers.")
-        if given is not None and given.digest is not None and given.digest != row["digest"]:
-            raise conflict("The reply has changed since you looked; read it again.", field="digest")
-        await execute(
-            database,
-            """UPDATE reply SET state = 'received', approved_digest = COALESCE(digest, 'any'), approved_by = :who,
-                   code = NULL, reason = NULL, due_at = :now, not_after = GREATEST(not_after, :later), updated_at = :now
-               WHERE id = :id""",
-            id=reply_id,
-            who=caller.name,
-            now=now,
-            later=now + timedelta(hours=runtime.settings.reply_ttl_hours),
+        row = await fetch_one(
+            database, f"SELECT {approvals.COLUMNS} FROM reply r WHERE r.id = :id FOR UPDATE", id=reply_id
         )
+        if row is None:
+            raise not_found("reply", reply_id)
+        if row["state"] == "held" and row["digest"] is not None and given.digest is None:
+            raise invalid("digest", "required", "give the digest of the reply as you read it")
+        [who] = await look_up(database, [Login(caller.name, key=caller.id)])
+        try:
+            wakes = await approvals.approve(
+                database,
+                row,
+                who,
+                runtime.now(),
+                timedelta(hours=runtime.settings.reply_ttl_hours),
+                digest=given.digest,
+                findings=given.findings,
+            )
+        except approvals.Refused as error:
+            if error.field == "findings":
+                raise invalid("findings", error.reason, "take names of its holding") from error
+            raise conflict(error.reason, field=error.field) from error
         row = await _reply(database, reply_id)
-    await runtime.wake([f"reply:{row['connection_id']}"])
-    return ReplyView(**row)
+    await runtime.wake(wakes)
+    return ReplyView(**shown(row))
 
 
 @router.post("/{reply_id}/reject")
@@ -231,7 +271,7 @@ async def retract_reply(runtime: RuntimeDep, caller: WritesReplies, reply_id: UU
         row = await _reply(database, reply_id)
     if trouble is not None and not gone:
         raise ProviderProblem(trouble)
-    return ReplyView(**row)
+    return ReplyView(**shown(row))
 
 
 async def _end(
@@ -245,18 +285,20 @@ async def _end(
         looked = code == "cancelled" and (row["state"], row["code"]) == ("unknown", "needs_person")
         if row["state"] not in states and not looked:
             raise conflict(f"The reply is {row['state']}; possible for {', '.join(states)}.")
-        await execute(
-            database,
-            "UPDATE reply SET state = 'cancelled', code = :code, reason = :reason, updated_at = :now WHERE id = :id",
-            id=reply_id,
-            code=code,
-            reason=reason,
-            now=now,
-        )
-        drain = await mark_push(database, reply_id, "blocked", reason=reason, now=now, suffix=code)
+        wakes = await approvals.end(database, reply_id, code, reason, now)
         row = await _reply(database, reply_id)
-    await runtime.wake({drain} if drain else set())
-    return ReplyView(**row)
+    await runtime.wake(wakes)
+    return ReplyView(**shown(row))
+
+
+def shown(row: Row) -> dict[str, Any]:
+    """A reply's row as it is answered."""
+    found = row["findings"] if row["state"] == "held" else None
+    holding = [
+        Holding(name=name_of(one), message=one["message"], second_person=bool(one.get("second_person")))
+        for one in found or ()
+    ]
+    return {**row, "holding": holding}
 
 
 async def _reply(database: AsyncConnection, reply_id: UUID, *, lock: bool = False) -> Row:

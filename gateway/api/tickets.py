@@ -8,25 +8,28 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.clocks import SELECT as CLOCKS
 from gateway.api.clocks import ClockView
 from gateway.api.deps import ReadsTickets, RuntimeDep, WritesTickets
-from gateway.api.models import Answer, Input, Page
+from gateway.api.lookup import helpdesk_of
+from gateway.api.models import Answer, Input, Page, Reason, Reference
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, invalid, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.pipeline import moving
 
 router = APIRouter(prefix="/tickets", tags=["conversations"], route_class=ApiRoute)
 
 SELECT = """
 SELECT t.id, t.subject, t.status, t.priority, t.tags, t.connection_id, t.helpdesk_id, t.external_id, t.external_url,
-       t.customer_id, t.followup_of, t.linked_to, t.merged_into, t.ended, t.assignee, t.problem, t.opened_at,
-       t.last_inbound_at, a.provider AS source, COALESCE('@' || a.handle, a.name, a.external_id) AS customer
+       t.customer_id, t.followup_of, t.linked_to, t.merged_into, t.moved_to, t.ended, t.assignee, t.problem,
+       t.opened_at, t.last_inbound_at, a.provider AS source, COALESCE('@' || a.handle, a.name, a.external_id)
+           AS customer
 FROM ticket t JOIN account a ON a.id = t.account_id
 """
 
@@ -45,6 +48,8 @@ SELECT COALESCE(r.sent_at, r.written_at), 0, r.id::text, 'reply', 'agent', r.aut
        COALESCE(r.rendered ->> 'text', r.text), r.url, r.external_id, NULL, r.id, r.state, false, NULL
 FROM reply r WHERE r.ticket_id IN (SELECT id FROM matter)
     AND NOT EXISTS (SELECT 1 FROM interaction i WHERE i.reply_id = r.id)
+    -- a changed text that is out is told by the answer it changed
+    AND NOT (r.amends IS NOT NULL AND r.state = 'sent')
 UNION ALL
 SELECT n.at, 0, n.comment_id, 'note', 'agent', n.author_name, 'note', 'private', n.text, NULL, n.comment_id, NULL, NULL,
        NULL, n.edited_at IS NOT NULL, NULL
@@ -79,8 +84,10 @@ class TicketView(Answer):
     followup_of: UUID | None
     linked_to: UUID | None
     merged_into: UUID | None
+    moved_to: UUID | None
+    """The ticket at another helpdesk that goes on with it."""
     ended: str | None
-    """`closed`, `deleted` or `merged` at the helpdesk."""
+    """`closed`, `deleted` or `merged` at the helpdesk, or `moved` to another."""
     assignee: str | None
     problem: str | None
     """Why the helpdesk does not have the newest state; null when it has."""
@@ -148,6 +155,22 @@ class NewReply(Input):
     """Null: that of the message it answers."""
     interaction: UUID | None = None
     """What it answers; null: the customer's last message."""
+
+
+class Move(Input):
+    """Where a matter goes on."""
+
+    helpdesk: Reference
+    """The helpdesk connection, by id or name."""
+    reason: Reason | None = None
+
+
+class Split(Input):
+    """Which part of a matter gets a ticket of its own."""
+
+    threads: Annotated[list[str], Field(min_length=1)]
+    """The conversations, as `legs` names them."""
+    reason: Reason | None = None
 
 
 class AcceptedReply(Answer):
@@ -227,6 +250,8 @@ async def answer_ticket(
         ticket = await _ticket(database, ticket_id)
         if ticket["merged_into"] is not None:
             raise conflict(f"The ticket was merged into {ticket['merged_into']}; answer there.")
+        if ticket["moved_to"] is not None:
+            raise conflict(f"The matter goes on in {ticket['moved_to']}; answer there.")
         await _answerable(database, ticket_id, given.interaction)
         id = new_id()
         key = f"once:{hashlib.sha256(once.encode()).hexdigest()}" if once else f"reply:{id}"
@@ -242,6 +267,8 @@ async def answer_ticket(
                     "author_id": f"key:{caller.id}",
                     "author_name": caller.name,
                     "text": given.text,
+                    "origin": "rest",
+                    "bands": [],
                     "attachments": {},
                     "leg": given.visibility,
                     "interaction_id": given.interaction,
@@ -265,6 +292,67 @@ async def answer_ticket(
             wakes.add(f"push:{ticket['helpdesk_id']}")
     await runtime.wake(wakes)
     return AcceptedReply(id=made["id"], ticket_id=ticket_id, state=made["state"])
+
+
+@router.post("/{ticket_id}/move", status_code=201)
+async def move_ticket(runtime: RuntimeDep, caller: WritesTickets, ticket_id: UUID, given: Move) -> TicketView:
+    """Let a matter go on at another helpdesk: a note at the old ticket, and a new one with all that was said.
+
+    Answers the new ticket. What agents still answer at the old one is refused, with the new place named.
+    """
+    async with runtime.database.write() as database:
+        ticket = await _locked(database, ticket_id)
+        helpdesk = await fetch_one(
+            database,
+            "SELECT id, name FROM connection WHERE id = :id",
+            id=await helpdesk_of(database, given.helpdesk),
+        )
+        assert helpdesk is not None
+        try:
+            fresh, wakes = await moving.move(database, ticket, helpdesk, caller.name, given.reason, runtime.now())
+        except moving.NotMovable as error:
+            raise conflict(str(error)) from error
+        row = await _ticket(database, fresh)
+    await runtime.wake(wakes)
+    return TicketView(**row)
+
+
+@router.post("/{ticket_id}/split", status_code=201)
+async def split_ticket(runtime: RuntimeDep, caller: WritesTickets, ticket_id: UUID, given: Split) -> TicketView:
+    """Give conversations of a matter a ticket of their own, and answer that ticket."""
+    async with runtime.database.write() as database:
+        ticket = await _locked(database, ticket_id)
+        threads = await fetch_all(
+            database,
+            """SELECT h.id, h.root FROM leg l JOIN thread h ON h.id = l.thread_id
+               WHERE l.ticket_id = :id AND h.root = ANY(:roots)""",
+            id=ticket_id,
+            roots=given.threads,
+        )
+        missing = sorted(set(given.threads) - {row["root"] for row in threads})
+        if missing:
+            raise invalid("threads", f"{missing[0]} is not a conversation of this ticket", "take one of its legs")
+        try:
+            fresh, wakes = await moving.split(
+                database, ticket, [row["id"] for row in threads], caller.name, given.reason, runtime.now()
+            )
+        except moving.NotMovable as error:
+            raise conflict(str(error)) from error
+        row = await _ticket(database, fresh)
+    await runtime.wake(wakes)
+    return TicketView(**row)
+
+
+async def _locked(database: AsyncConnection, ticket_id: UUID) -> Row:
+    row = await fetch_one(
+        database,
+        """SELECT id, helpdesk_id, external_id, moved_to, merged_into FROM ticket WHERE id = :id
+           FOR NO KEY UPDATE""",
+        id=ticket_id,
+    )
+    if row is None:
+        raise not_found("ticket", ticket_id)
+    return row
 
 
 def _told(ticket: Row, reply_id: UUID, name: str, text: str, now: datetime) -> dict[str, Any]:

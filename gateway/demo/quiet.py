@@ -18,7 +18,7 @@ SELECT EXISTS (SELECT 1 FROM delivery WHERE state = 'pending')
     OR EXISTS (SELECT 1 FROM revision WHERE state IN ('pending', 'waiting'))
     OR EXISTS (SELECT 1 FROM wanted WHERE state = 'pending')
     OR EXISTS (SELECT 1 FROM push WHERE state IN ('in_flight', 'job') OR (state = 'pending' AND kind <> 'update'))
-    OR EXISTS (SELECT 1 FROM reply WHERE state IN ('received', 'queued', 'sending')
+    OR EXISTS (SELECT 1 FROM reply WHERE state IN ('received', 'queued', 'sending', 'retracting')
                OR (state = 'unknown' AND code IS DISTINCT FROM 'needs_person')) AS yes
 """
 

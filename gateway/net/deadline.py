@@ -6,7 +6,7 @@ Deadlines are in real seconds, also where the gateway runs on virtual time: netw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,11 +24,15 @@ _EXPIRES = "gateway.expires"
 
 Lane = Literal["reply", "interactive", "backlog"]
 
+Gate = Callable[[], Awaitable[None]]
+"""Asked right before the first byte of each request leaves, after budgets and connecting; raises to keep it back."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Call:
     lane: Lane | None = None
     expires: float | None = None
+    gate: Gate | None = None
 
 
 _NO_CALL = _Call()
@@ -36,8 +40,10 @@ _call: ContextVar[_Call] = ContextVar("gateway_net_call", default=_NO_CALL)
 
 
 @contextmanager
-def calling(*, lane: Lane | None = None, seconds: float | None = None) -> Iterator[None]:
+def calling(*, lane: Lane | None = None, seconds: float | None = None, gate: Gate | None = None) -> Iterator[None]:
     """Wrap a call of a plugin's method: its requests go in this lane, and end together after `seconds` in all.
+
+    `gate` is asked right before each request leaves. What it raises is raised to the plugin, and nothing was sent.
 
     A plugin instance, and with it its HTTP client, serves replies and backlog alike; which one it is just doing, and
     when the lease under it ends, only the caller knows.
@@ -47,7 +53,7 @@ def calling(*, lane: Lane | None = None, seconds: float | None = None) -> Iterat
     if seconds is not None:
         mine = asyncio.get_running_loop().time() + seconds
         expires = mine if expires is None else min(expires, mine)
-    token = _call.set(_Call(lane or outer.lane, expires))
+    token = _call.set(_Call(lane or outer.lane, expires, gate or outer.gate))
     try:
         yield
     finally:
@@ -62,15 +68,18 @@ def current_lane(default: Lane) -> Lane:
 class Progress:
     """Whether any byte of a request may have left."""
 
-    __slots__ = ("_also", "sent")
+    __slots__ = ("_also", "_gate", "sent")
 
-    def __init__(self, also: Any = None) -> None:
+    def __init__(self, also: Any = None, gate: Gate | None = None) -> None:
         self.sent = False
         self._also = also
+        self._gate = gate
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         """Called by httpcore (the `trace` extension) at each step of a request."""
         if event.endswith(".send_request_headers.started"):
+            if self._gate is not None:
+                await self._gate()
             self.sent = True
         if self._also is not None:
             await self._also(event, info)
@@ -98,7 +107,7 @@ class DeadlineTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Pass on under the deadline. Redirects and authentication steps of one call share it."""
         expires = self._expires(request)
-        progress = Progress(request.extensions.get("trace"))
+        progress = Progress(request.extensions.get("trace"), _call.get().gate)
         request.extensions |= {"trace": progress.trace, _PROGRESS: progress, _EXPIRES: expires}
         if expires is not None and expires <= asyncio.get_running_loop().time():
             raise httpx2.ConnectTimeout("The time for this call was over before the request was sent", request=request)

@@ -182,7 +182,7 @@ SELECT 'reply:' || id FROM open WHERE role = 'source' AND EXISTS (
 UNION ALL
 SELECT 'send:' || id FROM open WHERE role = 'source' AND EXISTS (
     SELECT 1 FROM reply r WHERE r.connection_id = open.id AND (
-        (r.state IN ('queued', 'unknown') AND r.due_at <= :now AND r.code IS DISTINCT FROM 'needs_person')
+        (r.state IN ('queued', 'unknown', 'retracting') AND r.due_at <= :now AND r.code IS DISTINCT FROM 'needs_person')
         OR (r.state = 'sending' AND r.deadline_at < clock_timestamp())))
 UNION ALL
 SELECT 'backtest:' || id FROM backtest WHERE state IN ('pending', 'running')

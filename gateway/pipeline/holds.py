@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from gateway.db.database import execute, fetch_all, fetch_one
+from gateway.db.database import as_json, execute, fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.pipeline.marks import mark_push
+from gateway.pipeline.verdicts import waivers_for
 from gateway.policy.effects import raise_alarms
 from gateway.runtime import Runtime
 
@@ -19,7 +20,7 @@ async def end_holds(runtime: Runtime, now: datetime) -> set[str]:
     async with runtime.database.write() as connection:
         rows = await fetch_all(
             connection,
-            """SELECT r.id, r.ticket_id, r.connection_id, r.on_timeout, r.reason, t.brand_id, r.hold_until
+            """SELECT r.id, r.findings, r.ticket_id, r.connection_id, r.on_timeout, r.reason, t.brand_id, r.hold_until
                FROM reply r JOIN ticket t ON t.id = r.ticket_id WHERE r.state = 'held' AND r.hold_until <= :now
                ORDER BY r.id LIMIT :most FOR UPDATE OF r SKIP LOCKED""",
             now=now,
@@ -42,10 +43,11 @@ async def end_holds(runtime: Runtime, now: datetime) -> set[str]:
                 await execute(
                     connection,
                     """UPDATE reply SET state = 'received', approved_digest = COALESCE(digest, 'any'), code = NULL,
-                           reason = NULL, approved_by = 'nobody in time, as the policy allows', hold_until = NULL,
+                           reason = NULL, waived = CAST(:waived AS jsonb), approved_at = :now, approved_by = 'nobody in time, as the policy allows', hold_until = NULL,
                            due_at = :now, not_after = GREATEST(not_after, :later), updated_at = :now WHERE id = :id""",
                     id=row["id"],
                     now=now,
+                    waived=as_json(waivers_for(row["findings"] or ())),
                     later=now + timedelta(hours=runtime.settings.reply_ttl_hours),
                 )
                 wakes.add(f"reply:{row['connection_id']}")

@@ -124,6 +124,17 @@ async def failed(connection: AsyncConnection, change: Change, trouble: Trouble, 
         target = await fetch_one(connection, "SELECT merged_into FROM ticket WHERE id = :id", id=change.ticket_id)
         await _send_again(connection, change, (target["merged_into"] if target else None) or change.ticket_id, now)
         return set()
+    if trouble.kind in ("closed", "moved", "gone") and await _has_moved(connection, change.ticket_id):
+        # the matter goes on elsewhere: what this ticket was still to be told nobody needs any more
+        await execute(
+            connection,
+            f"""UPDATE push SET state = 'dropped', code = :code, reason = 'the ticket had moved to another helpdesk',
+                    done_at = :now WHERE {MINE}""",
+            **values,
+            code=trouble.code,
+            now=now,
+        )
+        return set()
     if trouble.kind in ("closed", "moved", "gone"):
         ended = "deleted" if trouble.kind == "gone" else "closed"
         fresh = await follow_up(connection, change.ticket_id, ended, now)
@@ -139,6 +150,11 @@ async def failed(connection: AsyncConnection, change: Change, trouble: Trouble, 
     )
     await _problem(connection, change.ticket_id, trouble, now)
     return set()
+
+
+async def _has_moved(connection: AsyncConnection, ticket_id: UUID) -> bool:
+    row = await fetch_one(connection, "SELECT moved_to FROM ticket WHERE id = :id", id=ticket_id)
+    return row is not None and row["moved_to"] is not None
 
 
 async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str, now: datetime) -> None:
@@ -170,6 +186,14 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
     )
     await execute(connection, "UPDATE leg SET ticket_id = :into WHERE ticket_id = :id", id=ticket_id, into=ours["id"])
     await move_clocks(connection, ticket_id, ours["id"], now)
+    # what is on its way out goes on with the matter, so that news in it is seen before it leaves
+    await execute(
+        connection,
+        """UPDATE reply SET ticket_id = :into
+           WHERE ticket_id = :id AND state IN ('received', 'queued', 'held', 'blocked', 'sending', 'unknown')""",
+        id=ticket_id,
+        into=ours["id"],
+    )
     await execute(
         connection,
         "UPDATE push SET ticket_id = :into WHERE ticket_id = :id AND state = 'pending'",

@@ -37,6 +37,8 @@ MARGIN = 2.0
 """Seconds between the end of a call's time and the deadline after which others may ask about it."""
 BULK_FROM = 10
 """From this many tickets waiting at once, the helpdesk's bulk operation is worth its delay."""
+BULK_CALLS = 2
+"""Bulk calls at once to one helpdesk. They carry a hundred changes each, and leave room for what agents wait for."""
 YIELD_AFTER = 2.0
 OUTER = 1.0
 """Seconds by which the last resort comes after the client's own deadline, which knows whether anything was sent."""
@@ -46,12 +48,22 @@ short ones, and to wait for the tick in each would leave much of the limit unuse
 LANES: tuple[Lane, Lane, Lane] = ("reply", "interactive", "backlog")
 
 READY = """
-SELECT ticket_id FROM push
-WHERE helpdesk_id = :helpdesk AND state IN ('pending', 'in_flight', 'job')
-GROUP BY ticket_id
--- state fields never tried may wait for company; whatever else is first must be due, or its ticket waits behind it
-HAVING bool_and(state = 'pending') AND (array_agg(due_at ORDER BY (kind = 'update' AND tries = 0), id))[1] <= :now
-ORDER BY min(lane), min(id) LIMIT :limit
+WITH due AS (
+    SELECT ticket_id, min(lane) AS lane, min(id) AS first,
+           (array_agg(thread_id ORDER BY id))[1] AS thread_id, (array_agg(source_id ORDER BY id))[1] AS source_id
+    FROM push WHERE helpdesk_id = :helpdesk AND state IN ('pending', 'in_flight', 'job')
+    GROUP BY ticket_id
+    -- state fields never tried may wait for company; whatever else is first must be due, or its ticket waits behind it
+    HAVING bool_and(state = 'pending') AND COALESCE(
+        (array_agg(due_at ORDER BY id) FILTER (WHERE kind <> 'update' OR tries > 0))[1], min(due_at)) <= :now
+), turns AS (
+    -- four thousand commenters under one post take turns with everybody else, and so does a flooded connection
+    SELECT *, row_number() OVER (PARTITION BY lane, source_id, thread_id ORDER BY first) AS turn FROM due
+)
+SELECT ticket_id, lane FROM (
+    SELECT *, row_number() OVER (PARTITION BY lane, source_id ORDER BY turn, first) AS place FROM turns
+) AS placed
+ORDER BY lane, place, first LIMIT :limit
 """
 
 INTERRUPTED = "state = 'in_flight' AND deadline_at < clock_timestamp() AND due_at <= :now"
@@ -87,14 +99,17 @@ async def push_due(runtime: Runtime, endpoint: Endpoint, held: Held) -> bool:
     if row is not None and row["job"]:
         await _resume_jobs(runtime, endpoint, plugin, held)
     running: set[asyncio.Task[bool]] = set()
+    bulk: set[asyncio.Task[bool]] = set()
     began = time.monotonic()
     blocked = False
     try:
         while True:
             free = runtime.settings.max_in_flight - len(running)
             if free > 0 and not blocked and time.monotonic() - began < YIELD_AFTER:
-                calls = await _claim(runtime, endpoint, plugin, held, free)
-                running |= {asyncio.create_task(_call(runtime, endpoint, plugin, changes)) for changes in calls}
+                for changes in await _claim(runtime, endpoint, plugin, held, free, BULK_CALLS - len(bulk & running)):
+                    task = asyncio.create_task(_call(runtime, endpoint, plugin, changes))
+                    running.add(task)
+                    bulk |= {task} if len(changes) > 1 else set()
             if not running:
                 return time.monotonic() - began >= YIELD_AFTER
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -107,12 +122,12 @@ async def push_due(runtime: Runtime, endpoint: Endpoint, held: Held) -> bool:
 
 
 async def _claim(
-    runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], held: Held, free: int
+    runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], held: Held, free: int, bulk_free: int
 ) -> list[list[Change]]:
     """Commit that the next changes are in flight. Returns them as calls: one change each, or bulk."""
     now = runtime.now()
     until = time.monotonic() + runtime.settings.call_timeout
-    capabilities = plugin.capabilities
+    size = plugin.capabilities.bulk
     async with runtime.database.write() as connection:
         await held.check(connection)
         ready = await fetch_all(
@@ -120,16 +135,40 @@ async def _claim(
             READY,
             helpdesk=endpoint.id,
             now=now,
-            limit=max(free, capabilities.bulk * free if capabilities.bulk > 1 else free),
+            limit=free if size == 1 else max(free, BULK_FROM) + size * bulk_free,
         )
-        bulk = capabilities.bulk > 1 and len(ready) >= BULK_FROM
-        ids = [row["ticket_id"] for row in (ready if bulk else ready[:free])]
+        bulk = size > 1 and len(ready) >= BULK_FROM
+        await _redirect(connection, [row["ticket_id"] for row in ready])
+        if bulk:
+            # what agents wait for goes by itself, everything else together
+            alone = [row["ticket_id"] for row in ready if row["lane"] == 0][:free]
+            others = [row["ticket_id"] for row in ready if row["lane"] > 0]
+            ids = alone + others[: size * min(bulk_free, free - len(alone))]
+        else:
+            alone = ids = [row["ticket_id"] for row in ready[:free]]
         changes = await _changes(connection, plugin, ids, held.epoch, now, until, runtime.settings.digest_above)
         if changes:
             await _commit_in_flight(connection, changes, runtime.settings.call_timeout + MARGIN, now)
-    if not bulk:
-        return [[change] for change in changes]
-    return [changes[start : start + capabilities.bulk] for start in range(0, len(changes), capabilities.bulk)]
+    single = [[change] for change in changes if change.ticket_id in alone]
+    together = [change for change in changes if change.ticket_id not in alone]
+    return single + [together[start : start + size] for start in range(0, len(together), size)]
+
+
+# What was threaded while its ticket was being moved belongs to the ticket that goes on with the matter.
+REDIRECT = """
+WITH moved AS (
+    UPDATE push p SET ticket_id = n.id, helpdesk_id = n.helpdesk_id FROM ticket t JOIN ticket n ON n.id = t.moved_to
+    WHERE t.id = ANY(:ids) AND p.ticket_id = t.id AND p.kind = 'comment' AND p.state = 'pending' AND p.tries = 0
+      AND n.helpdesk_id IS NOT NULL RETURNING p.interaction_id, n.id
+)
+UPDATE interaction i SET ticket_id = moved.id FROM moved WHERE i.id = moved.interaction_id
+"""
+
+
+async def _redirect(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
+    """Costs a look at the primary keys of the tickets at hand. The tick wakes the other helpdesk's drain."""
+    if ids:
+        await execute(connection, REDIRECT, ids=list(ids))
 
 
 async def _changes(

@@ -1,24 +1,33 @@
-"""Back, stations 2 and 3: what an answer answers, how it will read there, and whether it may go.
+"""Back, stations 2 and 3: how an answer will read at the source, and whether it may go there.
 
-A reply's target is the agent's explicit choice, else the last message that was at the helpdesk when the agent wrote.
-If something of another visibility or author has come in since, a person looks again. The rendered form is what policies
-decide on, and exactly what is sent.
+The rendered form is what policies decide on, and exactly what is sent. All that holds an answer is found at once, the
+gateway's own findings beside the policies', so that a person who looks at it sees everything there is to see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
-from gateway.db.database import as_json, execute, fetch_all, insert_rows
+from gateway.db.database import Row, as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.engine.leases import Held
 from gateway.engine.sandbox import Outcome, Sandbox
+from gateway.pipeline import groups
+from gateway.pipeline.aftermath import STANDS
+from gateway.pipeline.alike import bands_of
+from gateway.pipeline.checks import NOTHING, Checked, capabilities_of, check
 from gateway.pipeline.decide import Hold, Verdict, decide_reply, decided_on, hold_of, reply_decision
+from gateway.pipeline.leaving import HEARD_BY
 from gateway.pipeline.marks import mark_push
-from gateway.policy.sets import PolicySets
+from gateway.pipeline.targets import HEARD, Target, choose_target
+from gateway.pipeline.verdicts import HOST, Ruling, fingerprint, host_finding, rule
+from gateway.policy.sets import PolicySetInForce, PolicySets
 from gateway.runtime import Runtime
 from gateway_schemas.decision import Case, Severity
 from gateway_schemas.interaction import Interaction, ReplyTarget
@@ -26,125 +35,37 @@ from gateway_schemas.reply import Draft, OutgoingFile, Rendered
 
 RECEIVED = """
 SELECT r.id, r.ticket_id, r.text, r.html, r.leg, r.interaction_id, r.written_at, r.attachments, r.helpdesk_id,
-    r.comment_id,
-       r.approved_digest, t.account_id, t.status, t.priority, t.tags, t.opened_at, b.name AS brand
+       r.comment_id, r.approved_digest, r.waived, r.group_id, r.amends, t.account_id, t.status, t.priority, t.tags,
+       t.opened_at, b.name AS brand,
+       (SELECT array_agg(DISTINCT m.customer_id) FROM ticket m WHERE m.id = t.id OR m.merged_into = t.id) AS customers
 FROM reply r JOIN ticket t ON t.id = r.ticket_id LEFT JOIN brand b ON b.id = t.brand_id
 WHERE r.connection_id = :connection AND r.state = 'received' AND r.due_at <= :now ORDER BY r.created_at LIMIT :limit
 """
 
-HEARD = """
-SELECT i.id, i.external_id, i.revision, i.visibility, i.account_id, i.published_at, i.deleted_at, i.data,
-       p.done_at, p.done_at IS NOT NULL AS told
-FROM interaction i LEFT JOIN LATERAL (
-    SELECT min(done_at) AS done_at FROM push WHERE interaction_id = i.id AND kind = 'comment'
-        AND state IN ('done', 'job', 'in_flight')) p ON true
-WHERE i.ticket_id = :ticket AND i.direction = 'inbound' ORDER BY i.published_at, i.id
-"""
-
 CODES_OF_BUGS = ("deadline", "died", "plugin_bug", "misconfigured")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a reply answers, or why a person must look first."""
-
-    interaction: Mapping[str, Any] | None
-    visibility: str
-    hold: str | None = None
-    code: str | None = None
+ELSEWHERE = "elsewhere"
+"""The state of a reply that another connection must decide on: what it answers came in there."""
 
 
 @dataclass(frozen=True)
 class Settled:
     """How deciding on one reply ended."""
 
-    state: str
-    code: str | None = None
-    reason: str | None = None
+    ruling: Ruling
     target: Target | None = None
     rendered: Rendered | None = None
     verdict: Verdict | None = None
     case: Case | None = None
-    newest: str | None = None
+    heard: str | None = None
+    """What of the matter was known when it was decided."""
+    checked: Checked = NOTHING
     hold: Hold | None = None
+    """When a hold that nobody looks at meets its end."""
 
-
-def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) -> Target:
-    """Which message an answer goes to. `heard` is what the ticket's customer and others wrote, oldest first."""
-    if not heard:
-        return Target(None, "public", hold="There is no message by the customer to answer.", code="no_target")
-    alive = [one for one in heard if one["deleted_at"] is None]
-    if not alive:
-        return Target(
-            heard[-1], heard[-1]["visibility"], hold="The customer deleted the message.", code="target_deleted"
-        )
-    if reply["interaction_id"] is not None and (reply["comment_id"] is None or reply["approved_digest"] is not None):
-        # named over REST, or looked at and approved by a person
-        given = next((one for one in heard if one["id"] == reply["interaction_id"]), None)
-        if given is not None and given["deleted_at"] is not None:
-            return Target(given, given["visibility"], hold="The customer deleted the message.", code="target_deleted")
-        if given is not None:
-            return Target(given, reply["leg"] or given["visibility"])
-    if reply["comment_id"] is None:
-        mine = [one for one in alive if one["account_id"] == reply["account_id"]] or alive  # over REST all is seen
-        on_leg = [one for one in mine if reply["leg"] in (None, one["visibility"])]
-        return Target((on_leg or mine)[-1], reply["leg"] or mine[-1]["visibility"])
-    # what was deleted after the agent wrote was still there to be answered
-    told = [
-        one
-        for one in heard
-        if one["told"]
-        and one["done_at"] <= reply["written_at"]
-        and (one["deleted_at"] is None or one["deleted_at"] > reply["written_at"])
-    ]
-    mine = [one for one in told if one["account_id"] == reply["account_id"]] or told
-    target = mine[-1] if mine else alive[0]
-    if reply["leg"] is not None:
-        here = [one for one in mine if one["visibility"] == reply["leg"]]
-        # the agent chose the leg of a message that came in meanwhile
-        newer = [one for one in alive if (one["visibility"], one["account_id"]) == (reply["leg"], reply["account_id"])]
-        target = (here or newer or mine or alive)[-1]
-    chosen = target
-    if reply["leg"] is None and reply["interaction_id"] is not None:
-        # decided on before: it answers what it answered then
-        target = next((one for one in heard if one["id"] == reply["interaction_id"]), target)
-    if target["deleted_at"] is not None:
-        return Target(target, target["visibility"], hold="The customer deleted the message.", code="target_deleted")
-    if reply["leg"] is not None:
-        return Target(target, reply["leg"])
-    if _audience(chosen) != _audience(target) or _came_between(reply, target, told, alive):
-        return Target(
-            target,
-            target["visibility"],
-            hold="A newer message of another visibility or author came in while this was written. "
-            "Choose what it answers: add the tag reply:public or reply:private, or answer again.",
-            code="newer_message",
-        )
-    return Target(target, target["visibility"])
-
-
-def _came_between(
-    reply: Mapping[str, Any],
-    target: Mapping[str, Any],
-    told: Sequence[Mapping[str, Any]],
-    alive: Sequence[Mapping[str, Any]],
-) -> bool:
-    """Whether the agent may have written without knowing of something that changes who reads the answer.
-
-    Helpdesks tell time in whole seconds: what was told within the second in which the agent wrote may have been seen or
-    not, so it counts as both.
-    """
-    second = reply["written_at"].replace(microsecond=0)
-    doubtful = [one for one in told if one["done_at"] >= second]
-    unseen = [one for one in alive if one not in told and one["published_at"] > target["published_at"]]
-    if any(_audience(one) != _audience(target) for one in (*unseen, *doubtful)):
-        return True
-    sure = [one for one in told if one not in doubtful]
-    return target in doubtful and bool(sure) and _audience(sure[-1]) != _audience(target)
-
-
-def _audience(one: Mapping[str, Any]) -> tuple[Any, Any]:
-    return one["visibility"], one["account_id"]
+    @property
+    def state(self) -> str:
+        """The reply's next state."""
+        return self.ruling.state
 
 
 async def render_due(runtime: Runtime, sandbox: Sandbox, policies: PolicySets, endpoint: Endpoint, held: Held) -> bool:
@@ -165,38 +86,41 @@ async def _settle(
     sandbox: Sandbox,
     policies: PolicySets,
     endpoint: Endpoint,
-    reply: Mapping[str, Any],
+    reply: Row,
     now: datetime,
 ) -> Settled:
     async with runtime.database.read() as connection:
+        # first: what comes in after this look is news when the answer is about to leave
+        basis = await fetch_one(connection, f"SELECT {HEARD_BY} AS heard FROM reply r WHERE r.id = :id", id=reply["id"])
         heard = await fetch_all(connection, HEARD, ticket=reply["ticket_id"])
     target = choose_target(reply, heard)
-    newest = str(heard[-1]["id"]) if heard else None
-    if target.hold is not None or target.interaction is None:
-        return Settled("held", target.code, target.hold, target=target, newest=newest)
+    settled = Settled(_one("held", target.code, target.hold), target=target, heard=basis["heard"] if basis else None)
+    if target.interaction is None or target.code == "target_deleted":
+        return settled
+    if target.interaction["connection_id"] != endpoint.id:
+        return replace(settled, ruling=Ruling(ELSEWHERE))
+    capabilities = capabilities_of(runtime, endpoint)
+    if reply["amends"] is not None and capabilities is not None and not capabilities.edit:
+        reason = f"{STANDS} {endpoint.plugin} cannot change what was published."
+        return replace(settled, ruling=_one("failed", "no_edit", reason))
     lost = [file for file in (reply["attachments"] or {}).get("files", ()) if not file.get("sha256")]
     if lost:
         names = ", ".join(str(file.get("name") or "a file") for file in lost)
         why = next((file["reason"] for file in lost if file.get("reason")), "it could not be fetched from the helpdesk")
-        return Settled("failed", "file_unavailable", f"Not sent because of {names}: {why}.", target=target)
+        return replace(settled, ruling=_one("failed", "file_unavailable", f"Not sent because of {names}: {why}."))
     draft = _draft(reply, target, endpoint)
     if draft is None:
-        return Settled("failed", "no_target", "The source offers no way to answer this message.", target=target)
+        reason = "The source offers no way to answer this message."
+        return replace(settled, ruling=_one("failed", "no_target", reason))
     outcome: Outcome = (await sandbox.render(endpoint, [draft]))[0]
     if not outcome.ok:
         # a plugin's bug or hang is nobody's verdict: a person decides what to do
         state = "held" if outcome.code in CODES_OF_BUGS else "failed"
-        return Settled(state, outcome.code, outcome.reason, target=target, newest=newest)
+        return replace(settled, ruling=_one(state, outcome.code, outcome.reason))
     rendered: Rendered = outcome.values[0]
-    if rendered.limit is not None and rendered.length > rendered.limit:
-        measure = f"{rendered.length} of at most {rendered.limit} ({rendered.counting.value})"
-        reason = f"It is too long for this channel: {measure}."
-        return Settled("blocked", "too_long", reason, target=target, rendered=rendered, newest=newest)
-    if rendered.visibility == "public" and target.interaction["visibility"] == "private" and reply["leg"] != "public":
-        reason = "The answer would be more public than the message it answers."
-        return Settled("held", "more_public", reason, target=target, rendered=rendered, newest=newest)
     in_force = await policies.in_force(now)
     async with runtime.database.read() as connection:
+        checked = await check(connection, runtime, endpoint, reply, target, rendered, now)
         verdict, case = await decide_reply(
             connection,
             sandbox,
@@ -211,21 +135,34 @@ async def _settle(
             ticket={**reply, "id": reply["ticket_id"]},
             now=now,
         )
-    approved = reply["approved_digest"] == rendered.digest
-    state = {Severity.block: "blocked", Severity.hold: "queued" if approved else "held"}.get(verdict.severity, "queued")
-    strictest = verdict.strictest()
-    code = None if state == "queued" or strictest is None else str(strictest["code"])
-    return Settled(
-        state,
-        code,
-        verdict.reason or None,
-        target=target,
-        rendered=rendered,
-        verdict=verdict,
-        case=case,
-        newest=newest,
-        hold=hold_of(verdict, in_force, now) if state == "held" else None,
-    )
+    hold = hold_of(verdict, in_force, now)
+    verdict = _joined(verdict, _without_mass(checked, in_force))
+    counted = [one for one in verdict.findings if one["code"] != groups.MASS or checked.group_id is None]
+    ruling = rule(counted, reply["approved_digest"], reply["waived"], rendered.digest)
+    if ruling.state != "held":
+        hold = None
+    elif hold is not None and any(one["policy"] == HOST for one in ruling.open):
+        hold = replace(hold, action="escalate")  # what the gateway itself holds is not let go by anybody's silence
+    return replace(settled, ruling=ruling, rendered=rendered, verdict=verdict, case=case, checked=checked, hold=hold)
+
+
+def _without_mass(checked: Checked, in_force: PolicySetInForce) -> Checked:
+    """Where a policy looks after answers to many, the gateway does not do so by itself as well."""
+    if not any(one.member.type == groups.MASS and one.member.mode == "on" for one in in_force.policies):
+        return checked
+    return replace(checked, findings=tuple(one for one in checked.findings if one["code"] != groups.MASS))
+
+
+def _one(state: str, code: str | None, reason: str | None) -> Ruling:
+    """A ruling for one reason that no approval waives."""
+    return Ruling(state, (host_finding(code or state, reason or state),))
+
+
+def _joined(verdict: Verdict, checked: Checked) -> Verdict:
+    """The policies' findings and the gateway's own, as one verdict."""
+    severities = [verdict.severity, *(Severity(one["severity"]) for one in checked.findings)]
+    strictest = max(severities, key=lambda one: one.rank)
+    return replace(verdict, severity=strictest, findings=(*checked.findings, *verdict.findings))
 
 
 def _draft(reply: Mapping[str, Any], target: Target, endpoint: Endpoint) -> Draft | None:
@@ -261,57 +198,99 @@ def _draft(reply: Mapping[str, Any], target: Target, endpoint: Endpoint) -> Draf
 
 
 async def _write(
-    runtime: Runtime, held: Held, endpoint: Endpoint, reply: Mapping[str, Any], settled: Settled, now: datetime
+    runtime: Runtime, held: Held, endpoint: Endpoint, reply: Row, settled: Settled, now: datetime
 ) -> set[str]:
-    target = settled.target.interaction if settled.target else None
-    wakes: set[str] = set()
     async with runtime.database.write() as connection:
         await held.check(connection)
-        touched = await execute(
-            connection,
-            """UPDATE reply SET state = :state, code = :code, reason = :reason, interaction_id = :interaction,
-                   visibility = :visibility, rendered = CAST(:rendered AS jsonb), digest = :digest,
-                   decided_on = CAST(:decided_on AS jsonb), hold_until = :hold_until, on_timeout = :on_timeout,
-                   updated_at = :now
-               WHERE id = :id AND state = 'received' AND text = :text""",
-            id=reply["id"],
-            text=reply["text"],
-            state=settled.state,
-            code=settled.code,
-            reason=settled.reason,
-            interaction=target["id"] if target else None,
-            visibility=settled.rendered.visibility
-            if settled.rendered
-            else (settled.target.visibility if settled.target else None),
-            rendered=as_json(settled.rendered.model_dump(mode="json")) if settled.rendered else None,
-            digest=settled.rendered.digest if settled.rendered else None,
-            decided_on=as_json(
-                {
-                    **(decided_on(settled.verdict) if settled.verdict else {}),
-                    "revision": target["revision"] if target else None,
-                    "newest": settled.newest,
-                }
-            ),
-            hold_until=settled.hold.until if settled.hold else None,
-            on_timeout=settled.hold.action if settled.hold else None,
-            now=now,
-        )
-        if not touched:
-            return set()  # the agent changed it meanwhile; it is decided on anew
+        if settled.state == ELSEWHERE:
+            return await _hand_over(connection, reply, settled, now)
+        if not await _store(connection, reply, settled, now):
+            return set()  # the agent changed it meanwhile, or a person ended it; it is decided on anew
         if settled.verdict is not None and settled.rendered is not None and settled.case is not None:
             row = reply_decision(reply["id"], reply["ticket_id"], settled.rendered, settled.verdict, settled.case, now)
             await insert_rows(connection, "decision", [row])
         if settled.state == "queued":
-            wakes.add(f"send:{endpoint.id}")
-        else:
-            drain = await mark_push(
-                connection,
-                reply["id"],
-                settled.state,
-                reason=settled.reason or settled.code or settled.state,
-                findings=settled.verdict.findings if settled.verdict else (),
-                suffix=(settled.rendered.digest if settled.rendered else settled.code) or "",
-                now=now,
+            await _grouped(connection, reply, settled)
+            return {f"send:{endpoint.id}"}
+        wakes: set[str] = set()
+        if settled.rendered is not None and groups.MASS in {one["code"] for one in settled.ruling.open}:
+            wakes |= await groups.join(
+                connection, runtime.settings, reply, settled.rendered.text, settled.checked.alike, now
             )
-            wakes |= {drain} if drain else set()
-    return wakes
+        drain = await mark_push(
+            connection,
+            reply["id"],
+            settled.state,
+            reason=settled.ruling.reason or settled.state,
+            findings=settled.verdict.findings if settled.verdict else (),
+            suffix=fingerprint(settled.rendered.digest if settled.rendered else None, settled.ruling.open),
+            now=now,
+        )
+        return wakes | ({drain} if drain else set())
+
+
+# Only what was decided on becomes of it: an edit, another leg or another approval since makes this verdict void.
+STORE = """
+UPDATE reply SET state = :state, code = :code, reason = :reason, interaction_id = :interaction,
+    visibility = :visibility, rendered = CAST(:rendered AS jsonb), digest = :digest, bands = :bands,
+    findings = CAST(:findings AS jsonb), decided_on = CAST(:decided_on AS jsonb), hold_until = :hold_until,
+    on_timeout = :on_timeout, updated_at = :now
+WHERE id = :id AND state = 'received' AND text = :text AND leg IS NOT DISTINCT FROM CAST(:leg AS text)
+  AND ticket_id = :ticket AND approved_digest IS NOT DISTINCT FROM CAST(:approved AS text)
+"""
+
+
+async def _store(connection: AsyncConnection, reply: Row, settled: Settled, now: datetime) -> bool:
+    target = settled.target.interaction if settled.target else None
+    rendered, queued = settled.rendered, settled.state == "queued"
+    visibility = rendered.visibility if rendered else settled.target.visibility if settled.target else None
+    touched = await execute(
+        connection,
+        STORE,
+        id=reply["id"],
+        ticket=reply["ticket_id"],
+        text=reply["text"],
+        leg=reply["leg"],
+        approved=reply["approved_digest"],
+        state=settled.state,
+        code=None if queued else settled.ruling.code,
+        reason=None if queued else settled.ruling.reason,
+        interaction=target["id"] if target else None,
+        visibility=visibility,
+        rendered=as_json(rendered) if rendered else None,
+        digest=rendered.digest if rendered else None,
+        bands=bands_of(rendered.text) if rendered else [],
+        findings=as_json(settled.ruling.open) if settled.state == "held" else None,
+        decided_on=as_json(
+            {
+                **(decided_on(settled.verdict) if settled.verdict else {}),
+                "heard": settled.heard,
+            }
+        ),
+        hold_until=settled.hold.until if settled.hold else None,
+        on_timeout=settled.hold.action if settled.hold else None,
+        now=now,
+    )
+    return bool(touched)
+
+
+async def _hand_over(connection: AsyncConnection, reply: Row, settled: Settled, now: datetime) -> set[str]:
+    """Tickets merged at the helpdesk: the answer leaves by the channel that its message came in by."""
+    assert settled.target is not None
+    assert settled.target.interaction is not None
+    other: UUID = settled.target.interaction["connection_id"]
+    await execute(
+        connection,
+        "UPDATE reply SET connection_id = :other, updated_at = :now WHERE id = :id AND state = 'received'",
+        other=other,
+        id=reply["id"],
+        now=now,
+    )
+    return {f"reply:{other}"}
+
+
+async def _grouped(connection: AsyncConnection, reply: Row, settled: Settled) -> None:
+    """An answer that an approved group covers takes its turn with the group."""
+    group_id = settled.checked.group_id
+    if group_id is not None and group_id != reply["group_id"]:
+        await execute(connection, "UPDATE reply SET group_id = :group WHERE id = :id", group=group_id, id=reply["id"])

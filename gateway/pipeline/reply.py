@@ -1,7 +1,8 @@
 """Back, station 1: what agents did at the helpdesk, and which of it is an answer to a customer.
 
 Only a person's public comment from the composer or an app publishes. Rules, merges, bulk changes, e-mail and the API
-are kept on the timeline with the reason why they do not. A merge, close or delete by a person is followed.
+are kept on the timeline with the reason why they do not. A merge, close or delete by a person is followed, and so is
+what they say about held answers: `/approve` and `/reject` in private notes, the tags `gw_approve` and `reply:…`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
-from gateway.pipeline import outcomes
+from gateway.pipeline import aftermath, outcomes
+from gateway.pipeline.approvals import by_note, by_tag
 from gateway.pipeline.attach import Owner, note_files, patience
 from gateway.pipeline.fetch import want
 from gateway.pipeline.marks import mark_push
@@ -31,6 +33,13 @@ from gateway_schemas.ticket import AgentNote, AgentReply, OwnComment, TicketChan
 
 ANSWERS = ("composer", "app")
 CHANGEABLE = ("received", "queued", "held", "blocked")
+OUT = ("sending", "unknown", "sent")
+"""States in which an answer is published, or may be."""
+KNOWN = """id, ticket_id, connection_id, helpdesk_id, interaction_id, visibility, text, state, comment_revision,
+    attachments, retract_by"""
+MOVED = "moved"
+LEG_TAGS = {"reply:public": "public", "reply_public": "public", "reply:private": "private", "reply_private": "private"}
+"""Tags by which an agent chooses, also afterwards, which leg a held answer goes to."""
 
 
 async def take(
@@ -61,9 +70,9 @@ async def take(
             if ticket is None:
                 read.reason = read.reason or f"ticket {item.ticket} is not one of ours"
             elif isinstance(item, TicketChanged):
-                wakes |= await _changed(connection, ticket, item, now, clocks)
+                wakes |= await _changed(connection, endpoint, ticket, item, now, ttl, clocks)
             elif isinstance(item, AgentNote):
-                await _noted(connection, endpoint, ticket, item)
+                wakes |= await _noted(connection, endpoint, ticket, item, now, ttl)
             elif isinstance(item, AgentReply):
                 wakes |= await _answered(connection, endpoint, ticket, item, now, ttl, file_patience)
     wakes |= (await apply(connection, calendars, clocks, now)).wakes
@@ -71,7 +80,7 @@ async def take(
 
 
 async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[tuple[UUID, str], Mapping[str, Any]]:
-    """Our tickets among those named, locked in order."""
+    """Our tickets among those named, locked in order; rows that name them may be written meanwhile."""
     named = sorted(
         {
             (str(endpoint.id), item.ticket)
@@ -82,7 +91,8 @@ async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[t
     )
     rows = await fetch_all(
         connection,
-        """SELECT id, helpdesk_id, external_id, connection_id, status, ended, helpdesk_updated_at FROM ticket
+        """SELECT id, helpdesk_id, external_id, connection_id, status, tags, ended, moved_to, helpdesk_updated_at
+           FROM ticket
            WHERE merged_into IS NULL AND (helpdesk_id, external_id) IN
                (SELECT * FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:ids AS text[]))) ORDER BY id
            -- no stronger: who holds a ticket's clocks writes rows that refer to the ticket
@@ -116,9 +126,11 @@ async def _stand(connection: AsyncConnection, reads: Sequence[Read]) -> None:
 
 async def _changed(
     connection: AsyncConnection,
+    endpoint: Endpoint,
     ticket: Mapping[str, Any],
     item: TicketChanged,
     now: datetime,
+    ttl: timedelta,
     clocks: list[Request],
 ) -> set[str]:
     seen = ticket["helpdesk_updated_at"]
@@ -126,13 +138,14 @@ async def _changed(
         return set()  # an older state that arrives late
     if item.merged_into is not None:
         await outcomes.follow_merge(connection, ticket["id"], item.merged_into, now)
-        return {f"push:{ticket['helpdesk_id']}"}
+        return {f"push:{ticket['helpdesk_id']}", f"reply:{ticket['connection_id']}"}
     clocks += status_changed(ticket["id"], item.status, item.updated_at or now, now, deleted=item.deleted)
     ended = "deleted" if item.deleted else "closed" if item.status == "closed" else None
     await execute(
         connection,
         """UPDATE ticket SET status = COALESCE(:status, status), priority = COALESCE(:priority, priority),
-               tags = COALESCE(CAST(:tags AS text[]), tags), assignee = COALESCE(:assignee, assignee), ended = :ended,
+               tags = COALESCE(CAST(:tags AS text[]), tags), assignee = COALESCE(:assignee, assignee),
+               ended = CASE WHEN moved_to IS NULL THEN :ended ELSE ended END,
                helpdesk_updated_at = COALESCE(:updated, helpdesk_updated_at), updated_at = :now
            WHERE id = :id""",
         id=ticket["id"],
@@ -144,11 +157,54 @@ async def _changed(
         updated=item.updated_at,
         now=now,
     )
-    return set()
+    if item.deleted:
+        await _drop_answers(connection, ticket["id"], now)
+    if item.tags is None:
+        return set()
+    wakes = await _leg_chosen(connection, ticket, item.tags, now)
+    return wakes | await by_tag(connection, endpoint, ticket, item.tags, item.updated_at or now, now, ttl)
 
 
-async def _noted(connection: AsyncConnection, endpoint: Endpoint, ticket: Mapping[str, Any], item: AgentNote) -> None:
-    await insert_rows(
+async def _drop_answers(connection: AsyncConnection, ticket_id: UUID, now: datetime) -> None:
+    """A person deleted the ticket: what had not gone out by then does not go out."""
+    await execute(
+        connection,
+        """UPDATE reply SET state = 'cancelled', code = 'ticket_deleted', updated_at = :now,
+               reason = 'the ticket was deleted at the helpdesk' WHERE ticket_id = :id AND state = ANY(:states)""",
+        id=ticket_id,
+        states=list(CHANGEABLE),
+        now=now,
+    )
+
+
+async def _leg_chosen(
+    connection: AsyncConnection, ticket: Mapping[str, Any], tags: Sequence[str], now: datetime
+) -> set[str]:
+    """An agent tags the ticket with the leg that an answer held for doubt about it is meant for."""
+    legs = {LEG_TAGS[tag] for tag in tags if tag in LEG_TAGS and tag not in ticket["tags"]}
+    if len(legs) != 1:
+        return set()
+    rows = await fetch_all(
+        connection,
+        """UPDATE reply SET leg = :leg, state = 'received', code = NULL, reason = NULL, due_at = :now, updated_at = :now
+           WHERE ticket_id = :id AND state = 'held' AND code IN ('newer_message', 'more_public') AND leg IS NULL
+           RETURNING connection_id""",
+        id=ticket["id"],
+        leg=legs.pop(),
+        now=now,
+    )
+    return {f"reply:{row['connection_id']}" for row in rows}
+
+
+async def _noted(
+    connection: AsyncConnection,
+    endpoint: Endpoint,
+    ticket: Mapping[str, Any],
+    item: AgentNote,
+    now: datetime,
+    ttl: timedelta,
+) -> set[str]:
+    fresh = await insert_rows(
         connection,
         "note",
         [
@@ -163,8 +219,10 @@ async def _noted(connection: AsyncConnection, endpoint: Endpoint, ticket: Mappin
                 "at": item.at,
             }
         ],
-        tail="ON CONFLICT (helpdesk_id, comment_id) DO NOTHING",
+        tail="ON CONFLICT (helpdesk_id, comment_id) DO NOTHING RETURNING id",
     )
+    # told twice, it is heard once
+    return await by_note(connection, endpoint, ticket, item, now, ttl) if fresh else set()
 
 
 async def _answered(
@@ -181,7 +239,7 @@ async def _answered(
         return await _taken_back(connection, endpoint, item, now)
     if await _is_ours(connection, endpoint, item):
         return set()
-    answer = item.origin in ANSWERS
+    refusal = await _refusal(connection, ticket, item)
     id = new_id()
     files = [file.model_dump(mode="json") for file in item.attachments]
     fresh = await insert_rows(
@@ -197,17 +255,20 @@ async def _answered(
                 "comment_revision": item.revision,
                 "author_id": item.author.external_id,
                 "author_name": item.author.name,
+                "author_email": item.author.email,
+                "origin": item.origin,
                 "text": item.text,
                 "html": item.html,
                 "attachments": {"files": files},
                 "leg": item.leg,
-                "state": "received" if answer else "cancelled",
-                "code": None if answer else f"origin_{item.origin}",
-                "reason": None if answer else f"written by {item.origin}, which never publishes by itself",
+                "state": "cancelled" if refusal else "received",
+                "code": refusal[0] if refusal else None,
+                "reason": refusal[1] if refusal else None,
+                "bands": [],
                 "key": f"reply:{id}",
                 "epoch": 0,
                 "tries": 0,
-                "due_at": now + patience(files, file_patience) if answer else now,
+                "due_at": now if refusal else now + patience(files, file_patience),
                 "not_after": max(item.at, now) + ttl if now - item.at < ttl else item.at + ttl,
                 "written_at": item.at,
                 "created_at": now,
@@ -216,68 +277,101 @@ async def _answered(
         ],
         tail="ON CONFLICT (helpdesk_id, comment_id) DO NOTHING RETURNING id",
     )
-    if fresh and answer:
+    if not fresh:
+        return await _changed_answer(connection, endpoint, ticket, item, now, ttl)
+    if refusal is None:
         wakes = await note_files(connection, [(Owner("reply", id, endpoint.id), item.attachments)], now)
         return wakes | {f"reply:{ticket['connection_id']}"}
-    if fresh:
+    if refusal[0] != MOVED:
         return set()
-    return await _changed_answer(connection, endpoint, ticket, item, now)
+    drain = await mark_push(connection, id, "blocked", reason=refusal[1], now=now, suffix=MOVED, reopen=False)
+    return {drain} if drain else set()
+
+
+async def _refusal(connection: AsyncConnection, ticket: Mapping[str, Any], item: AgentReply) -> tuple[str, str] | None:
+    """Why this is not an answer to be published: code and reason; None when it is one."""
+    if item.origin not in ANSWERS:
+        return f"origin_{item.origin}", f"written by {item.origin}, which never publishes by itself"
+    if ticket["moved_to"] is None:
+        return None
+    there = await fetch_one(
+        connection,
+        """SELECT c.name, t.external_url FROM ticket t LEFT JOIN connection c ON c.id = t.helpdesk_id
+           WHERE t.id = :id""",
+        id=ticket["moved_to"],
+    )
+    where = " ".join(filter(None, (there["name"], there["external_url"]))) if there else ""
+    return MOVED, f"This matter has moved to {where or 'another helpdesk'}. Please answer there."
 
 
 async def _changed_answer(
-    connection: AsyncConnection, endpoint: Endpoint, ticket: Mapping[str, Any], item: AgentReply, now: datetime
+    connection: AsyncConnection,
+    endpoint: Endpoint,
+    ticket: Mapping[str, Any],
+    item: AgentReply,
+    now: datetime,
+    ttl: timedelta,
 ) -> set[str]:
     known = await fetch_one(
         connection,
-        """SELECT id, text, state, comment_revision FROM reply
-           WHERE helpdesk_id = :helpdesk AND comment_id = :comment FOR UPDATE""",
+        f"""SELECT {KNOWN}, author_id, editors FROM reply
+            WHERE helpdesk_id = :helpdesk AND comment_id = :comment FOR UPDATE""",
         helpdesk=endpoint.id,
         comment=item.external_id,
     )
-    if known is None or known["comment_revision"] == item.revision or known["text"] == item.text:
+    if known is None or known["comment_revision"] == item.revision:
         return set()
-    if known["state"] in CHANGEABLE:
-        await execute(
-            connection,
-            """UPDATE reply SET text = :text, html = :html, comment_revision = :revision, state = 'received',
-                   code = NULL,
-                   reason = NULL, approved_digest = NULL, updated_at = :now WHERE id = :id""",
-            id=known["id"],
-            text=item.text,
-            html=item.html,
-            revision=item.revision,
-            now=now,
-        )
-        return {f"reply:{ticket['connection_id']}"}
+    if known["state"] in OUT:
+        return await aftermath.amend(connection, known, item, now, ttl)
+    if known["text"] == item.text or known["state"] not in CHANGEABLE:
+        return set()
+    editors = list(known["editors"] or ())
+    if item.author.external_id not in (known["author_id"], *(one["id"] for one in editors)):
+        editors.append({"id": item.author.external_id, "email": item.author.email})
+    await execute(
+        connection,
+        """UPDATE reply SET text = :text, html = :html, comment_revision = :revision, state = 'received',
+               editors = CAST(:editors AS jsonb), code = NULL, reason = NULL, approved_digest = NULL, waived = NULL,
+               due_at = :now, updated_at = :now WHERE id = :id""",
+        id=known["id"],
+        text=item.text,
+        html=item.html,
+        revision=item.revision,
+        editors=as_json(editors) if editors else None,
+        now=now,
+    )
+    return {f"reply:{known['connection_id']}"}
+
+
+async def _taken_back(connection: AsyncConnection, endpoint: Endpoint, item: AgentReply, now: datetime) -> set[str]:
+    """The agent deleted the comment or made it private: it does not go out, and what is out is taken back.
+
+    A held one stays held: the gateway itself made it private, and a plugin may not be able to tell.
+    """
+    known = await fetch_one(
+        connection,
+        f"SELECT {KNOWN} FROM reply WHERE helpdesk_id = :helpdesk AND comment_id = :comment FOR UPDATE",
+        helpdesk=endpoint.id,
+        comment=item.external_id,
+    )
+    if known is None or known["retract_by"] is not None:
+        return set()
     await execute(
         connection,
         "UPDATE reply SET comment_revision = :revision WHERE id = :id",
         id=known["id"],
         revision=item.revision,
     )
-    await mark_push(
-        connection,
-        known["id"],
-        "failed",
-        reason="The answer was changed here after it had gone out; the published one is unchanged.",
-        now=now,
-        suffix=item.revision,
-        reopen=False,
-    )
-    return {f"push:{endpoint.id}"}
-
-
-async def _taken_back(connection: AsyncConnection, endpoint: Endpoint, item: AgentReply, now: datetime) -> set[str]:
-    """The agent made the comment private: what has not gone out yet does not go out."""
-    await execute(
-        connection,
-        """UPDATE reply SET state = 'cancelled', code = 'taken_back', reason = 'the agent made the comment private',
-               updated_at = :now
-           WHERE helpdesk_id = :helpdesk AND comment_id = :comment AND state IN ('received', 'queued')""",
-        helpdesk=endpoint.id,
-        comment=item.external_id,
-        now=now,
-    )
+    if known["state"] in OUT:
+        return await aftermath.take_back(connection, known, item.author.name or item.author.external_id, now)
+    if known["state"] in ("received", "queued"):
+        await execute(
+            connection,
+            """UPDATE reply SET state = 'cancelled', code = 'taken_back', reason = 'the agent made the comment private',
+                   updated_at = :now WHERE id = :id""",
+            id=known["id"],
+            now=now,
+        )
     return set()
 
 

@@ -1,9 +1,8 @@
 """Back, station 4: the answer goes out, at most once.
 
-`sending` is committed with a deadline before the call; right before the request the deadline is looked at once more;
-the
-call's time ends before it. Until then nobody else touches the row, and afterwards only `find` may say what became of
-it. "Not found" is believed only where the source proves it; else a person is asked.
+`sending` is committed with a deadline before the call; right before the first byte leaves, deadline and stops are
+looked at once more; the call's time ends before the deadline. Until then nobody else touches the row, and afterwards
+only `find` may say what became of it. "Not found" is believed only where the source proves it; else a person is asked.
 """
 
 from __future__ import annotations
@@ -23,10 +22,14 @@ from gateway.connections import Endpoint
 from gateway.db.database import Row, execute, fetch_all, fetch_one
 from gateway.engine.leases import Held
 from gateway.net.client import calling
+from gateway.pipeline import groups
+from gateway.pipeline.aftermath import follow_sent, retract_due
 from gateway.pipeline.decide import apply_on_publication, still_stands
+from gateway.pipeline.leaving import HEARD_BY, REPEAT, may_leave
 from gateway.pipeline.marks import mark_push, published_push
 from gateway.pipeline.record import scope_of
 from gateway.pipeline.statuses import UNDER_REVIEW
+from gateway.pipeline.stops import STOPPED, STOPPED_CODE, StopGate
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
@@ -44,29 +47,23 @@ MARGIN = 3.0
 YIELD_AFTER = 2.0
 OUTER = 1.0
 """Seconds by which the last resort comes after the client's own deadline, which knows whether anything was sent."""
-REPEAT = "repeat"
-"""A reply that may be out already and is sent again under its key to a source that drops repeated keys: it is not
-   decided
-anew, because holding it now could not take it back."""
-
-PAUSED = """
-EXISTS (SELECT 1 FROM outbound_pause p WHERE p.lifted_at IS NULL AND (p.scope = 'all'
-    OR (p.scope = 'brand' AND p.scope_id = t.brand_id::text) OR (p.scope = 'source' AND p.scope_id = c.plugin)
-    OR (p.scope = 'connection' AND p.scope_id = c.id::text)))
-"""
-
 READY = f"""
-SELECT DISTINCT ON (r.ticket_id) r.id, r.ticket_id, r.key, r.code, r.rendered, r.decided_on, r.not_after, r.tries,
-    r.digest,
-       r.approved_digest, i.revision AS revision_now, i.deleted_at, r.started_at,
-       (SELECT n.id::text FROM interaction n WHERE n.ticket_id = r.ticket_id AND n.direction = 'inbound'
-        ORDER BY n.published_at DESC, n.id DESC LIMIT 1) AS newest_now
+SELECT DISTINCT ON (r.ticket_id) r.id
 FROM reply r JOIN ticket t ON t.id = r.ticket_id JOIN connection c ON c.id = r.connection_id
-     LEFT JOIN interaction i ON i.id = r.interaction_id
-WHERE r.connection_id = :connection AND r.state = 'queued' AND r.due_at <= :now AND NOT c.paused_out AND NOT {PAUSED}
+WHERE r.connection_id = :connection AND r.state = 'queued' AND r.due_at <= :now AND NOT c.paused_out AND NOT {STOPPED}
   AND NOT EXISTS (SELECT 1 FROM reply o WHERE o.ticket_id = r.ticket_id AND o.state IN ('sending', 'unknown')
       AND o.code IS DISTINCT FROM 'needs_person')
 ORDER BY r.ticket_id, r.written_at, r.created_at LIMIT :limit
+"""
+
+# Locked, so that what is looked at here is what leaves: an edit, an approval or a rejection comes before or after.
+LOCKED = f"""
+SELECT r.id, r.ticket_id, r.key, r.code, r.rendered, r.decided_on, r.not_after, r.tries, r.amends, r.group_id,
+       i.deleted_at,
+       {HEARD_BY} AS heard_now, o.state AS amended_state, o.external_id AS amended_id, o.url AS amended_url,
+       o.sent_at AS amended_at
+FROM reply r LEFT JOIN interaction i ON i.id = r.interaction_id LEFT JOIN reply o ON o.id = r.amends
+WHERE r.id = ANY(:ids) AND r.state = 'queued' ORDER BY r.id FOR UPDATE OF r SKIP LOCKED
 """
 
 
@@ -83,6 +80,8 @@ class Flight:
     started_at: datetime
     until: float
     """By the monotonic clock, from before the claim was written: the call ends by then, before the row's deadline."""
+    amends: Sent | None = None
+    """What is out already and gets another text."""
 
 
 async def send_due(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, held: Held) -> bool:
@@ -90,6 +89,7 @@ async def send_due(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, h
     source = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
     assert isinstance(source, Source)
     await _ask_after_unknown(runtime, endpoint, source, held)
+    await retract_due(runtime, endpoint, source, held)
     running: set[asyncio.Task[bool]] = set()
     began = time.monotonic()
     blocked = False
@@ -120,19 +120,17 @@ async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, hel
     until = time.monotonic() + runtime.settings.call_timeout
     async with runtime.database.write() as connection:
         await held.check(connection)
-        for row in await fetch_all(connection, READY, connection=endpoint.id, now=now, limit=free):
-            basis = row["decided_on"] or {}
-            if row["code"] == REPEAT:
+        ready = await fetch_all(connection, READY, connection=endpoint.id, now=now, limit=free)
+        for row in await fetch_all(connection, LOCKED, ids=[one["id"] for one in ready]):
+            leave = may_leave(row, still_stands(row["decided_on"] or {}, in_force, now), now)
+            wait = None
+            if leave.how == "go" and row["group_id"] is not None:
+                wait = await groups.turn(connection, row["group_id"], runtime.settings, now)
+            if wait is not None:
+                await execute(connection, "UPDATE reply SET due_at = :due WHERE id = :id", id=row["id"], due=wait)
+            elif leave.how == "go":
                 await _take_off(connection, row, held, seconds, now, flights, until)
-            elif row["not_after"] < now:
-                wakes |= await _hold(connection, row["id"], "expired", "It waited too long to go out unconfirmed.", now)
-            elif row["deleted_at"] is not None:
-                wakes |= await _hold(connection, row["id"], "target_deleted", "The customer deleted the message.", now)
-            elif not still_stands(basis, in_force, now) or (basis.get("revision"), basis.get("newest")) != (
-                row["revision_now"],
-                row["newest_now"],
-            ):
-                # what it was decided on has changed: a newer message, an edit, another policy set
+            elif leave.how == "again":
                 await execute(
                     connection,
                     "UPDATE reply SET state = 'received', updated_at = :now WHERE id = :id",
@@ -141,7 +139,7 @@ async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, hel
                 )
                 wakes.add(f"reply:{endpoint.id}")
             else:
-                await _take_off(connection, row, held, seconds, now, flights, until)
+                wakes |= await _hold(connection, row["id"], leave.code or "", leave.reason or "", now)
     await runtime.wake(wakes)
     return flights
 
@@ -168,8 +166,11 @@ async def _take_off(
     )
     if touched:
         rendered = Rendered.model_validate(row["rendered"])
+        out = None
+        if row["amended_id"] is not None:
+            out = Sent(external_id=row["amended_id"], url=row["amended_url"], sent_at=row["amended_at"])
         flights.append(
-            Flight(row["id"], row["ticket_id"], row["key"], rendered, held.epoch, row["tries"] + 1, now, until)
+            Flight(row["id"], row["ticket_id"], row["key"], rendered, held.epoch, row["tries"] + 1, now, until, out)
         )
 
 
@@ -180,9 +181,13 @@ async def _fly(runtime: Runtime, endpoint: Endpoint, source: Source[Any], flight
     trouble: Trouble | None = None
     try:
         # a process that was stopped since the claim must not send: the client refuses to begin a request after `until`
-        with calling(lane="reply", seconds=flight.until - time.monotonic()):
+        gate = StopGate(runtime.database, flight.id)
+        with calling(lane="reply", seconds=flight.until - time.monotonic(), gate=gate):
             async with asyncio.timeout(runtime.settings.call_timeout + OUTER):
-                sent = await source.send(flight.rendered, flight.key)
+                if flight.amends is None:
+                    sent = await source.send(flight.rendered, flight.key)
+                else:
+                    sent = await source.amend(flight.amends, flight.rendered)
     except Exception as error:  # whatever it is, it is recorded on the reply
         trouble = trouble_of(error)
     now = runtime.now()
@@ -205,14 +210,15 @@ async def _fly(runtime: Runtime, endpoint: Endpoint, source: Source[Any], flight
         else:
             assert trouble is not None
             wakes |= await _not_sent(connection, flight, trouble, now)
-            await note_trouble(connection, endpoint, trouble, now)
+            if trouble.code != STOPPED_CODE:
+                await note_trouble(connection, endpoint, trouble, now)
         await note_attempt(
             connection, endpoint.id, "send", str(flight.id), trouble, now, int((time.monotonic() - started) * 1000)
         )
     async with runtime.database.read() as connection:
         wakes |= await release_waiting(connection, now)
     await runtime.wake(wakes)
-    return trouble is not None and trouble.kind in ("retry", "reauthorise")
+    return trouble is not None and trouble.kind in ("retry", "reauthorise") and trouble.code != STOPPED_CODE
 
 
 async def _sent(
@@ -288,7 +294,8 @@ async def after_sent(
     )
     state: Literal["published", "under_review"] = "under_review" if under_review else "published"
     drain = await published_push(connection, reply_id, url, now, was_marked=was_marked, state=state)
-    return {drain} if drain else set()
+    wakes = await follow_sent(connection, reply_id, now)
+    return wakes | ({drain} if drain else set())
 
 
 async def published(connection: AsyncConnection, reply_id: UUID, now: datetime) -> Fulfil:
@@ -302,6 +309,8 @@ async def _not_sent(connection: AsyncConnection, flight: Flight, trouble: Troubl
     state = {"unknown": "unknown", "retry": "queued", "reauthorise": "queued", "hold": "held"}.get(
         trouble.kind, "failed"
     )
+    if state == "unknown" and flight.amends is not None:
+        state = "queued"  # writing the same text over itself again changes nothing
     delay = timedelta(seconds=2) if state == "unknown" else trouble.delay(flight.tries)
     touched = await execute(
         connection,
@@ -324,13 +333,14 @@ async def _not_sent(connection: AsyncConnection, flight: Flight, trouble: Troubl
 async def _hold(connection: AsyncConnection, reply_id: UUID, code: str, reason: str, now: datetime) -> set[str]:
     await execute(
         connection,
-        "UPDATE reply SET state = 'held', code = :code, reason = :reason, updated_at = :now WHERE id = :id",
+        """UPDATE reply SET state = 'held', code = :code, reason = :reason, findings = NULL, updated_at = :now
+           WHERE id = :id""",
         id=reply_id,
         code=code,
         reason=reason,
         now=now,
     )
-    drain = await mark_push(connection, reply_id, "held", reason=reason, now=now, suffix=code)
+    drain = await mark_push(connection, reply_id, "held", reason=reason, now=now, suffix=f"{code}:{now.isoformat()}")
     return {drain} if drain else set()
 
 
@@ -341,8 +351,8 @@ async def _ask_after_unknown(runtime: Runtime, endpoint: Endpoint, source: Sourc
         await held.check(connection)
         await execute(
             connection,
-            """UPDATE reply SET state = 'unknown', code = 'interrupted', reason = 'the call was interrupted',
-                   due_at = :now
+            """UPDATE reply SET state = CASE WHEN amends IS NULL THEN 'unknown' ELSE 'queued' END, code = 'interrupted',
+                   reason = 'the call was interrupted', due_at = :now
                WHERE connection_id = :connection AND state = 'sending' AND deadline_at < clock_timestamp()""",
             connection=endpoint.id,
             now=now,

@@ -415,6 +415,8 @@ def _push(plan: Plan, ticket: TicketRow, item: ThreadedItem, key: str, kind: str
         "payload": payload,
         "interaction_id": item.interaction_id if kind == "comment" else None,
         "reply_id": None,
+        "thread_id": item.thread_id,
+        "source_id": item.connection_id,
         "state": "pending",
         "epoch": 0,
         "tries": 0,

@@ -92,6 +92,16 @@ def digest(comments: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
+def carried(head: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """What was said in a matter so far, for the ticket that goes on with it."""
+    parts = [head]
+    for one in entries:
+        private = " (private)" if one["visibility"] == "private" else ""
+        link = f" {one['url']}" if one.get("url") else ""
+        parts.append(f"— {one['author']}{private}, {_at(one['at'])}{link}\n{one['text']}")
+    return "\n\n".join(parts)
+
+
 STATES = {
     "held": "was held and has NOT been published",
     "blocked": "was blocked and has NOT been published",
@@ -108,8 +118,13 @@ def mark(
     findings: Sequence[Mapping[str, Any]] = (),
     length: int | None = None,
     limit: int | None = None,
+    approve: str | None = None,
+    second_person: bool = False,
 ) -> str:
-    """The one private note that gives an agent the reason why an answer did not go out, and what would help."""
+    """The one private note that gives an agent the reason why an answer did not go out, and what would help.
+
+    `approve` begins the digest of a held answer that a person may let go; `second_person`: not its author.
+    """
     lines = [f"This answer {STATES[state]}.", f"Reason: {reason}"]
     if length is not None and limit is not None and length > limit:
         lines.append(f"Length: {length} of at most {limit}.")
@@ -119,6 +134,9 @@ def mark(
             lines.append(f"  “{evidence['text']}”")
         if finding.get("suggestion"):
             lines.append(f"  Instead: {finding['suggestion']}")
+    if approve is not None:
+        who = "somebody other than its author adds" if second_person else "add"
+        lines.append(f"To publish it as it is, {who} the private note: /approve {approve}")
     lines += ["", "The answer as it would have gone out:", text]
     return "\n".join(lines)
 

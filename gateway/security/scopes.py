@@ -29,7 +29,7 @@ MEANING: dict[Scope, str] = {
     Scope.outbound: "stop and start everything outbound",
     Scope.policies_draft: "write and try out policies",
     Scope.policies_activate: "put policies into force, and make and change calendars",
-    Scope.admin: "make and revoke API keys",
+    Scope.admin: "make and revoke API keys, and say whose they are",
 }
 
 

@@ -151,6 +151,7 @@ def upgrade() -> None:
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lifted_by", sa.Text(), nullable=True),
+        sa.Column("released", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(
@@ -391,6 +392,7 @@ def upgrade() -> None:
         sa.Column("followup_of", sa.Uuid(), nullable=True),
         sa.Column("linked_to", sa.Uuid(), nullable=True),
         sa.Column("merged_into", sa.Uuid(), nullable=True),
+        sa.Column("moved_to", sa.Uuid(), nullable=True),
         sa.Column("ended", sa.Text(), nullable=True),
         sa.Column("assignee", sa.Text(), nullable=True),
         sa.Column("problem", sa.Text(), nullable=True),
@@ -428,6 +430,10 @@ def upgrade() -> None:
             ["ticket.id"],
         ),
         sa.ForeignKeyConstraint(
+            ["moved_to"],
+            ["ticket.id"],
+        ),
+        sa.ForeignKeyConstraint(
             ["merged_into"],
             ["ticket.id"],
         ),
@@ -444,6 +450,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("external_id IS NOT NULL AND merged_into IS NULL"),
     )
     op.create_index("ticket_of_account", "ticket", ["account_id", "opened_at"], unique=False)
+    op.create_index(
+        "ticket_followed", "ticket", ["followup_of"], unique=False, postgresql_where=sa.text("followup_of IS NOT NULL")
+    )
     op.create_index(
         "ticket_merged", "ticket", ["merged_into"], unique=False, postgresql_where=sa.text("merged_into IS NOT NULL")
     )
@@ -589,6 +598,8 @@ def upgrade() -> None:
         sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("interaction_id", sa.Uuid(), nullable=True),
         sa.Column("reply_id", sa.Uuid(), nullable=True),
+        sa.Column("thread_id", sa.Uuid(), nullable=True),
+        sa.Column("source_id", sa.Uuid(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("change_key", sa.Text(), nullable=True),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
@@ -641,6 +652,9 @@ def upgrade() -> None:
         sa.Column("comment_revision", sa.Text(), nullable=True),
         sa.Column("author_id", sa.Text(), nullable=False),
         sa.Column("author_name", sa.Text(), nullable=True),
+        sa.Column("author_email", sa.Text(), nullable=True),
+        sa.Column("editors", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("origin", sa.Text(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("html", sa.Text(), nullable=True),
         sa.Column("attachments", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
@@ -653,11 +667,18 @@ def upgrade() -> None:
         sa.Column("code", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("decided_on", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("findings", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("approved_digest", sa.Text(), nullable=True),
         sa.Column("approved_by", sa.Text(), nullable=True),
         sa.Column("hold_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("on_timeout", sa.Text(), nullable=True),
         sa.Column("effects_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("approved_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("waived", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("group_id", sa.Uuid(), nullable=True),
+        sa.Column("bands", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("amends", sa.Uuid(), nullable=True),
+        sa.Column("retract_by", sa.Text(), nullable=True),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
@@ -678,6 +699,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["helpdesk_id"],
             ["connection.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["amends"],
+            ["reply.id"],
         ),
         sa.ForeignKeyConstraint(
             ["interaction_id"],
@@ -703,11 +728,23 @@ def upgrade() -> None:
         "reply_held", "reply", ["connection_id", "id"], unique=False, postgresql_where=sa.text("state = 'held'")
     )
     op.create_index(
+        "reply_answering",
+        "reply",
+        ["interaction_id"],
+        unique=False,
+        postgresql_where=sa.text("interaction_id IS NOT NULL"),
+    )
+    op.create_index("reply_amending", "reply", ["amends"], unique=False, postgresql_where=sa.text("amends IS NOT NULL"))
+    op.create_index("reply_alike", "reply", ["bands"], unique=False, postgresql_using="gin")
+    op.create_index(
+        "reply_grouped", "reply", ["group_id"], unique=False, postgresql_where=sa.text("group_id IS NOT NULL")
+    )
+    op.create_index(
         "reply_open",
         "reply",
         ["connection_id", "due_at"],
         unique=False,
-        postgresql_where=sa.text("state IN ('received', 'queued', 'sending', 'unknown')"),
+        postgresql_where=sa.text("state IN ('received', 'queued', 'sending', 'unknown', 'retracting')"),
     )
     op.create_index(
         "reply_sent_as",
@@ -759,11 +796,15 @@ def downgrade() -> None:
     op.drop_index("revision_wait_until", table_name="revision", postgresql_where=sa.text("state = 'waiting'"))
     op.drop_index("revision_pending", table_name="revision", postgresql_where=sa.text("state = 'pending'"))
     op.drop_table("revision")
+    op.drop_index("reply_grouped", table_name="reply", postgresql_where=sa.text("group_id IS NOT NULL"))
+    op.drop_index("reply_alike", table_name="reply", postgresql_using="gin")
+    op.drop_index("reply_amending", table_name="reply", postgresql_where=sa.text("amends IS NOT NULL"))
+    op.drop_index("reply_answering", table_name="reply", postgresql_where=sa.text("interaction_id IS NOT NULL"))
     op.drop_index("reply_sent_as", table_name="reply", postgresql_where=sa.text("external_id IS NOT NULL"))
     op.drop_index(
         "reply_open",
         table_name="reply",
-        postgresql_where=sa.text("state IN ('received', 'queued', 'sending', 'unknown')"),
+        postgresql_where=sa.text("state IN ('received', 'queued', 'sending', 'unknown', 'retracting')"),
     )
     op.drop_index(
         "reply_hold_ends", table_name="reply", postgresql_where=sa.text("state = 'held' AND hold_until IS NOT NULL")
@@ -793,6 +834,7 @@ def downgrade() -> None:
     op.drop_table("interaction")
     op.drop_index("wanted_due", table_name="wanted", postgresql_where=sa.text("state = 'pending'"))
     op.drop_table("wanted")
+    op.drop_index("ticket_followed", table_name="ticket", postgresql_where=sa.text("followup_of IS NOT NULL"))
     op.drop_index("ticket_merged", table_name="ticket", postgresql_where=sa.text("merged_into IS NOT NULL"))
     op.drop_index("ticket_of_account", table_name="ticket")
     op.drop_index(

@@ -75,7 +75,9 @@ class Matter:
             "author_id": "7",
             "author_name": "Ann",
             "text": f"reply {state}",
+            "origin": "composer",
             "attachments": {},
+            "bands": [],
             "state": state,
             "key": f"reply:{id}",
             "epoch": 0,
@@ -271,12 +273,14 @@ async def test_an_approval_is_bound_to_what_was_looked_at(api: Api, matter: Matt
     assert (row["approved_digest"], row["code"]) == ("d1", None)
     assert row["not_after"] > before  # it was too old to go out unconfirmed; now it is confirmed
     assert await api.woken() == {f"reply:{matter.source}"}
-    assert (await matter.do(held, "approve")).status_code == 409
+    assert (await matter.do(held, "approve", digest="d1")).status_code == 409
 
 
 async def test_of_several_who_decide_at_once_somebody_is_told_so(matter: Matter) -> None:
     held = await matter.reply("held", digest="d1", code="policy")
-    answers = await asyncio.gather(matter.do(held, "approve"), matter.do(held, "reject"), matter.do(held, "cancel"))
+    answers = await asyncio.gather(
+        matter.do(held, "approve", digest="d1"), matter.do(held, "reject"), matter.do(held, "cancel")
+    )
     # a cancellation may still overtake an approval, but nothing undoes a cancellation
     states = {answer.json()["state"] for answer in answers if answer.status_code == 200}
     assert sum(answer.status_code == 409 for answer in answers) >= 1

@@ -21,6 +21,7 @@ LISTED: dict[str, str] = {
     "gateway/engine/worker.py:_tick_on": "logged; the next tick looks for the same due rows",
     "gateway/engine/worker.py:work.drain": "logged; the drain's rows are as it found them and the tick wakes it again",
     "gateway/pipeline/accept.py:verify": "answered 401 and counted: what breaks the check has not passed it",
+    "gateway/pipeline/aftermath.py:retract_due": "recorded on the reply",
     "gateway/pipeline/attach.py:_copy": "recorded on the file",
     "gateway/pipeline/fetch.py:fetch_due": "recorded on every row that was asked for",
     "gateway/pipeline/listen.py:Listeners._hold": "logged; the lease is given back, and the next look begins anew",

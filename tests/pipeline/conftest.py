@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx2
 import pytest
 
+from gateway.policy.sets import put_in_force
 from gateway_x.twin import XTwin
 from gateway_zendesk.twin import ZendeskTwin
 from support.gateway import Gateway, fresh_database, running
 from support.postgres import server_url  # noqa: F401  a fixture
+from support.rest import KEY
 
 
 @dataclass
@@ -56,6 +59,47 @@ class Line:
     async def reply(self) -> Any:
         """The newest reply's row."""
         return (await self.gateway.rows("SELECT * FROM reply ORDER BY created_at DESC LIMIT 1"))[0]
+
+    async def until(self, state: str, count: int = 1) -> list[Any]:
+        """Wait until so many replies are in a state; their rows, oldest first."""
+
+        async def there() -> list[Any]:
+            rows = await self.gateway.rows("SELECT * FROM reply WHERE state = :state ORDER BY created_at", state=state)
+            return rows if len(rows) == count else []
+
+        found: list[Any] = await self.gateway.until(there, f"{count} replies are {state}")
+        return found
+
+    async def queue(self, number: int, text: str, **options: Any) -> Any:
+        """An agent answers while everything outbound is stopped; the reply's row once it is decided."""
+        self.desk.agent_comment(number, "Ann", text, **options)
+        await self.desk.settle()
+
+        async def decided() -> Any:
+            return await self.gateway.rows("SELECT * FROM reply WHERE text = :text AND state <> 'received'", text=text)
+
+        return (await self.gateway.until(decided, "it is decided"))[0]
+
+    @contextlib.asynccontextmanager
+    async def rest(self) -> AsyncIterator[httpx2.AsyncClient]:
+        """The REST API with the first key."""
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with httpx2.AsyncClient(base_url=self.gateway.url, headers=headers) as http:
+            yield http
+
+    async def put_in_force(self, **params: Any) -> None:
+        """One policy that holds every answer, with a code of its own."""
+        member = {
+            "policy": "second-look",
+            "type": "wild",
+            "type_version": "1",
+            "revision": 1,
+            "params": params,
+            "mode": "on",
+            "on_error": "hold",
+            "scope": {},
+        }
+        await put_in_force(self.gateway.runtime.database, [member], self.gateway.runtime.now())
 
 
 LineFactory = Callable[..., contextlib.AbstractAsyncContextManager[Line]]

@@ -261,6 +261,7 @@ class WildParams(BaseModel):
     """What the policy shall do."""
 
     do: str = "find"
+    second_person: bool = False
 
 
 class WildPolicy(Policy[WildParams]):
@@ -276,7 +277,12 @@ class WildPolicy(Policy[WildParams]):
             pass
         if self.params.do == "raise":
             raise ValueError("no")
-        yield Finding(severity=Severity.hold, code="wild", message=f"seen {rendered.text}\x00")
+        yield Finding(
+            severity=Severity.hold,
+            code="wild",
+            message=f"seen {rendered.text}\x00",
+            second_person=self.params.second_person,
+        )
 
 
 class Line(BaseModel):

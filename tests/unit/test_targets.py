@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pipeline.render import Target, choose_target
+from gateway.pipeline.targets import Target, choose_target
 
 START = datetime(2026, 3, 12, 10, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -29,8 +29,9 @@ def heard(
     return {
         "id": id,
         "visibility": visibility,
-        "account_id": by,
+        "customer_id": by,
         "published_at": at(said),
+        "seen_at": at(said),
         "done_at": done,
         "told": done is not None,
         "deleted_at": None if deleted is None else at(deleted),
@@ -43,7 +44,7 @@ def heard(
 def answer(written: float = 10, **changes: Any) -> Mapping[str, Any]:
     """An agent's comment at the helpdesk, written then."""
     return {
-        "account_id": "rita",
+        "customers": ("rita",),
         "comment_id": "77",
         "leg": None,
         "interaction_id": None,
@@ -136,9 +137,15 @@ GOES = {
         "private",
         "private",
     ),
-    "approved by a person, whatever came in since": (
-        answer(interaction_id="public", approved_digest="d"),
-        [PUBLIC, LATE_PRIVATE],
+    "the last one seen of two customers whose tickets were merged": (
+        answer(customers=("rita", "bob")),
+        [PUBLIC, heard("bob", "public", 3, by="bob")],
+        "bob",
+        "public",
+    ),
+    "approved by a person, on an explicit leg, whatever came in since": (
+        answer(interaction_id="public", approved_digest="d", leg="public"),
+        [PUBLIC, heard("more", "public", 3)],
         "public",
         "public",
     ),
@@ -215,7 +222,22 @@ HOLDS = {
         [PUBLIC, heard("dm", "private", 9)],
         "newer_message",
     ),
+    "over REST, and something public came in since": (
+        over_rest(),
+        [PRIVATE, heard("post", "public", 11)],
+        "newer_message",
+    ),
     "nothing seen, and two audiences": (answer(0.5), [PUBLIC, PRIVATE], "newer_message"),
+    "approved by a person, and a private message since": (
+        answer(interaction_id="public", approved_digest="d"),
+        [PUBLIC, LATE_PRIVATE],
+        "newer_message",
+    ),
+    "a newer message by the other one of two customers whose tickets were merged": (
+        answer(customers=("rita", "bob")),
+        [PUBLIC, heard("bob", "public", 9, told=None, by="bob")],
+        "newer_message",
+    ),
     "told within the second in which it was written": (
         answer(),
         [PUBLIC, heard("dm", "private", 9, told=10)],
@@ -229,6 +251,7 @@ def test_a_person_looks_first(reply: Mapping[str, Any], messages: list[Mapping[s
     target = choose_target(reply, messages)
     assert target.code == code
     assert target.hold
+    assert bool(target.between) == (code == "newer_message")
 
 
 MESSAGES = st.lists(
@@ -265,11 +288,11 @@ def test_without_an_explicit_choice_no_answer_is_more_public_than_what_the_agent
     assert target.visibility == target.interaction["visibility"]
     known = [one for one in messages if one["told"] and one["done_at"] <= at(written)]
     read = [one for one in known if one["deleted_at"] is None or one["deleted_at"] > at(written)]
-    mine = [one for one in read if one["account_id"] == "rita"] or read
+    mine = [one for one in read if one["customer_id"] == "rita"] or read
     if mine:
-        assert (mine[-1]["visibility"], mine[-1]["account_id"]) == (
+        assert (mine[-1]["visibility"], mine[-1]["customer_id"]) == (
             target.visibility,
-            target.interaction["account_id"],
+            target.interaction["customer_id"],
         )
 
 

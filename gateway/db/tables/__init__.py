@@ -32,8 +32,9 @@ from gateway.db.tables.interaction import (
     Thread,
     Tombstone,
 )
+from gateway.db.tables.person import Person, PersonIdentity
 from gateway.db.tables.push import Attempt, Push
-from gateway.db.tables.reply import OutboundPause, Reply
+from gateway.db.tables.reply import OutboundPause, Reply, ReplyGroup
 from gateway.db.tables.ticket import Leg, Note, Ticket
 
 __all__ = [
@@ -70,6 +71,8 @@ __all__ = [
     "Listener",
     "Note",
     "OutboundPause",
+    "Person",
+    "PersonIdentity",
     "Policy",
     "PolicyActivation",
     "PolicyCase",
@@ -79,6 +82,7 @@ __all__ = [
     "Push",
     "Refusal",
     "Reply",
+    "ReplyGroup",
     "Revision",
     "Thread",
     "Ticket",

@@ -45,6 +45,9 @@ class Push(SQLModel, table=True):
     payload: Json = document()
     interaction_id: UUID | None = None
     reply_id: UUID | None = None
+    thread_id: UUID | None = None
+    source_id: UUID | None = None
+    """The conversation and the connection that it comes from: a crowd in one takes turns with everybody else."""
     state: str = string("pending")
     """`pending`, `in_flight`, `job`, `done`, `failed` or `dropped`."""
     change_key: str | None = maybe_string()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlalchemy import text as sql
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from gateway.db.tables.columns import (
@@ -16,18 +19,20 @@ from gateway.db.tables.columns import (
     maybe_string,
     maybe_timestamp,
     string,
+    strings,
     timestamp,
 )
 
-OPEN_STATES = ("received", "queued", "sending", "unknown")
+OPEN_STATES = ("received", "queued", "sending", "unknown", "retracting")
 
 
 class Reply(SQLModel, table=True):
     """An answer with its target, its rendered form, its verdict and the truth about its sending.
 
     `received` → decided: `queued`, `held` or `blocked` → `sending` → `sent`, `failed` or `unknown`; a person or a newer
-    state of things makes it `cancelled`, and a published one that was taken back is `retracted`. `sending` is committed
-    with a deadline before the call; after the deadline only `find` may say what became of it.
+    state of things makes it `cancelled`, and a published one that was taken back is `retracted`, by way of `retracting`
+    where the agent asked for it in the helpdesk. `sending` is committed with a deadline before the call; after the
+    deadline only `find` may say what became of it.
     """
 
     __table_args__ = (
@@ -37,6 +42,10 @@ class Reply(SQLModel, table=True):
         Index("reply_held", "connection_id", "id", postgresql_where=sql("state = 'held'")),
         Index("reply_hold_ends", "hold_until", postgresql_where=sql("state = 'held' AND hold_until IS NOT NULL")),
         Index("reply_sent_as", "connection_id", "external_id", postgresql_where=sql("external_id IS NOT NULL")),
+        Index("reply_answering", "interaction_id", postgresql_where=sql("interaction_id IS NOT NULL")),
+        Index("reply_amending", "amends", postgresql_where=sql("amends IS NOT NULL")),
+        Index("reply_alike", "bands", postgresql_using="gin"),
+        Index("reply_grouped", "group_id", postgresql_where=sql("group_id IS NOT NULL")),
     )
 
     id: UUID = identifier()
@@ -49,6 +58,11 @@ class Reply(SQLModel, table=True):
     comment_revision: str | None = maybe_string()
     author_id: str = string()
     author_name: str | None = maybe_string()
+    author_email: str | None = maybe_string()
+    editors: list[Any] | None = Field(default=None, sa_type=JSONB)
+    """Who else changed its text at the helpdesk: `{id, email}` each. A second person is none of them."""
+    origin: str = string("composer")
+    """How it was written: the helpdesk's `AnswerOrigin`, or `rest`."""
     text: str = string()
     html: str | None = maybe_string()
     attachments: Json = document()
@@ -65,6 +79,8 @@ class Reply(SQLModel, table=True):
     decided_on: Json | None = maybe_document()
     """What the verdict rests on: policy set, revision of the target, newest message of the customer. Anything newer
     means deciding again."""
+    findings: list[Any] | None = Field(default=None, sa_type=JSONB)
+    """What keeps it from going out, as decided last; an approval waives these by name."""
     approved_digest: str | None = maybe_string()
     approved_by: str | None = maybe_string()
     hold_until: datetime | None = maybe_timestamp()
@@ -73,6 +89,17 @@ class Reply(SQLModel, table=True):
     """`escalate`, `reject` or `allow`."""
     effects_at: datetime | None = maybe_timestamp()
     """When what the policies wanted done on its publication was done."""
+    approved_at: datetime | None = maybe_timestamp()
+    waived: list[Any] | None = Field(default=None, sa_type=JSONB)
+    """The findings that the approval passes over, each with what it rested on. Anything else holds anew."""
+    group_id: UUID | None = None
+    """The `reply_group` of near-identical answers that it waits with."""
+    bands: list[str] = strings()
+    """Hashes of which near-identical texts share one."""
+    amends: UUID | None = Field(default=None, foreign_key="reply.id")
+    """The published answer whose text it changes."""
+    retract_by: str | None = maybe_string()
+    """Who took it back at the helpdesk when it was out, or about to be."""
     key: str = string(unique=True)
     epoch: int = Field(default=0, sa_type=BigInteger)
     deadline_at: datetime | None = maybe_timestamp()
@@ -89,6 +116,28 @@ class Reply(SQLModel, table=True):
     updated_at: datetime = timestamp()
 
 
+class ReplyGroup(SQLModel, table=True):
+    """Near-identical answers to many customers, which wait for one person's word and then go out one after another."""
+
+    __tablename__ = "reply_group"
+
+    id: UUID = identifier()
+    state: str = string("held")
+    """`held`, `approved` or `rejected`."""
+    sample: str = string()
+    """The text of the answer that was one too many."""
+    words: list[str] = strings()
+    """Names of the exact texts that were approved; a later answer with one of them goes out with the group."""
+    opened_at: datetime = timestamp()
+    last_at: datetime = timestamp()
+    """When an answer joined last: a group takes no more after a while."""
+    decided_at: datetime | None = maybe_timestamp()
+    decided_by: str | None = maybe_string()
+    reason: str | None = maybe_string()
+    next_at: datetime | None = maybe_timestamp()
+    """When the next of its answers may go out."""
+
+
 class OutboundPause(SQLModel, table=True):
     """A stop for everything outbound in a scope, until lifted."""
 
@@ -100,10 +149,12 @@ class OutboundPause(SQLModel, table=True):
 
     id: UUID = identifier()
     scope: str = string()
-    """`all`, `brand`, `source` or `connection`."""
+    """`all`, `brand`, `source`, `connection`, `incident` or `tag`."""
     scope_id: str = string("")
     reason: str | None = maybe_string()
     paused_by: str = string()
     since: datetime = timestamp()
     lifted_at: datetime | None = maybe_timestamp()
     lifted_by: str | None = maybe_string()
+    released: str | None = maybe_string()
+    """What went on when it was lifted: `none`, `approved` or `all`."""

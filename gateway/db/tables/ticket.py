@@ -32,6 +32,7 @@ class Ticket(SQLModel, table=True):
             postgresql_where=sql("external_id IS NOT NULL AND merged_into IS NULL"),
         ),
         Index("ticket_of_account", "account_id", "opened_at"),
+        Index("ticket_followed", "followup_of", postgresql_where=sql("followup_of IS NOT NULL")),
         Index("ticket_merged", "merged_into", postgresql_where=sql("merged_into IS NOT NULL")),
     )
 
@@ -54,8 +55,10 @@ class Ticket(SQLModel, table=True):
     linked_to: UUID | None = Field(default=None, foreign_key="ticket.id")
     """The ticket in whose thread this customer joined in."""
     merged_into: UUID | None = Field(default=None, foreign_key="ticket.id")
+    moved_to: UUID | None = Field(default=None, foreign_key="ticket.id")
+    """The ticket at another helpdesk, or for a part of it at the same, that goes on with this matter."""
     ended: str | None = maybe_string()
-    """`closed`, `deleted` or `merged` at the helpdesk: nothing more is written to it."""
+    """`closed`, `deleted` or `merged` at the helpdesk, or `moved` to another: nothing customers say goes to it."""
     assignee: str | None = maybe_string()
     problem: str | None = maybe_string()
     """Why the helpdesk does not have the newest state, in words for an admin; empty when it has."""

@@ -65,9 +65,11 @@ class SecondPerson(Policy[FourEyes]):
             yield Finding(
                 severity=Severity.hold,
                 code="second_person_needed",
+                second_person=True,
                 message=f"A second person has to approve it: {why}.",
                 evidence=tuple(one for _, found in reasons for one in found),
-                suggestion="Ask a colleague to approve it: with the tag gw_approve, the note /approve, or over REST.",
+                suggestion="Ask a colleague to approve it: with the private note /approve, or over REST.",
+                second_person=True,
             )
 
     def on_own_post(self, case: Case, post: Interaction) -> Iterable[Finding | Effect]:
