@@ -70,8 +70,6 @@ def test_negation_governs_its_clause(text: str, form: str, negated: bool) -> Non
         ("We are sorry about that and will check it for you.", "es-MX", "en", "full"),
         ("Danke!", "de-AT", "de-AT", "full"),
         ("ok", None, None, "none"),
-        ("Sorry for this, we will check it with you. Lamentamos lo ocurrido y vamos a revisarlo con el equipo.", None,
-         "es", "partial"),
     ],
 )  # fmt: skip
 def test_the_language_is_recognised_or_said_to_be_unknown(
@@ -79,6 +77,13 @@ def test_the_language_is_recognised_or_said_to_be_unknown(
 ) -> None:
     prepared = prepare(text, "brand", language=given)
     assert (prepared.language, prepared.coverage) == (language, coverage)
+
+
+def test_a_mixed_text_is_read_in_both_languages_and_said_to_be_read_in_part() -> None:
+    text = "Sorry for this, we will check it with you. Lamentamos lo ocurrido y no vamos a revisarlo con el equipo."
+    prepared = prepare(text, "brand")
+    assert prepared.coverage == "partial"
+    assert prepared.negated(word(prepared, "vamos"))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
