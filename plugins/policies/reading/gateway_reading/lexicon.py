@@ -34,8 +34,6 @@ Lattice = list[list[tuple[tuple[int, ...], int]]]
 """For each token the ways to go on: the elements that it is, and the number of the token after them."""
 SHORTEST_TYPO = 6
 LONGEST_WORD = 40
-ALTERNATIVES = 512
-"""A pattern that spells out to more than this is refused: write a class instead."""
 
 
 class PackError(ValueError):
@@ -114,31 +112,33 @@ class Lexicon:
                 for index, piece in enumerate(pieces)
                 if index not in dropped
             ]
-            self._insert(concept, kept, scope, pattern)
+            self._insert(concept, kept, scope)
         for whole in re.findall(r"\w+n['’]t\b", pattern):  # "don't" is written "dont" as often
             self.add(concept, pattern.replace(whole, whole.replace("'", "").replace("’", "")), scope)
 
-    def _insert(self, concept: str, pieces: list[str], scope: str, pattern: str) -> None:
-        nodes = [self.root]
+    def _insert(self, concept: str, pieces: list[str], scope: str) -> None:
+        node = self.root
         for piece in pieces:
-            following: list[Node] = []
             if piece.startswith("..") and piece[2:].isdigit():
-                size = int(piece[2:])
-                following = [node.gaps.setdefault(size, Node()) for node in nodes]
+                node = node.gaps.setdefault(int(piece[2:]), Node())
             elif piece == "_":
-                for node in nodes:
-                    node.any = node.any or Node()
-                    following.append(node.any)
+                node.any = node.any or Node()
+                node = node.any
             else:
-                spelt = [each for word in piece.split("|") for each in self._spelt(word, concept)]
-                if len(spelt) * len(nodes) > ALTERNATIVES:
-                    raise PackError(f"{concept}: {pattern!r} spells out to too many words; make a class of them")
-                elements = [self._element(each, scope) for each in spelt]
-                following = [node.edges.setdefault(element, Node()) for node in nodes for element in elements]
-            nodes = following
-        for node in nodes:
-            if concept not in node.ends:
-                node.ends.append(concept)
+                node = node.edges.setdefault(self._choice(piece, concept, scope), Node())
+        if concept not in node.ends:
+            node.ends.append(concept)
+
+    def _choice(self, piece: str, concept: str, scope: str) -> int:
+        """One element for all the words that a piece allows: the word itself, or a class without a name."""
+        spelt = [each for word in piece.split("|") for each in self._spelt(word, concept)]
+        elements = [self._element(each, scope) for each in spelt]
+        if len(elements) == 1:
+            return elements[0]
+        choice = self._id("|".join(sorted({str(element) for element in elements})))
+        for element in elements:
+            self._member.setdefault(element, set()).add(choice)
+        return choice
 
     def _spelt(self, word: str, where: str) -> list[str]:
         """A written word of a pattern as its literal words: endings spelt out, umlauts also as `ae`."""
@@ -194,8 +194,15 @@ class Lexicon:
             found.update(self._plain(form))
         if not found and len(forms[0]) >= SHORTEST_TYPO - 1 and forms[0].isalpha() and len(forms[0]) <= LONGEST_WORD:
             found.update(self._mistyped(forms[0]))
-        for element in tuple(found):
-            found |= self._member.get(element, set())
+        return self._with_classes(found)
+
+    def _with_classes(self, found: set[int]) -> tuple[int, ...]:
+        """The elements and every class that they belong to, directly or through another class."""
+        waiting = list(found)
+        while waiting:
+            new = self._member.get(waiting.pop(), set()) - found
+            found |= new
+            waiting += new
         return tuple(sorted(found))
 
     def _plain(self, form: str) -> Iterable[int]:
@@ -223,10 +230,7 @@ class Lexicon:
 
     def _joined(self, form: str) -> tuple[int, ...]:
         """The elements of several pieces read as one word; no typing errors on top of that."""
-        found = set(self._plain(form))
-        for element in tuple(found):
-            found |= self._member.get(element, set())
-        return tuple(sorted(found))
+        return self._with_classes(set(self._plain(form)))
 
     def lattice(self, tokens: Sequence[Token]) -> Lattice:
         """The ways to go on from each token; several pieces may be one word (`c.o.u.p.o.n`, `re-move`, `cou pon`)."""

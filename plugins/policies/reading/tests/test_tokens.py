@@ -107,7 +107,7 @@ def test_patterns_say_what_they_match() -> None:
     assert find(lexicon, "remove it. Post") == []
 
 
-@pytest.mark.parametrize("pattern", ["", "a? b?", "remov+zz", "<nothing>", "**", "|".join(f"w{n}" for n in range(600))])
+@pytest.mark.parametrize("pattern", ["", "a? b?", "remov+zz", "<nothing>", "**"])
 def test_a_pattern_that_cannot_work_is_refused(pattern: str) -> None:
     with pytest.raises(PackError):
         Lexicon("en").add("x", pattern, "trade")
