@@ -79,7 +79,7 @@ def recognise(tokens: Sequence[Token]) -> Recognised:
     if worth < ENOUGH * min(1.0, max(0.35, counted / 12)) or worth < SHARE * counted:
         return Recognised(None, likely=likely)
     second, next_worth = ranked[1] if len(ranked) > 1 else (None, 0.0)
-    mixed = second is not None and len(unique.get(second, ())) >= 2 and next_worth >= MIXED * worth
+    mixed = second is not None and len(unique.get(second, ())) >= 3 and next_worth >= MIXED * worth
     if next_worth * LEAD > worth and not mixed:
         return Recognised(None, likely=likely)
     sure = bool(unique.get(language)) and worth >= 2.0 and not mixed

@@ -6,6 +6,7 @@ A pattern is a row of words, as a person would write it, with a few signs:
     coupon*  *bon  *gutschein*     a word that begins, ends or goes on so
     remov+e            a stem and a set of endings from the pack's `[endings]`
     take|pull          either word
+    (get rid of|pull)  either row of words
     the?               may be absent
     <object>           any word of the class of that name (`[classes]`, the pack's own or its `common.toml`)
     _  ..3             exactly one word, up to three words, within the sentence
@@ -27,6 +28,7 @@ from itertools import product
 from gateway_reading.fold import bare
 from gateway_reading.tokens import Token
 
+_CHOICE = re.compile(r"\(([^()]*)\)")
 _PIECE = re.compile(r":\w+:|\.\.\d|[^\s'’-]+")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _SPLIT_GLUE = frozenset("-'’‘.·_•/‐‑*+~|")
@@ -60,7 +62,7 @@ class Span:
 
 
 def _deletions(word: str) -> set[str]:
-    return {word[:index] + word[index + 1 :] for index in range(1, len(word))}
+    return {word[:index] + word[index + 1 :] for index in range(1, len(word) - 1)}
 
 
 class Lexicon:
@@ -69,6 +71,8 @@ class Lexicon:
     def __init__(self, language: str, stop_words: Iterable[str] = ()) -> None:
         self.language = language
         self.stop_words = frozenset(map(bare, stop_words))
+        self.not_typos: frozenset[str] = frozenset()
+        """Words that are none of the lexicon's, and no typing errors of one either."""
         self.root = Node()
         self.steps = 0
         """How many steps the last search took."""
@@ -80,6 +84,7 @@ class Lexicon:
         self._accents: dict[str, list[int]] = {}
         self._typos: dict[str, set[str]] = {}
         self._member: dict[int, set[int]] = {}
+        self._aliases: dict[str, str] = {}
         self._endings: dict[str, tuple[str, ...]] = {}
         self.elements = lru_cache(maxsize=65_536)(self._elements)
         self.joined = lru_cache(maxsize=65_536)(self._joined)
@@ -94,11 +99,22 @@ class Lexicon:
         """Define the class `<name>` of single words."""
         own = self._id(f"<{name}>")
         for word in words:
+            if " " in word:
+                raise PackError(f"{name}: {word!r} is more than one word; make it a pattern of a concept")
             for spelt in self._spelt(word, name):
                 self._member.setdefault(self._element(spelt, name), set()).add(own)
 
+    def alias(self, word: str, meant: str) -> None:
+        """Read a word also as another one: `u` as `you`."""
+        if bare(word) != bare(meant):
+            self._aliases[bare(word)] = bare(meant)
+
     def add(self, concept: str, pattern: str, scope: str) -> None:
         """Let a pattern stand for a concept. Classes are looked up as `scope.name`, then as `common.name`."""
+        if choice := _CHOICE.search(pattern):
+            for row in choice[1].split("|"):
+                self.add(concept, f"{pattern[: choice.start()]}{row}{pattern[choice.end() :]}", scope)
+            return
         pieces = _PIECE.findall(pattern)
         if not pieces:
             raise PackError(f"{concept}: an empty pattern")
@@ -192,7 +208,13 @@ class Lexicon:
         found = set(self._accents.get(accented, ()))
         for form in forms:
             found.update(self._plain(form))
-        if not found and len(forms[0]) >= SHORTEST_TYPO - 1 and forms[0].isalpha() and len(forms[0]) <= LONGEST_WORD:
+        if (
+            not found
+            and len(forms[0]) >= SHORTEST_TYPO - 1
+            and forms[0] not in self.not_typos
+            and forms[0].isalpha()
+            and len(forms[0]) <= LONGEST_WORD
+        ):
             found.update(self._mistyped(forms[0]))
         return self._with_classes(found)
 
@@ -206,6 +228,8 @@ class Lexicon:
         return tuple(sorted(found))
 
     def _plain(self, form: str) -> Iterable[int]:
+        if meant := self._aliases.get(form):
+            yield from self._plain(meant)
         yield from self._literals.get(form, ())
         length = min(len(form), LONGEST_WORD)
         for size in range(2, length + 1):

@@ -15,6 +15,8 @@ and `common.toml`, which every family builds on, also
     letters = "ß"
     [endings]        # what `stem+name` spells out to
     e = ["e", "es", "ed", "ing"]
+    [aliases]        # how people abbreviate
+    u = "you"
 
 A family may add `[endings]` of its own. All files of a language are compiled to one lexicon, on first use.
 """
@@ -34,7 +36,7 @@ from gateway_reading.lexicon import Lexicon, PackError
 
 LANGUAGES = ("en", "es", "fr", "de", "pt", "it")
 """Primary language subtags that have a pack."""
-_SECTIONS = {"classes", "concepts", "endings", "recognition"}
+_SECTIONS = {"aliases", "classes", "concepts", "endings", "recognition"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,10 @@ def load(language: str) -> Pack:
     """The pack of a language in `LANGUAGES`; compiled once in a process. Raises PackError where its data is wrong."""
     families = _families(language)
     lexicon = Lexicon(language, families["common"]["recognition"]["words"])
+    lexicon.not_typos = frozenset(map(bare, families["common"]["classes"].get("not_typos", ())))
     ordered = ["common", *(family for family in families if family != "common")]
+    for written, meant in families["common"].get("aliases", {}).items():
+        lexicon.alias(written, meant)
     for family in ordered:
         for name, endings in families[family].get("endings", {}).items():
             lexicon.endings(name, endings)

@@ -122,7 +122,8 @@ def _languages(given: str | None, recognised: Recognised) -> tuple[str | None, C
         language, primary = own, own
     else:
         language, primary = given, hint
-    names = [name for name in dict.fromkeys((primary, own, recognised.second)) if name is not None]
+    others = (own, recognised.second) if recognised.sure or recognised.second else ()
+    names = [name for name in dict.fromkeys((primary, *others)) if name is not None]
     packs = [name for name in names if name in LANGUAGES]
     if not packs and not names and recognised.likely:
         return None, "partial", [name for name in recognised.likely if name in LANGUAGES]
