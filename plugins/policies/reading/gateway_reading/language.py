@@ -33,6 +33,8 @@ class Recognised:
     """Where the words do not tell: the two that they speak for most."""
     sure: bool = False
     """Whether this may overrule what the source says."""
+    worth: tuple[tuple[str, float], ...] = ()
+    """How much the words speak for each language."""
 
 
 @lru_cache(maxsize=65_536)
@@ -83,4 +85,4 @@ def recognise(tokens: Sequence[Token]) -> Recognised:
     if next_worth * LEAD > worth and not mixed:
         return Recognised(None, likely=likely)
     sure = bool(unique.get(language)) and worth >= 2.0 and not mixed
-    return Recognised(language, second if mixed else None, likely, sure)
+    return Recognised(language, second if mixed else None, likely, sure, tuple(ranked))

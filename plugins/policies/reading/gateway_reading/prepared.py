@@ -19,6 +19,8 @@ from gateway_schemas.reading import Coverage, Mark
 
 Speaker = Literal["brand", "customer"]
 Visibility = Literal["public", "private"]
+CLEARLY = 1.8
+"""How far another language must be ahead of the one that the source names, to overrule it."""
 NEGATION_REACH = 6
 """Words after a negation that it still governs, within its clause."""
 
@@ -118,12 +120,15 @@ def _languages(given: str | None, recognised: Recognised) -> tuple[str | None, C
     if hint in ("und", "mul", "zxx"):
         hint = None
     own = recognised.language
-    if hint is None or (recognised.sure and own != hint and (own is not None or hint in LANGUAGES)):
+    plain = recognised.sure
+    if own is not None and hint in LANGUAGES and own != hint:
+        worth = dict(recognised.worth)
+        plain = plain and worth[own] >= CLEARLY * worth.get(hint, 0.0)
+    if hint is None or (plain and own != hint and (own is not None or hint in LANGUAGES)):
         language, primary = own, own
     else:
         language, primary = given, hint
-    others = (own, recognised.second) if recognised.sure or recognised.second else ()
-    names = [name for name in dict.fromkeys((primary, *others)) if name is not None]
+    names = [name for name in dict.fromkeys((primary, own, recognised.second)) if name is not None]
     packs = [name for name in names if name in LANGUAGES]
     if not packs and not names and recognised.likely:
         return None, "partial", [name for name in recognised.likely if name in LANGUAGES]

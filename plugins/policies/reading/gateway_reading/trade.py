@@ -4,8 +4,8 @@ The packs say what counts as value (`benefit`, `offer`, `vague`, `refund`, `amou
 (`removal`, `edit`, `rating`, `positive`, `withhold`; weaker: `wish`, `pronoun`) and as a tie. How they combine is the
 same for all languages and stands here:
 
-- *Strong value and a change asked for in one text are a tie*, in whichever order and however far apart: that is how the
-  one who reads it will take it. Only an explicit untying that names the change ("whether or not you edit it") undoes it.
+- *Strong value and a change asked for in one text are a tie*, in whichever order and however far apart: that is how
+  its reader will take it. Only an explicit untying that names the change ("whether or not you edit it") undoes it.
 - *Weak value* (a refund, a sum, "something nice") needs a word that ties it to the change, in the same sentence or the
   next: a refund that has arrived and a polite request to update the review are not a trade.
 - What is negated, quoted or told of the other side counts for nothing. A negation that sets a condition ("no voucher
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
+from gateway_reading.tokens import Stretch
 from gateway_schemas.reading import Mark
 
 _STRONG = tuple(f"trade.{kind}" for kind in ("removal", "edit", "rating", "positive", "withhold"))
@@ -28,6 +29,8 @@ _WEAK = tuple(f"trade.{kind}" for kind in ("passive", "wish", "pronoun"))
 _NAMES = _STRONG + _WEAK
 _VALUES = tuple(f"trade.{kind}" for kind in ("offer", "benefit", "vague", "refund", "amount"))
 _LINKS = ("trade.bound", "trade.exclusive", "common.conditional")
+REACH = 14
+"""Words after a link within which a condition is looked for."""
 NEAR = 14
 """Words between a giving verb and what is given, at most."""
 
@@ -79,7 +82,7 @@ def marks(text: Prepared) -> list[Mark]:
     for change in trade.changes:
         if change.requested or id(change) in tied_changes:
             found.append(text.mark("retraction_requested", change.span, change.kind))
-    return found + _answers(text, trade)
+    return found + _gating(text) + _answers(text, trade)
 
 
 def read(text: Prepared) -> Trade:
@@ -112,6 +115,8 @@ def _changes(text: Prepared) -> Iterable[Change]:
         weak = span.concept in _WEAK
         if weak and any(_overlap(each, span) for each in strong):
             continue
+        if kind in ("removal", "edit", "rating") and _broken(text, span):
+            continue  # the verb of one clause with the noun of the next: `we cancel the fee, but the thread…`
         if not _meant(text, span, kind):
             continue
         sentence = text.sentence(span)
@@ -130,7 +135,40 @@ def _changes(text: Prepared) -> Iterable[Change]:
             requested = False
         if weak and not (asked or linked or thanked or _exchanged(text, span) or _pays_off(text, span)):
             continue
+        if any(_overlap(each, span) for each in text.inside(sentence, "trade.optional")):
+            requested = False
         yield Change(span, kind, requested)
+    if not strong:
+        yield from _conditions(text)
+
+
+def _broken(text: Prepared, span: Span) -> bool:
+    """Whether punctuation stands within the span."""
+    tokens = text.tokens
+    return any(
+        not mark.isspace() and mark in ",;:–—"
+        for index in range(span.first + 1, span.last)
+        for mark in text.text[tokens[index - 1].end : tokens[index].start]
+    )
+
+
+def _conditions(text: Prepared) -> Iterable[Change]:
+    """Conditions about the review in any order of words: a link, and near after it the thing and its new state."""
+    if text.has("trade.mention") and (stays := text.spans("trade.stays")):
+        yield Change(stays[0], "condition", False)
+        return
+    for link in text.spans(*_LINKS):
+        sentence = text.sentence(link)
+        region = Stretch(link.first, min(link.first + REACH, sentence.last))
+        core = next(text.inside(region, "trade.core"), None)
+        state = next((each for each in text.inside(region, "trade.state") if core and not _overlap(each, core)), None)
+        if core is None or state is None:
+            continue
+        span = Span("trade.condition", min(core.first, state.first), max(core.last, state.last))
+        thanked = any(_overlap(each, span) for each in text.inside(sentence, "trade.thanked"))
+        if not thanked and _meant(text, span, "condition"):
+            yield Change(span, "condition", False)
+            return
 
 
 def _meant(text: Prepared, span: Span, kind: str) -> bool:
@@ -145,6 +183,8 @@ def _meant(text: Prepared, span: Span, kind: str) -> bool:
         return False
     if kind in ("removal", "edit", "pronoun") and next(text.inside(sentence, "trade.personal"), None) is not None:
         return False
+    if _refused(text, sentence):
+        return False
     refusal = next((each for each in text.inside(sentence, "trade.decline") if each.first < span.first), None)
     if refusal is not None and not any(text.inside(sentence, "trade.exclusive")):
         return False
@@ -152,6 +192,13 @@ def _meant(text: Prepared, span: Span, kind: str) -> bool:
     if unwanted and not _between(text, unwanted[-1], span, "trade.exclusive"):
         return False
     return kind == "withhold" or not _denied(text, span)
+
+
+def _refused(text: Prepared, sentence: Stretch) -> bool:
+    """Whether the sentence denies something of value, without a way to it: `no gifts for stars here`."""
+    if any(text.inside(sentence, "trade.exclusive")):
+        return False
+    return any(text.negated(each, 3) for each in text.inside(sentence, "trade.benefit"))
 
 
 def _overlap(one: Span, other: Span) -> bool:
@@ -170,7 +217,7 @@ def _denied(text: Prepared, span: Span) -> bool:
     clause = text.clause(span)
     negators = [each for each in text.inside(clause, "common.negator") if each.first <= span.first]
     if not negators:
-        return True
+        return span.concept != "trade.condition"
     return not any(negators[-1].first < each.first <= span.first for each in text.inside(clause, *_LINKS))
 
 
@@ -217,7 +264,7 @@ def _value(text: Prepared, span: Span, name: str) -> Value | None:
     clause = text.clause(span)
     troubled = any(text.inside(sentence, "trade.trouble"))
     owed = name in ("benefit", "amount", "vague") and any(text.inside(sentence, "trade.owed", "trade.refund"))
-    strong = name in ("offer", "benefit") and not troubled
+    strong = name == "offer" or (name == "benefit" and not troubled)
     giving = [
         each
         for each in text.inside(sentence, "trade.give")
@@ -229,7 +276,7 @@ def _value(text: Prepared, span: Span, name: str) -> Value | None:
     ]
     granted = any(True for _ in text.inside(clause, "trade.granted"))
     given = name == "offer" or bool(giving) or granted
-    if name in ("vague", "refund") or troubled or owed:
+    if name in ("vague", "refund") or (name != "offer" and (troubled or owed)):
         given = False
     if name == "amount":
         given = given and not owed
@@ -262,7 +309,9 @@ def _ties(text: Prepared, trade: Trade) -> Iterable[tuple[Value, Change, str]]:
 
 
 def _tied(text: Prepared, value: Value, change: Change) -> str | None:
-    """How a value is tied to a change: `condition`, `exchange` or, where nothing but their meeting says so, `together`."""
+    """How a value is tied to a change: `condition`, `exchange` or `together` where only their meeting says so."""
+    if change.kind == "pronoun" and text.has("trade.trouble"):
+        return None
     distance = abs(text.tokens[value.span.first].sentence - text.tokens[change.span.first].sentence)
     link = _link_before(text, change.span)
     governs = link is not None and not (
@@ -296,6 +345,19 @@ def _settled(text: Prepared, value: Value) -> bool:
 def _eager(text: Prepared, value: Value, change: Change) -> bool:
     """Whether a vague value stands in a sentence that gives: `we would show ourselves grateful`."""
     return any(text.inside(text.sentence(value.span), "trade.hint"))
+
+
+def _gating(text: Prepared) -> list[Mark]:
+    """Reviews asked of happy customers only: satisfaction as a condition, and an invitation, in one sentence."""
+    for happy in text.spans("trade.happy"):
+        if text.quoted(happy) or text.reported(happy) or text.negated(happy):
+            continue
+        sentence = text.sentence(happy)
+        for invitation in text.inside(sentence, "trade.invite"):
+            thanked = any(_overlap(each, invitation) for each in text.inside(sentence, "trade.thanked"))
+            if not _overlap(happy, invitation) and not thanked and not text.negated(invitation):
+                return [text.mark("x_review_gating", (happy, invitation))]
+    return []
 
 
 # answers to a proposal, and the customer's side
