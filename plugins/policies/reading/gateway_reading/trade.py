@@ -331,9 +331,25 @@ def _tied(text: Prepared, value: Value, change: Change) -> str | None:
         and _between(text, change.span, value.span, "trade.consequence")
     ):
         return "exchange"
+    if value.kind == "refund" and change.requested and not _settled(text, value) and _sequel(text, value, change):
+        return "exchange"
+    if value.kind == "amount" and distance == 0 and change.requested and not _priced(text, value):
+        return "together"
     if value.kind == "vague" and (change.requested or governs):
         return "exchange" if _eager(text, value, change) else None
     return None
+
+
+def _sequel(text: Prepared, value: Value, change: Change) -> bool:
+    """Whether a word puts the change before or after the money: `but first`, `afterwards`, `in return`."""
+    sentence = text.sentence(change.span)
+    first = min(value.span.first, change.span.first) if text.sentence(value.span) is sentence else sentence.first
+    return any(first <= each.first < change.span.last + 4 for each in text.inside(sentence, "trade.sequel"))
+
+
+def _priced(text: Prepared, value: Value) -> bool:
+    """Whether a sum is what something costs or was paid, not what is offered."""
+    return any(text.inside(text.sentence(value.span), "trade.priced", "trade.owed", "trade.trouble"))
 
 
 def _settled(text: Prepared, value: Value) -> bool:
