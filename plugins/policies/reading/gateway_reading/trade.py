@@ -120,7 +120,7 @@ def _changes(text: Prepared) -> Iterable[Change]:
         if not _meant(text, span, kind):
             continue
         sentence = text.sentence(span)
-        thanked = any(_overlap(each, span) for each in text.inside(sentence, "trade.thanked"))
+        thanked = _thanked(text, span)
         asked = next(text.inside(sentence, "trade.request"), None) is not None
         linked = _link_before(text, span) is not None
         if not weak:
@@ -140,6 +140,13 @@ def _changes(text: Prepared) -> Iterable[Change]:
         yield Change(span, kind, requested)
     if not strong:
         yield from _conditions(text)
+
+
+def _thanked(text: Prepared, span: Span) -> bool:
+    """Whether the span is what the customer is thanked for, or was seen to have done."""
+    return any(
+        _overlap(each, span) and not _broken(text, each) for each in text.inside(text.sentence(span), "trade.thanked")
+    )
 
 
 def _broken(text: Prepared, span: Span) -> bool:
@@ -165,8 +172,7 @@ def _conditions(text: Prepared) -> Iterable[Change]:
         if core is None or state is None:
             continue
         span = Span("trade.condition", min(core.first, state.first), max(core.last, state.last))
-        thanked = any(_overlap(each, span) for each in text.inside(sentence, "trade.thanked"))
-        if not thanked and _meant(text, span, "condition"):
+        if not _thanked(text, span) and _meant(text, span, "condition"):
             yield Change(span, "condition", False)
             return
 
@@ -222,9 +228,14 @@ def _denied(text: Prepared, span: Span) -> bool:
 
 
 def _link_before(text: Prepared, span: Span) -> Span | None:
-    """The word that makes the span a condition or a price: the last one before it in its sentence."""
-    links = [each for each in text.inside(text.sentence(span), *_LINKS) if each.first <= span.first + 1]
-    return links[-1] if links else None
+    """The word that makes the span a condition or a price: the last one before it, with no punctuation between but right
+    after the word itself (`in return, could you…`). `If all is well, please edit it` sets no price on the edit."""
+    links = [each for each in text.inside(text.sentence(span), *_LINKS, "trade.purpose") if each.first <= span.first + 1]
+    for link in reversed(links):
+        reach = Span("", min(link.last, span.first), span.first + 1)
+        if link.concept == "trade.purpose" or not _broken(text, reach):
+            return link
+    return None
 
 
 def _exchanged(text: Prepared, span: Span) -> bool:
@@ -315,7 +326,7 @@ def _tied(text: Prepared, value: Value, change: Change) -> str | None:
     distance = abs(text.tokens[value.span.first].sentence - text.tokens[change.span.first].sentence)
     link = _link_before(text, change.span)
     governs = link is not None and not (
-        distance == 0 and link.first < value.span.first < change.span.first and link.concept != "trade.bound"
+        distance == 0 and link.first < value.span.first < change.span.first and link.concept not in ("trade.bound", "trade.purpose")
     )
     if value.strong and (value.given or distance == 0 or governs):
         if change.kind == "pronoun" and not governs and not text.has("trade.mention"):
@@ -323,7 +334,7 @@ def _tied(text: Prepared, value: Value, change: Change) -> str | None:
         return "condition" if governs else "together"
     if distance > 1:
         return None
-    if governs and not (value.kind in ("refund", "amount") and _settled(text, value)):
+    if governs and (distance == 0 or value.kind == "vague") and not _settled(text, value):
         return "condition"
     if (
         distance == 0
@@ -370,8 +381,7 @@ def _gating(text: Prepared) -> list[Mark]:
             continue
         sentence = text.sentence(happy)
         for invitation in text.inside(sentence, "trade.invite"):
-            thanked = any(_overlap(each, invitation) for each in text.inside(sentence, "trade.thanked"))
-            if not _overlap(happy, invitation) and not thanked and not text.negated(invitation):
+            if not (_overlap(happy, invitation) or _thanked(text, invitation) or text.negated(invitation)):
                 return [text.mark("x_review_gating", (happy, invitation))]
     return []
 
