@@ -33,6 +33,8 @@ class Recognised:
     """Where the words do not tell: the two that they speak for most."""
     sure: bool = False
     """Whether this may overrule what the source says."""
+    foreign: bool = False
+    """Whether it is written in letters that no pack knows."""
     worth: tuple[tuple[str, float], ...] = ()
     """How much the words speak for each language."""
 
@@ -72,7 +74,7 @@ def recognise(tokens: Sequence[Token]) -> Recognised:
         if len(languages) == 1:
             unique.setdefault(languages[0], set()).add(token.form)
     if not counted or foreign * 2 > counted:
-        return Recognised(None, sure=foreign > 0)
+        return Recognised(None, sure=foreign > 0, foreign=foreign > 0)
     ranked = sorted(score.items(), key=lambda pair: (-pair[1], pair[0]))
     if not ranked:
         return Recognised(None)
@@ -85,4 +87,4 @@ def recognise(tokens: Sequence[Token]) -> Recognised:
     if next_worth * LEAD > worth and not mixed:
         return Recognised(None, likely=likely)
     sure = bool(unique.get(language)) and worth >= 2.0 and not mixed
-    return Recognised(language, second if mixed else None, likely, sure, tuple(ranked))
+    return Recognised(language, second if mixed else None, likely, sure, worth=tuple(ranked))

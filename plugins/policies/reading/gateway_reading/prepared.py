@@ -72,11 +72,13 @@ class Prepared:
 
     def negated(self, span: Span, reach: int = NEGATION_REACH) -> bool:
         """Whether a negation of its clause governs the span: before it within reach; in German also up to three words
-        after it (`ich lösche das nicht`). What only looks like one (`not only`, `don't hesitate`) is none."""
+        after it (`ich lösche das nicht`). What only looks like one (`not only`, `don't hesitate`) is none, nor is one
+        within the span: `costs you nothing` is an offer."""
         clause = self.clause(span)
-        behind = 3 if self.language == "de" else 0
+        behind = 3 if (self.language or "").startswith("de") else 0
         for negator in self.inside(clause, "common.negator"):
-            near = span.first - reach <= negator.first <= span.last + behind
+            before = span.first - reach <= negator.first < span.first
+            near = before or span.last <= negator.first < span.last + behind
             if near and not any(
                 apparent.first <= negator.first < apparent.last for apparent in self.spans("common.apparent_negation")
             ):
@@ -129,10 +131,10 @@ def _languages(given: str | None, recognised: Recognised) -> tuple[str | None, C
     else:
         language, primary = given, hint
     names = [name for name in dict.fromkeys((primary, own, recognised.second)) if name is not None]
-    packs = [name for name in names if name in LANGUAGES]
-    if not packs and not names and recognised.likely:
-        return None, "partial", [name for name in recognised.likely if name in LANGUAGES]
-    if not packs:
+    if hint is None and not recognised.sure:  # too short to tell: look in every language that it may be in
+        names += LANGUAGES if own is None else recognised.likely
+    packs = [name for name in dict.fromkeys(names) if name in LANGUAGES]
+    if not packs or recognised.foreign:
         return language, "none", []
     if primary not in LANGUAGES or recognised.second is not None:
         return language, "partial", packs

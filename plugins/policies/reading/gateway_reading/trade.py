@@ -25,9 +25,12 @@ from gateway_reading.tokens import Stretch
 from gateway_schemas.reading import Mark
 
 _STRONG = tuple(f"trade.{kind}" for kind in ("removal", "edit", "rating", "positive", "withhold"))
+_ANYWHERE = ("trade.positive", "trade.withhold")
+"""Changes whose words may have punctuation between them. Elsewhere a verb would take the noun of the next clause:
+`we cancel the fee, but the thread…`."""
 _WEAK = tuple(f"trade.{kind}" for kind in ("passive", "wish", "pronoun"))
 _NAMES = _STRONG + _WEAK
-_VALUES = tuple(f"trade.{kind}" for kind in ("offer", "benefit", "vague", "refund", "amount"))
+_VALUES = tuple(f"trade.{kind}" for kind in ("offer", "benefit", "vague", "refund", "amount", "bestow"))
 _LINKS = ("trade.bound", "trade.exclusive", "common.conditional")
 REACH = 14
 """Words after a link within which a condition is looked for."""
@@ -110,13 +113,12 @@ def _longest(spans: Iterable[Span]) -> list[Span]:
 
 def _changes(text: Prepared) -> Iterable[Change]:
     strong: list[Span] = []
-    for span in (*_longest(text.spans(*_STRONG)), *_longest(text.spans(*_WEAK))):
+    whole = [span for span in text.spans(*_STRONG) if span.concept in _ANYWHERE or not _broken(text, span)]
+    for span in (*_longest(whole), *_longest(text.spans(*_WEAK))):
         kind = span.concept.removeprefix("trade.")
         weak = span.concept in _WEAK
         if weak and any(_overlap(each, span) for each in strong):
             continue
-        if kind in ("removal", "edit", "rating") and _broken(text, span):
-            continue  # the verb of one clause with the noun of the next: `we cancel the fee, but the thread…`
         if not _meant(text, span, kind):
             continue
         sentence = text.sentence(span)
@@ -223,17 +225,23 @@ def _denied(text: Prepared, span: Span) -> bool:
     clause = text.clause(span)
     negators = [each for each in text.inside(clause, "common.negator") if each.first <= span.first]
     if not negators:
-        return span.concept != "trade.condition"
+        return span.concept not in ("trade.condition", "trade.passive")
     return not any(negators[-1].first < each.first <= span.first for each in text.inside(clause, *_LINKS))
 
 
 def _link_before(text: Prepared, span: Span) -> Span | None:
-    """The word that makes the span a condition or a price: the last one before it, with no punctuation between but right
-    after the word itself (`in return, could you…`). `If all is well, please edit it` sets no price on the edit."""
-    links = [each for each in text.inside(text.sentence(span), *_LINKS, "trade.purpose") if each.first <= span.first + 1]
+    """The word that makes the span a condition or a price: one before it, with no punctuation between but right after
+    the word itself (`in return, could you…`). `If all is well, please edit it` sets no price on the edit."""
+    links = [
+        each for each in text.inside(text.sentence(span), *_LINKS, "trade.purpose") if each.first <= span.first + 1
+    ]
     for link in reversed(links):
-        reach = Span("", min(link.last, span.first), span.first + 1)
-        if link.concept == "trade.purpose" or not _broken(text, reach):
+        first = min(link.last, span.first)
+        if text.language is not None and text.language[:2] == "de" and first < span.first:
+            first = (
+                span.first - 1
+            )  # German sets commas inside a condition: `wenn Sie bereit sind, die Kritik zu löschen`
+        if link.concept == "trade.purpose" or not _broken(text, Span("", first, span.first + 1)):
             return link
     return None
 
@@ -273,6 +281,8 @@ def _value(text: Prepared, span: Span, name: str) -> Value | None:
     if not exclusive and (text.negated(span) or any(text.inside(sentence, "trade.decline", "trade.withdraw"))):
         return None
     clause = text.clause(span)
+    if name == "bestow" and any(each.first < span.last + 4 for each in _after(text, span, "trade.chore")):
+        return None
     troubled = any(text.inside(sentence, "trade.trouble"))
     owed = name in ("benefit", "amount", "vague") and any(text.inside(sentence, "trade.owed", "trade.refund"))
     strong = name == "offer" or (name == "benefit" and not troubled)
@@ -287,7 +297,7 @@ def _value(text: Prepared, span: Span, name: str) -> Value | None:
     ]
     granted = any(True for _ in text.inside(clause, "trade.granted"))
     given = name == "offer" or bool(giving) or granted
-    if name in ("vague", "refund") or (name != "offer" and (troubled or owed)):
+    if name in ("vague", "refund", "bestow") or (name != "offer" and (troubled or owed)):
         given = False
     if name == "amount":
         given = given and not owed
@@ -326,7 +336,9 @@ def _tied(text: Prepared, value: Value, change: Change) -> str | None:
     distance = abs(text.tokens[value.span.first].sentence - text.tokens[change.span.first].sentence)
     link = _link_before(text, change.span)
     governs = link is not None and not (
-        distance == 0 and link.first < value.span.first < change.span.first and link.concept not in ("trade.bound", "trade.purpose")
+        distance == 0
+        and link.first < value.span.first < change.span.first
+        and link.concept not in ("trade.bound", "trade.purpose")
     )
     if value.strong and (value.given or distance == 0 or governs):
         if change.kind == "pronoun" and not governs and not text.has("trade.mention"):
@@ -334,7 +346,7 @@ def _tied(text: Prepared, value: Value, change: Change) -> str | None:
         return "condition" if governs else "together"
     if distance > 1:
         return None
-    if governs and (distance == 0 or value.kind == "vague") and not _settled(text, value):
+    if governs and (distance == 0 or value.kind in ("vague", "bestow")) and not _settled(text, value):
         return "condition"
     if (
         distance == 0
@@ -361,6 +373,10 @@ def _sequel(text: Prepared, value: Value, change: Change) -> bool:
 def _priced(text: Prepared, value: Value) -> bool:
     """Whether a sum is what something costs or was paid, not what is offered."""
     return any(text.inside(text.sentence(value.span), "trade.priced", "trade.owed", "trade.trouble"))
+
+
+def _after(text: Prepared, span: Span, concept: str) -> list[Span]:
+    return [each for each in text.inside(text.sentence(span), concept) if each.first >= span.first]
 
 
 def _settled(text: Prepared, value: Value) -> bool:

@@ -23,9 +23,9 @@ CORPUS = Path(__file__).parent / "corpus"
 AT = datetime(2026, 3, 12, tzinfo=UTC)
 TRADE, OFFER, REQUEST = "incentive_for_retraction", "incentive_offered", "retraction_requested"
 OTHERS = ("agrees", "grants_value", "declines", "withdraws_offer", "proposes_trade")
-FLOORS = {"tune": 0.95, "held_out": 0.80}
+FLOORS = {"tune": 0.95, "held_out": 0.85}
 """Recall of a trade in every language. Over all languages together the held-out part reaches `TOGETHER`."""
-TOGETHER = 0.90
+TOGETHER = 0.95
 READER = PackReader()
 
 
