@@ -80,7 +80,8 @@ class Prepared:
             before = span.first - reach <= negator.first < span.first
             near = before or span.last <= negator.first < span.last + behind
             if near and not any(
-                apparent.first <= negator.first < apparent.last for apparent in self.spans("common.apparent_negation")
+                apparent.first <= negator.first < apparent.last
+                for apparent in self.inside(self.sentence(span), "common.apparent_negation")
             ):
                 return True
         return False

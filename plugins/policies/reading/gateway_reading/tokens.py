@@ -59,6 +59,8 @@ EMOJI = {
     ":arrow:": "➡→⇒▶👉",
 }
 _EMOJI = {character: name for name, characters in EMOJI.items() for character in characters}
+LONGEST_SENTENCE = 120
+"""Tokens; what goes on is read as the next sentence, so that no text makes a family's work grow faster than itself."""
 _CURRENCY = "€$£¥₹"
 
 
@@ -149,6 +151,9 @@ def scan(text: str) -> tuple[list[Token], list[Stretch], list[Stretch]]:
         elif "\n" in between:
             if between.count("\n") > 1:
                 sentences.append(Stretch(index, index))
+            clauses.append(Stretch(index, index))
+        if index - sentences[-1].first >= LONGEST_SENTENCE:
+            sentences.append(Stretch(index, index))
             clauses.append(Stretch(index, index))
         token = _token(kind, match[0], start, end, glue)
         token.wide = bool(_SPACED.search(between))

@@ -7,7 +7,7 @@ import pytest
 from gateway_reading.lexicon import Lexicon, PackError, Span
 from gateway_reading.pack import LANGUAGES, load
 from gateway_reading.prepared import Prepared, prepare
-from gateway_reading.tokens import scan
+from gateway_reading.tokens import LONGEST_SENTENCE, scan
 
 
 def find(lexicon: Lexicon, text: str) -> list[str]:
@@ -143,3 +143,10 @@ def test_twice_the_text_takes_at_most_twice_the_steps(language: str, piece: str)
         steps.append(lexicon.steps)
     assert steps[1] <= 2.2 * steps[0] + 50
     assert steps[2] <= 2.2 * steps[1] + 50
+
+
+def test_no_sentence_is_longer_than_its_limit() -> None:
+    """What a family looks at around a word is bounded, so that its work grows with the text and no faster."""
+    _, sentences, clauses = scan("delete your review and get a voucher if you can " * 500)
+    assert max(sentence.last - sentence.first for sentence in sentences) <= LONGEST_SENTENCE
+    assert max(clause.last - clause.first for clause in clauses) <= LONGEST_SENTENCE
