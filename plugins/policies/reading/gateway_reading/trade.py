@@ -22,7 +22,7 @@ from itertools import islice
 
 from gateway_reading.prepared import Prepared
 from gateway_reading.trade_answers import answers, customer
-from gateway_reading.trade_changes import CHANGES, Change, between, changes, exchanged, link_before, overlap, thanked
+from gateway_reading.trade_changes import CHANGES, Change, between, changes, link_before, overlap, thanked
 from gateway_reading.trade_values import VALUES, Value, priced, settled, values
 from gateway_schemas.reading import Mark
 
@@ -103,7 +103,8 @@ def _tied(text: Prepared, value: Value, change: Change) -> str | None:
     )
     if value.strong and (value.given or distance == 0 or governs):
         if change.kind == "pronoun" and not governs and not text.has("trade.mention"):
-            return "exchange" if distance == 0 and exchanged(text, change.span) else None
+            paid = distance == 0 and between(text, change.span, value.span, "trade.consequence")
+            return "exchange" if paid else None
         return "condition" if governs else "together"
     if distance > 1:
         return None

@@ -127,6 +127,10 @@ def _meant(text: Prepared, span: Span, kind: str) -> bool:
     unwanted = [each for each in text.inside(sentence, "trade.not_wanted") if each.first <= span.first]
     if unwanted and not between(text, unwanted[-1], span, "trade.exclusive"):
         return False
+    if kind in ("edit", "rating") and any(
+        span.first <= each.first < span.last for each in text.inside(sentence, "common.negator")
+    ):
+        return False  # `ändern Sie nichts an Ihrer Bewertung`
     return kind == "withhold" or not _denied(text, span)
 
 
