@@ -106,7 +106,7 @@ class Reading(Model):
     """What a reader noticed in one text."""
 
     language: str | None = None
-    """BCP 47: as given, else as recognised; None when neither."""
+    """BCP 47: as given, unless the text is plainly in another language; else as recognised; None when neither."""
     coverage: Coverage = "none"
     """`full`: the language is known and all signals are looked for; `partial`: some; `none`: nothing can be said."""
     marks: tuple[Mark, ...] = ()

@@ -1,0 +1,1 @@
+"""The policy that reviews are not for sale."""

@@ -1,0 +1,358 @@
+"""Lexicons: patterns of words compiled to a trie, and found in a text in linear time.
+
+A pattern is a row of words, as a person would write it, with a few signs:
+
+    gift card          these words, in any accents, capitals and disguise that `fold` sees through
+    coupon*  *bon  *gutschein*     a word that begins, ends or goes on so
+    remov+e            a stem and a set of endings from the pack's `[endings]`
+    take|pull          either word
+    (get rid of|pull)  either row of words
+    the?               may be absent
+    <object>           any word of the class of that name (`[classes]`, the pack's own or its `common.toml`)
+    _  ..3             exactly one word, up to three words, within the sentence
+    =sí                exactly these accents
+    #  ¤  :gift:       a number, a currency sign, an emoji by what it shows
+
+A pattern costs at most a bounded number of steps at each word, so reading grows with the length of the text alone:
+`Lexicon.steps` counts them, and a test holds the count against hostile texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import product
+
+from gateway_reading.fold import bare
+from gateway_reading.tokens import Token
+
+_CHOICE = re.compile(r"\(([^()]*)\)")
+_PIECE = re.compile(r":\w+:|\.\.\d|[^\s'’-]+")
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+_SPLIT_GLUE = frozenset("-'’‘.·_•/‐‑*+~|")
+Lattice = list[list[tuple[tuple[int, ...], int]]]
+"""For each token the ways to go on: the elements that it is, and the number of the token after them."""
+SHORTEST_TYPO = 6
+LONGEST_WORD = 40
+
+
+class PackError(ValueError):
+    """A language pack says something that cannot be compiled; names the file, the entry and the reason."""
+
+
+@dataclass(slots=True)
+class Node:
+    """A place in the trie: where each next element leads, and the concepts that are complete here."""
+
+    edges: dict[int, Node] = field(default_factory=dict)
+    any: Node | None = None
+    gaps: dict[int, Node] = field(default_factory=dict)
+    ends: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A concept found: tokens `first` up to, not including, `last`."""
+
+    concept: str
+    first: int
+    last: int
+
+
+def _deletions(word: str) -> set[str]:
+    return {word[:index] + word[index + 1 :] for index in range(1, len(word) - 1)}
+
+
+class Lexicon:
+    """The compiled patterns of one language, all families together."""
+
+    def __init__(self, language: str, stop_words: Iterable[str] = ()) -> None:
+        self.language = language
+        self.stop_words = frozenset(map(bare, stop_words))
+        self.not_typos: frozenset[str] = frozenset()
+        """Words that are none of the lexicon's, and no typing errors of one either."""
+        self.root = Node()
+        self.steps = 0
+        """How many steps the last search took."""
+        self._ids: dict[str, int] = {}
+        self._literals: dict[str, list[int]] = {}
+        self._prefixes: dict[str, list[int]] = {}
+        self._suffixes: dict[str, list[int]] = {}
+        self._infixes: dict[str, list[int]] = {}
+        self._accents: dict[str, list[int]] = {}
+        self._typos: dict[str, set[str]] = {}
+        self._member: dict[int, set[int]] = {}
+        self._aliases: dict[str, str] = {}
+        self._endings: dict[str, tuple[str, ...]] = {}
+        self.elements = lru_cache(maxsize=65_536)(self._elements)
+        self.joined = lru_cache(maxsize=65_536)(self._joined)
+
+    # compiling
+
+    def endings(self, name: str, endings: Sequence[str]) -> None:
+        """Define what `stem+name` spells out to."""
+        self._endings[name] = tuple(endings)
+
+    def define(self, name: str, words: Iterable[str]) -> None:
+        """Define the class `<name>` of single words."""
+        own = self._id(f"<{name}>")
+        for word in words:
+            if " " in word:
+                raise PackError(f"{name}: {word!r} is more than one word; make it a pattern of a concept")
+            for spelt in self._spelt(word, name):
+                self._member.setdefault(self._element(spelt, name), set()).add(own)
+
+    def alias(self, word: str, meant: str) -> None:
+        """Read a word also as another one: `u` as `you`."""
+        if bare(word) != bare(meant):
+            self._aliases[bare(word)] = bare(meant)
+
+    def add(self, concept: str, pattern: str, scope: str) -> None:
+        """Let a pattern stand for a concept. Classes are looked up as `scope.name`, then as `common.name`."""
+        if choice := _CHOICE.search(pattern):
+            for row in choice[1].split("|"):
+                self.add(concept, f"{pattern[: choice.start()]}{row}{pattern[choice.end() :]}", scope)
+            return
+        pieces = _PIECE.findall(pattern)
+        if not pieces:
+            raise PackError(f"{concept}: an empty pattern")
+        optional = [index for index, piece in enumerate(pieces) if piece.endswith("?")]
+        if len(optional) > 6 or len(optional) == len(pieces):
+            raise PackError(f"{concept}: {pattern!r} has too many words that may be absent")
+        for chosen in product((True, False), repeat=len(optional)):
+            dropped = {index for index, keep in zip(optional, chosen, strict=True) if not keep}
+            kept = [
+                piece if piece == "?" else piece.removesuffix("?")
+                for index, piece in enumerate(pieces)
+                if index not in dropped
+            ]
+            self._insert(concept, kept, scope)
+        for whole in re.findall(r"\w+n['’]t\b", pattern):  # "don't" is written "dont" as often
+            self.add(concept, pattern.replace(whole, whole.replace("'", "").replace("’", "")), scope)
+
+    def _insert(self, concept: str, pieces: list[str], scope: str) -> None:
+        node = self.root
+        for piece in pieces:
+            if piece.startswith("..") and piece[2:].isdigit():
+                node = node.gaps.setdefault(int(piece[2:]), Node())
+            elif piece == "_":
+                node.any = node.any or Node()
+                node = node.any
+            else:
+                node = node.edges.setdefault(self._choice(piece, concept, scope), Node())
+        if concept not in node.ends:
+            node.ends.append(concept)
+
+    def _choice(self, piece: str, concept: str, scope: str) -> int:
+        """One element for all the words that a piece allows: the word itself, or a class without a name."""
+        spelt = [each for word in piece.split("|") for each in self._spelt(word, concept)]
+        elements = [self._element(each, scope) for each in spelt]
+        if len(elements) == 1:
+            return elements[0]
+        choice = self._id("|".join(sorted({str(element) for element in elements})))
+        for element in elements:
+            self._member.setdefault(element, set()).add(choice)
+        return choice
+
+    def _spelt(self, word: str, where: str) -> list[str]:
+        """A written word of a pattern as its literal words: endings spelt out, umlauts also as `ae`."""
+        if "+" in word[1:]:
+            stem, _, name = word.partition("+")
+            if name not in self._endings:
+                raise PackError(f"{where}: {word!r} names endings that the pack does not have")
+            return [each for ending in self._endings[name] for each in self._spelt(stem + ending, where)]
+        if self.language == "de" and not word.startswith(("<", ":")) and word.translate(_UMLAUTS) != word:
+            return [word, word.translate(_UMLAUTS)]
+        return [word]
+
+    def _id(self, element: str) -> int:
+        return self._ids.setdefault(element, len(self._ids))
+
+    def _element(self, word: str, scope: str) -> int:
+        if word.startswith("<") and word.endswith(">"):
+            for name in (f"<{scope}.{word[1:-1]}>", f"<common.{word[1:-1]}>"):
+                if name in self._ids:
+                    return self._ids[name]
+            raise PackError(f"{scope}: there is no class {word}")
+        if word.startswith("=") and len(word) > 1:
+            return self._file(self._accents, word[1:], f"={word[1:]}")
+        if word.startswith(":") or word in "#¤%€$£¥₹+=&/→":
+            return self._file(self._literals, word, word)
+        plain = bare(word.strip("*"))
+        if not plain:
+            raise PackError(f"{scope}: {word!r} is no word")
+        if word.startswith("*") and word.endswith("*"):
+            return self._file(self._infixes, plain, f"*{plain}*")
+        if word.startswith("*"):
+            return self._file(self._suffixes, plain, f"*{plain}")
+        if word.endswith("*"):
+            return self._file(self._prefixes, plain, f"{plain}*")
+        if len(plain) >= SHORTEST_TYPO:
+            for deletion in _deletions(plain):
+                self._typos.setdefault(deletion, set()).add(plain)
+        return self._file(self._literals, plain, plain)
+
+    def _file(self, table: dict[str, list[int]], key: str, element: str) -> int:
+        number = self._id(element)
+        filed = table.setdefault(key, [])
+        if number not in filed:
+            filed.append(number)
+        return number
+
+    # finding
+
+    def _elements(self, accented: str, forms: tuple[str, ...]) -> tuple[int, ...]:
+        """The elements that a word is, by any of its forms; by a likely typing error where it is none."""
+        found = set(self._accents.get(accented, ()))
+        for form in forms:
+            found.update(self._plain(form))
+        if (
+            not found
+            and len(forms[0]) >= SHORTEST_TYPO - 1
+            and forms[0] not in self.not_typos
+            and forms[0].isalpha()
+            and len(forms[0]) <= LONGEST_WORD
+        ):
+            found.update(self._mistyped(forms[0]))
+        return self._with_classes(found)
+
+    def _with_classes(self, found: set[int]) -> tuple[int, ...]:
+        """The elements and every class that they belong to, directly or through another class."""
+        waiting = list(found)
+        while waiting:
+            new = self._member.get(waiting.pop(), set()) - found
+            found |= new
+            waiting += new
+        return tuple(sorted(found))
+
+    def _plain(self, form: str) -> Iterable[int]:
+        if meant := self._aliases.get(form):
+            yield from self._plain(meant)
+        yield from self._literals.get(form, ())
+        length = min(len(form), LONGEST_WORD)
+        for size in range(2, length + 1):
+            yield from self._prefixes.get(form[:size], ())
+            yield from self._suffixes.get(form[-size:], ())
+        if length > 4 and self._infixes:
+            for infix, elements in self._infixes.items():
+                if infix in form[: 2 * LONGEST_WORD]:
+                    yield from elements
+
+    def _mistyped(self, form: str) -> Iterable[int]:
+        """A letter too many, too few or two exchanged; not a letter replaced, which is often another word."""
+        candidates = set(self._typos.get(form, ()))
+        for deletion in _deletions(form):
+            if deletion in self._literals and len(deletion) >= SHORTEST_TYPO:
+                candidates.add(deletion)
+            for word in self._typos.get(deletion, ()):
+                if len(word) == len(form) and sorted(word) == sorted(form):
+                    candidates.add(word)
+        for word in sorted(candidates):
+            yield from self._literals[word]
+
+    def _joined(self, form: str) -> tuple[int, ...]:
+        """The elements of several pieces read as one word; no typing errors on top of that."""
+        return self._with_classes(set(self._plain(form)))
+
+    def lattice(self, tokens: Sequence[Token]) -> Lattice:
+        """The ways to go on from each token; several pieces may be one word (`c.o.u.p.o.n`, `re-move`, `cou pon`)."""
+        edges = [[(self.elements(token.accented, token.forms), index + 1)] for index, token in enumerate(tokens)]
+        index, count = 0, len(tokens)
+        while index < count - 1:
+            stop = index + 1
+            while stop < count and tokens[stop].glue in _SPLIT_GLUE and tokens[stop].glue != "":
+                stop += 1
+            if stop - index > 1:
+                self._join(tokens, edges, index, stop, 12 if len(tokens[index].form) == 1 else 4)
+                index = stop - 1 if stop - index > 1 else index + 1
+                continue
+            letters = index
+            while (
+                letters < count
+                and len(tokens[letters].form) == 1
+                and tokens[letters].kind in ("word", "number")
+                and (letters == index or tokens[letters].glue == " ")
+                and not (letters > index and tokens[letters].wide)
+            ):
+                letters += 1
+            if letters - index >= 3:
+                self._join(tokens, edges, index, letters, 14)
+                index = letters
+                continue
+            first, second = tokens[index], tokens[index + 1]
+            if (
+                second.glue == " "
+                and len(first.form) > 1
+                and len(second.form) > 1
+                and first.clause == second.clause
+                and not edges[index][0][0]
+                and first.kind == second.kind == "word"
+                and first.form not in self.stop_words
+                and (elements := self.joined(first.form + second.form))
+            ):
+                edges[index].append((elements, index + 2))
+            index += 1
+        return edges
+
+    def _join(
+        self,
+        tokens: Sequence[Token],
+        edges: list[list[tuple[tuple[int, ...], int]]],
+        start: int,
+        stop: int,
+        pieces: int,
+    ) -> None:
+        for first in range(start, stop):
+            forms = tokens[first].forms[:2]
+            joined = list(forms)
+            for last in range(first + 1, min(stop, first + pieces)):
+                joined = [left + right for left in joined for right in tokens[last].forms[:2] if right != "#"][:4]
+                for form in joined:
+                    if elements := self.joined(form):
+                        edges[first].append((elements, last + 1))
+
+    def find(self, tokens: Sequence[Token], ends: Sequence[int]) -> list[Span]:
+        """The concepts of a text in the order of their first token; the longest of each at each place.
+
+        `ends` says for each token where its sentence ends: no pattern reaches beyond.
+        """
+        edges = self.lattice(tokens)
+        spans: list[Span] = []
+        steps = 0
+        for start in range(len(tokens)):
+            longest: dict[str, int] = {}
+            end = ends[start]
+            waiting: list[tuple[Node, int]] = [(self.root, start)]
+            seen: set[tuple[int, int]] = set()
+            while waiting:
+                node, at = waiting.pop()
+                steps += 1
+                for concept in node.ends:
+                    if longest.get(concept, -1) < at:
+                        longest[concept] = at
+                for size, after in node.gaps.items():
+                    for skipped in range(min(size, end - at) + 1):
+                        if (key := (id(after), at + skipped)) not in seen:
+                            seen.add(key)
+                            waiting.append((after, at + skipped))
+                if at >= end:
+                    continue
+                if node.any is not None and (key := (id(node.any), at + 1)) not in seen:
+                    seen.add(key)
+                    waiting.append((node.any, at + 1))
+                if node.edges:
+                    known = node.edges
+                    for elements, following in edges[at]:
+                        if following > end:
+                            continue
+                        for element in elements:
+                            if (child := known.get(element)) is not None and (
+                                key := (id(child), following)
+                            ) not in seen:
+                                seen.add(key)
+                                waiting.append((child, following))
+            spans += [Span(concept, start, last) for concept, last in longest.items()]
+        self.steps = steps
+        return spans

@@ -1,0 +1,185 @@
+"""Changes of something written that a text asks for, expects or pays: removal, edit, rating, silence, praise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway_reading.lexicon import Span
+from gateway_reading.prepared import Prepared
+from gateway_reading.tokens import Stretch
+
+STRONG = tuple(f"trade.{kind}" for kind in ("removal", "edit", "rating", "positive", "withhold"))
+_ANYWHERE = ("trade.positive", "trade.withhold")
+"""Changes whose words may have punctuation between them. Elsewhere a verb would take the noun of the next clause:
+`we cancel the fee, but the thread…`."""
+WEAK = tuple(f"trade.{kind}" for kind in ("passive", "wish", "pronoun"))
+CHANGES = STRONG + WEAK
+LINKS = ("trade.bound", "trade.exclusive", "common.conditional")
+REACH = 14
+"""Words after a link within which a condition is looked for."""
+
+
+@dataclass(slots=True)
+class Change:
+    """A change of something written that the text asks for, expects or pays."""
+
+    span: Span
+    kind: str
+    requested: bool
+    """Whether it asks on its own, without value in sight."""
+
+
+def longest(spans: Iterable[Span]) -> list[Span]:
+    """Spans that do not lie within an earlier, longer one."""
+    kept: list[Span] = []
+    for span in sorted(spans, key=lambda each: (each.first, -each.last)):
+        if not kept or span.last > kept[-1].last:
+            kept.append(span)
+    return kept
+
+
+def changes(text: Prepared) -> Iterable[Change]:
+    """The changes that the customer is to make, as far as the words around them say."""
+    strong: list[Span] = []
+    whole = [span for span in text.spans(*STRONG) if span.concept in _ANYWHERE or not broken(text, span)]
+    for span in (*longest(whole), *longest(text.spans(*WEAK))):
+        kind = span.concept.removeprefix("trade.")
+        weak = span.concept in WEAK
+        if weak and any(overlap(each, span) for each in strong):
+            continue
+        if not _meant(text, span, kind):
+            continue
+        sentence = text.sentence(span)
+        praised = thanked(text, span)
+        asked = next(text.inside(sentence, "trade.request"), None) is not None
+        linked = link_before(text, span) is not None
+        if not weak:
+            strong.append(span)
+        if kind == "pronoun" and not text.has("trade.mention"):
+            requested = False
+        elif weak:
+            requested = asked and not praised
+        else:
+            requested = not praised
+        if any(text.inside(sentence, "trade.untied")):
+            requested = False
+        if weak and not (asked or linked or praised or exchanged(text, span) or _pays_off(text, span)):
+            continue
+        if any(overlap(each, span) for each in text.inside(sentence, "trade.optional")):
+            requested = False
+        yield Change(span, kind, requested)
+    if not strong:
+        yield from _conditions(text)
+
+
+def thanked(text: Prepared, span: Span) -> bool:
+    """Whether the span is what the customer is thanked for, or was seen to have done."""
+    return any(
+        overlap(each, span) and not broken(text, each) for each in text.inside(text.sentence(span), "trade.thanked")
+    )
+
+
+def broken(text: Prepared, span: Span) -> bool:
+    """Whether punctuation stands within the span."""
+    tokens = text.tokens
+    return any(
+        not mark.isspace() and mark in ",;:–—"
+        for index in range(span.first + 1, span.last)
+        for mark in text.text[tokens[index - 1].end : tokens[index].start]
+    )
+
+
+def _conditions(text: Prepared) -> Iterable[Change]:
+    """Conditions about the review in any order of words: a link, and near after it the thing and its new state."""
+    if text.has("trade.mention") and (stays := text.spans("trade.stays")):
+        yield Change(stays[0], "condition", False)
+        return
+    for link in text.spans(*LINKS):
+        sentence = text.sentence(link)
+        region = Stretch(link.first, min(link.first + REACH, sentence.last))
+        core = next(text.inside(region, "trade.core"), None)
+        state = next((each for each in text.inside(region, "trade.state") if core and not overlap(each, core)), None)
+        if core is None or state is None:
+            continue
+        span = Span("trade.condition", min(core.first, state.first), max(core.last, state.last))
+        if not thanked(text, span) and _meant(text, span, "condition"):
+            yield Change(span, "condition", False)
+            return
+
+
+def _meant(text: Prepared, span: Span, kind: str) -> bool:
+    """Whether the customer is to make the change, as far as the words around it say."""
+    if text.quoted(span) or text.reported(span):
+        return False
+    sentence = text.sentence(span)
+    if any(
+        overlap(each, span) and not between(text, each, span, *LINKS) for each in text.inside(sentence, "trade.third")
+    ):
+        return False
+    if kind in ("removal", "edit", "pronoun") and next(text.inside(sentence, "trade.personal"), None) is not None:
+        return False
+    if _refused(text, sentence):
+        return False
+    refusal = next((each for each in text.inside(sentence, "trade.decline") if each.first < span.first), None)
+    if refusal is not None and not any(text.inside(sentence, "trade.exclusive")):
+        return False
+    unwanted = [each for each in text.inside(sentence, "trade.not_wanted") if each.first <= span.first]
+    if unwanted and not between(text, unwanted[-1], span, "trade.exclusive"):
+        return False
+    if kind in ("edit", "rating") and any(
+        span.first <= each.first < span.last for each in text.inside(sentence, "common.negator")
+    ):
+        return False  # `ändern Sie nichts an Ihrer Bewertung`
+    return kind == "withhold" or not _denied(text, span)
+
+
+def _refused(text: Prepared, sentence: Stretch) -> bool:
+    """Whether the sentence denies something of value, without a way to it: `no gifts for stars here`."""
+    if any(text.inside(sentence, "trade.exclusive")):
+        return False
+    return any(text.negated(each, 3) for each in text.inside(sentence, "trade.benefit"))
+
+
+def overlap(one: Span, other: Span) -> bool:
+    return one.first < other.last and other.first < one.last
+
+
+def between(text: Prepared, before: Span, after: Span, *concepts: str) -> bool:
+    """Whether one of these concepts begins between two spans."""
+    return any(before.first <= each.first <= after.first for each in text.inside(text.sentence(after), *concepts))
+
+
+def _denied(text: Prepared, span: Span) -> bool:
+    """Whether a negation governs the span. One before a condition governs the condition, not what follows it."""
+    if not text.negated(span):
+        return False
+    clause = text.clause(span)
+    negators = [each for each in text.inside(clause, "common.negator") if each.first <= span.first]
+    if not negators:
+        return span.concept not in ("trade.condition", "trade.passive")
+    return not any(negators[-1].first < each.first <= span.first for each in text.inside(clause, *LINKS))
+
+
+def link_before(text: Prepared, span: Span) -> Span | None:
+    """The word that makes the span a condition or a price: one before it, with no punctuation between but right after
+    the word itself (`in return, could you…`). `If all is well, please edit it` sets no price on the edit."""
+    links = [each for each in text.inside(text.sentence(span), *LINKS, "trade.purpose") if each.first <= span.first + 1]
+    for link in reversed(links):
+        first = min(link.last, span.first)
+        if text.language is not None and text.language[:2] == "de" and first < span.first:
+            first = (
+                span.first - 1
+            )  # German sets commas inside a condition: `wenn Sie bereit sind, die Kritik zu löschen`
+        if link.concept == "trade.purpose" or not broken(text, Span("", first, span.first + 1)):
+            return link
+    return None
+
+
+def exchanged(text: Prepared, span: Span) -> bool:
+    return any(each.first <= span.first for each in text.inside(text.sentence(span), "trade.tie"))
+
+
+def _pays_off(text: Prepared, span: Span) -> bool:
+    """Whether a consequence for the customer follows in the sentence: `and we will…`."""
+    return any(each.first >= span.last - 1 for each in text.inside(text.sentence(span), "trade.consequence"))
