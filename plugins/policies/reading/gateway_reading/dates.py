@@ -95,7 +95,7 @@ class _Grammar:
     def __init__(self, prepared: Prepared, at: datetime) -> None:
         self.words = Words(prepared)
         self.tokens = prepared.tokens
-        self.language = prepared.language or ""
+        self.language = (prepared.language or "").split("-")[0].lower()
         self.at = at
         self.today = at.date()
 

@@ -45,7 +45,7 @@ def commitments(prepared: Prepared, at: datetime, timezone: str) -> list[tuple[S
         clause = prepared.clause(span)
         if any(each.first < clause.last and clause.first < each.last for each in dated):
             continue
-        if _unsaid(prepared, span, clause) or prepared.negated(span, 4):
+        if _unsaid(prepared, span, clause) or _denied(prepared, Stretch(span.first - 4, clause.last), span.last):
             continue
         if any(each.first < span.last and span.first < each.last for each in prepared.spans("promise.commit_pass")):
             continue
@@ -74,6 +74,15 @@ def _unsaid(prepared: Prepared, span: Span, clause: Stretch) -> bool:
     )
 
 
+def _denied(prepared: Prepared, stretch: Stretch, before: int) -> bool:
+    """Whether a negation stands in the stretch before a token; what only looks like one (`no later than`) is none."""
+    apparent = prepared.spans("common.apparent_negation")
+    return any(
+        negator.first < before and not any(each.first <= negator.first < each.last for each in apparent)
+        for negator in prepared.inside(stretch, "common.negator")
+    )
+
+
 def _suppositions(prepared: Prepared, first: int, last: int) -> bool:
     """Whether the sentence supposes something before, or asks the customer to act for it anywhere."""
     sentence = prepared.sentences[prepared.tokens[first].sentence]
@@ -96,11 +105,8 @@ def _binding(prepared: Prepared, moment: When) -> bool:
         return False
     if next(prepared.inside(sentence, "promise.pass"), None) is not None:
         return False
-    apparent = prepared.spans("common.apparent_negation")
-    for negator in prepared.inside(stretch, "common.negator"):
-        inside = any(each.first <= negator.first < each.last for each in apparent)
-        if not inside and (negator.first < moment.first or prepared.language == "de"):
-            return False
+    if _denied(prepared, stretch, stretch.last if (prepared.language or "").startswith("de") else moment.first):
+        return False
     receives = next(prepared.inside(stretch, "promise.receive"), None) is not None
     if not receives and (
         any(True for _ in prepared.inside(stretch, "promise.customer_does")) or _orders(prepared, stretch)
