@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from gateway_reading import trade
+from gateway_reading import contact, customer, promises, steps, tone, trade
 from gateway_reading.prepared import Prepared
 from gateway_schemas.reading import Mark, Promised
 
@@ -14,5 +14,5 @@ Marks = Callable[[Prepared], list[Mark]]
 Promises = Callable[[Prepared, datetime, str], list[Promised]]
 """Finds commitments; told when the text is said and in which time zone days are counted."""
 
-MARKS: tuple[Marks, ...] = (trade.marks,)
-PROMISES: tuple[Promises, ...] = ()
+MARKS: tuple[Marks, ...] = (trade.marks, tone.marks, contact.marks, steps.marks, customer.marks)
+PROMISES: tuple[Promises, ...] = (promises.promises,)

@@ -10,7 +10,7 @@ A pattern is a row of words, as a person would write it, with a few signs:
     the?               may be absent
     <object>           any word of the class of that name (`[classes]`, the pack's own or its `common.toml`)
     _  ..3             exactly one word, up to three words, within the sentence
-    =sí                exactly these accents
+    =sí  =*ará         exactly these accents, or a word that ends in exactly these
     #  ¤  :gift:       a number, a currency sign, an emoji by what it shows
 
 A pattern costs at most a bounded number of steps at each word, so reading grows with the length of the text alone:
@@ -31,6 +31,8 @@ from gateway_reading.tokens import Token
 _CHOICE = re.compile(r"\(([^()]*)\)")
 _PIECE = re.compile(r":\w+:|\.\.\d|[^\s'’-]+")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+WAYS = 64
+"""Into so many rows a pattern may fall, by its words that are written in pieces."""
 _SPLIT_GLUE = frozenset("-'’‘.·_•/‐‑*+~|")
 Lattice = list[list[tuple[tuple[int, ...], int]]]
 """For each token the ways to go on: the elements that it is, and the number of the token after them."""
@@ -65,6 +67,18 @@ def _deletions(word: str) -> set[str]:
     return {word[:index] + word[index + 1 :] for index in range(1, len(word) - 1)}
 
 
+def _ways(word: str) -> list[list[str]]:
+    """The rows of pieces that one word of a pattern may be: `not|isn't` is `not`, `isn t` or `isnt`."""
+    heads: dict[tuple[str, ...], list[str]] = {}
+    for alternative in word.split("|"):
+        pieces = _PIECE.findall(alternative)
+        if pieces:
+            heads.setdefault(tuple(pieces[1:]), []).append(pieces[0])
+        if re.fullmatch(r"\w+n['’]t", alternative):  # "don't" is written "dont" as often
+            heads.setdefault((), []).append("".join(pieces))
+    return [["|".join(first), *rest] for rest, first in heads.items()]
+
+
 class Lexicon:
     """The compiled patterns of one language, all families together."""
 
@@ -82,6 +96,7 @@ class Lexicon:
         self._suffixes: dict[str, list[int]] = {}
         self._infixes: dict[str, list[int]] = {}
         self._accents: dict[str, list[int]] = {}
+        self._accented_endings: dict[str, list[int]] = {}
         self._typos: dict[str, set[str]] = {}
         self._member: dict[int, set[int]] = {}
         self._aliases: dict[str, str] = {}
@@ -115,9 +130,15 @@ class Lexicon:
             for row in choice[1].split("|"):
                 self.add(concept, f"{pattern[: choice.start()]}{row}{pattern[choice.end() :]}", scope)
             return
-        pieces = _PIECE.findall(pattern)
-        if not pieces:
+        rows = list(product(*(_ways(word) for word in pattern.split())))
+        if not rows or not all(any(row) for row in rows):
             raise PackError(f"{concept}: an empty pattern")
+        if len(rows) > WAYS:
+            raise PackError(f"{concept}: {pattern!r} spells out to too many rows; write several patterns")
+        for row in rows:
+            self._row(concept, [piece for way in row for piece in way], scope, pattern)
+
+    def _row(self, concept: str, pieces: list[str], scope: str, pattern: str) -> None:
         optional = [index for index, piece in enumerate(pieces) if piece.endswith("?")]
         if len(optional) > 6 or len(optional) == len(pieces):
             raise PackError(f"{concept}: {pattern!r} has too many words that may be absent")
@@ -129,8 +150,6 @@ class Lexicon:
                 if index not in dropped
             ]
             self._insert(concept, kept, scope)
-        for whole in re.findall(r"\w+n['’]t\b", pattern):  # "don't" is written "dont" as often
-            self.add(concept, pattern.replace(whole, whole.replace("'", "").replace("’", "")), scope)
 
     def _insert(self, concept: str, pieces: list[str], scope: str) -> None:
         node = self.root
@@ -176,6 +195,8 @@ class Lexicon:
                 if name in self._ids:
                     return self._ids[name]
             raise PackError(f"{scope}: there is no class {word}")
+        if word.startswith("=*"):
+            return self._file(self._accented_endings, word[2:], word)
         if word.startswith("=") and len(word) > 1:
             return self._file(self._accents, word[1:], f"={word[1:]}")
         if word.startswith(":") or word in "#¤%€$£¥₹+=&/→":
@@ -206,6 +227,9 @@ class Lexicon:
     def _elements(self, accented: str, forms: tuple[str, ...]) -> tuple[int, ...]:
         """The elements that a word is, by any of its forms; by a likely typing error where it is none."""
         found = set(self._accents.get(accented, ()))
+        if self._accented_endings and not accented.isascii():
+            for size in range(2, min(len(accented), LONGEST_WORD)):
+                found.update(self._accented_endings.get(accented[-size:], ()))
         for form in forms:
             found.update(self._plain(form))
         if (

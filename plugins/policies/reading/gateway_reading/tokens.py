@@ -36,6 +36,9 @@ _ABBREVIATIONS = frozenset("abcdeghimnopuvz") | frozenset(
     {"bzw", "ca", "etc", "nr", "no", "st", "sr", "sra", "dr", "dra", "mr", "mrs", "ms", "mme", "vs", "resp", "inkl"}
     | {"zzgl", "ggf", "evtl", "usw", "ud", "uds", "vd", "vds", "ej", "ex", "art", "av", "dott", "sig"}
 )
+_MONTHS = frozenset(
+    ["jan", "jän", "jae", "feb", "mär", "mae", "apr", "mai", "jun", "jul", "aug", "sep", "okt", "nov", "dez"]
+)
 _OPEN, _CLOSE = "“„«‹「『‟", "”»›」』"
 _QUOTES = re.compile(r"[\"“”„«»‹›「」『』‟]|(?<![^\s(\[])['‘‚](?=\w)|(?<=[\w.!?,])['’](?![^\s.,;:!?)\]])")
 
@@ -140,9 +143,9 @@ def scan(text: str) -> tuple[list[Token], list[Stretch], list[Stretch]]:
             sentences.append(Stretch(0, 0))
             clauses.append(Stretch(0, 0))
         elif glue == " " and not between.isspace():
-            if (stop := _BREAK.search(between)) and not (
-                between.startswith(". ") and len(between) == 2 and tokens[-1].form in _ABBREVIATIONS
-            ):
+            if between == ". " and _goes_on(tokens[-1], match[0]):
+                pass
+            elif (stop := _BREAK.search(between)) and not (between == ". " and tokens[-1].form in _ABBREVIATIONS):
                 sentences[-1].question = "?" in between or "？" in between
                 sentences.append(Stretch(index, index))
                 clauses.append(Stretch(index, index))
@@ -168,6 +171,11 @@ def scan(text: str) -> tuple[list[Token], list[Stretch], list[Stretch]]:
         for token in tokens:
             token.start, token.end = offsets.start(token.start), offsets.end(token.end)
     return tokens, sentences, clauses
+
+
+def _goes_on(before: Token, word: str) -> bool:
+    """Whether the stop behind a number is that of an ordinal or a date (`14. März`, `bis 20.03. um acht`)."""
+    return before.kind == "number" and len(before.form) <= 5 and (word[0].islower() or word[:3].lower() in _MONTHS)
 
 
 def _token(kind: str, written: str, start: int, end: int, glue: str) -> Token:

@@ -1,0 +1,1 @@
+"""The policy on what belongs in private: take it offline."""

@@ -1,0 +1,166 @@
+"""The signals of the corpus: precision and recall by signal and language, on texts never used while tuning too."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from gateway_reading.reader import PackReader
+
+CORPUS = Path(__file__).parent / "corpus"
+REPLY_SIGNALS = (
+    "acknowledges",
+    "apologises",
+    "argues",
+    "blames",
+    "insults",
+    "threatens",
+    "condescends_or_excuses",
+    "invites_private",
+    "asks_personal_data_publicly",
+    "admits_liability",
+    "next_step",
+    "canned",
+)
+MESSAGE_SIGNALS = (
+    "complains",
+    "praises",
+    "asks",
+    "sarcastic",
+    "vents",
+    "spam",
+    "says_solved",
+    "says_unsolved",
+    "mentions_private_contact",
+    "safety",
+    "legal",
+    "self_harm",
+    "minor",
+    "personal_data",
+)
+LANGUAGES = ("en", "es", "fr", "de", "pt", "it")
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (CORPUS / name).read_text("utf-8").splitlines()]
+
+
+class Score:
+    """Counts of right, wrong and missed."""
+
+    def __init__(self) -> None:
+        self.hit = self.wrong = self.missed = 0
+
+    def count(self, expected: bool, found: bool) -> None:
+        self.hit += expected and found
+        self.wrong += found and not expected
+        self.missed += expected and not found
+
+    @property
+    def f1(self) -> float:
+        return 2 * self.hit / max(1, 2 * self.hit + self.wrong + self.missed)
+
+    def __str__(self) -> str:
+        precision, recall = self.hit / max(1, self.hit + self.wrong), self.hit / max(1, self.hit + self.missed)
+        return f"{precision:.2f}/{recall:.2f}"
+
+
+def measure(
+    name: str, signals: tuple[str, ...], speaker: Literal["brand", "customer"], part: str, verbose: bool = False
+) -> dict[str, dict[str, Score]]:
+    """Scores by signal and language; `all` for all languages together."""
+    reader = PackReader()
+    scores: dict[str, dict[str, Score]] = {signal: defaultdict(Score) for signal in signals}
+    for row in rows(name):
+        if row["part"] != part:
+            continue
+        reading = reader.read(
+            row["text"], speaker=speaker, at=datetime.fromisoformat(row["sent_at"]), language=row["language"]
+        )
+        expected = set(row["labels"])
+        if "complains" in expected and "asks" not in expected:
+            expected.add("vents")
+        for signal in signals:
+            for group in (row["language"], "all"):
+                scores[signal][group].count(signal in expected, reading.has(signal))
+            if verbose and (signal in expected) != reading.has(signal):
+                said = [mark.text for mark in reading.of(signal)]
+                print("MISSED" if signal in expected else "WRONG ", signal, row["id"], row["text"], said)
+    return scores
+
+
+def table(scores: dict[str, dict[str, Score]]) -> str:
+    head = f"{'precision/recall':30}" + "".join(f"{language:>11}" for language in (*LANGUAGES, "all")) + "    F1"
+    lines = [
+        f"{signal:30}" + "".join(f"{by[language]!s:>11}" for language in (*LANGUAGES, "all")) + f"  {by['all'].f1:.3f}"
+        for signal, by in scores.items()
+    ]
+    return "\n".join([head, *lines])
+
+
+@pytest.mark.parametrize("part", ["tune", "held_out"])
+@pytest.mark.parametrize(
+    ("name", "signals", "speaker"),
+    [("replies.jsonl", REPLY_SIGNALS, "brand"), ("messages.jsonl", MESSAGE_SIGNALS, "customer")],
+    ids=["replies", "messages"],
+)
+def test_each_signal_is_found_and_little_else(
+    name: str, signals: tuple[str, ...], speaker: Literal["brand", "customer"], part: str
+) -> None:
+    scores = measure(name, signals, speaker, part)
+    print(f"\n{name} {part}\n{table(scores)}")
+    weak = {signal: f"{by['all'].f1:.3f}" for signal, by in scores.items() if by["all"].f1 < 0.85}
+    assert not weak
+
+
+@pytest.mark.parametrize(
+    ("text", "visibility", "language"),
+    [
+        ("What is your date of birth?", "private", "en"),
+        ("Please send your order number by DM.", "public", "en"),
+        ("Please don't post your order number here.", "public", "en"),
+        ("We have your order number, thank you.", "public", "en"),
+        ("Mándanos por privado tu número de pedido.", "public", "es"),
+        ("Wir haben Ihre Bestellnummer, danke.", "public", "de"),
+        ("N'envoyez jamais votre mot de passe.", "public", "fr"),
+    ],
+)
+def test_data_may_be_asked_for_in_private(text: str, visibility: Literal["public", "private"], language: str) -> None:
+    at = datetime.fromisoformat("2026-03-12T10:15:00Z")
+    reading = PackReader().read(text, speaker="brand", at=at, language=language, visibility=visibility)
+    assert not reading.has("asks_personal_data_publicly")
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("That is not our account, please do not click the link.", "en"),
+        ("The price is 12 euros, not 10.", "en"),
+        ("No, we can't give refunds after 30 days.", "en"),
+        ('You say "you are all idiots". We would like to hear more.', "en"),
+        ("Silly us, we sent it to the wrong shop.", "en"),
+        ("It is not your fault at all.", "en"),
+        ("Nein, das ist leider nicht möglich.", "de"),
+        ("Ce n'est pas votre faute.", "fr"),
+        ("No es culpa suya.", "es"),
+        ("Non è colpa sua.", "it"),
+        ("A culpa não é sua.", "pt"),
+    ],
+)
+def test_correcting_warning_refusing_and_laughing_at_oneself_is_no_argument(text: str, language: str) -> None:
+    at = datetime.fromisoformat("2026-03-12T10:15:00Z")
+    reading = PackReader().read(text, speaker="brand", at=at, language=language)
+    assert not reading.of("argues", "blames", "insults", "threatens", "condescends_or_excuses")
+
+
+def test_marks_stand_where_the_words_are() -> None:
+    text = "Oh no &amp; sorry that your bag is late! 😀 Please DM us."
+    at = datetime.fromisoformat("2026-03-12T10:15:00Z")
+    reading = PackReader().read(text, speaker="brand", at=at, language="en")
+    assert {"acknowledges", "apologises", "invites_private", "next_step"} <= {mark.signal for mark in reading.marks}
+    assert all(text[mark.start : mark.end] == mark.text for mark in reading.marks)

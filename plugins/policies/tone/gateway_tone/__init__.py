@@ -1,0 +1,1 @@
+"""Policies on manners: acknowledge first, no argument, listen first."""
