@@ -261,7 +261,8 @@ class World:
         for reply in self._some("queued"):
             target = next(one for one in self.messages if one["id"] == reply["interaction_id"])
             row = {**reply, "deleted_at": target["deleted_at"], "heard_now": self.basis()}
-            leave = self.leave(row, str(self.policy), self.now)
+            stands = (row["decided_on"] or {}).get("policy_set") == str(self.policy)
+            leave = self.leave(row, stands, self.now)
             if leave.how == "again":
                 reply.update(state="received")
             elif leave.how == "hold":
