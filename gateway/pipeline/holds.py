@@ -43,8 +43,10 @@ async def end_holds(runtime: Runtime, now: datetime) -> set[str]:
                 await execute(
                     connection,
                     """UPDATE reply SET state = 'received', approved_digest = COALESCE(digest, 'any'), code = NULL,
-                           reason = NULL, waived = CAST(:waived AS jsonb), approved_at = :now, approved_by = 'nobody in time, as the policy allows', hold_until = NULL,
-                           due_at = :now, not_after = GREATEST(not_after, :later), updated_at = :now WHERE id = :id""",
+                           reason = NULL, waived = CAST(:waived AS jsonb), approved_at = :now,
+                           approved_by = 'nobody in time, as the policy allows', hold_until = NULL, due_at = :now,
+                           not_after = GREATEST(not_after, :later), updated_at = :now
+                       WHERE id = :id""",
                     id=row["id"],
                     now=now,
                     waived=as_json(waivers_for(row["findings"] or ())),

@@ -56,8 +56,6 @@ class Finding(Model):
     """The outside rule that it would break, named (a platform's terms, a law)."""
     second_person: bool = False
     """Whether only somebody other than the author may approve past it: four eyes."""
-    second_person: bool = False
-    """Whether only somebody other than the author may approve past it."""
     coverage: Coverage = "full"
     """Whether the text's language was understood; a finding about that itself says `partial` or `none`."""
 

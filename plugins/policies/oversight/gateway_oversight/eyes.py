@@ -65,7 +65,6 @@ class SecondPerson(Policy[FourEyes]):
             yield Finding(
                 severity=Severity.hold,
                 code="second_person_needed",
-                second_person=True,
                 message=f"A second person has to approve it: {why}.",
                 evidence=tuple(one for _, found in reasons for one in found),
                 suggestion="Ask a colleague to approve it: with the private note /approve, or over REST.",
