@@ -228,7 +228,7 @@ class Lexicon:
         """The elements that a word is, by any of its forms; by a likely typing error where it is none."""
         found = set(self._accents.get(accented, ()))
         if self._accented_endings and not accented.isascii():
-            for size in range(2, min(len(accented), LONGEST_WORD)):
+            for size in range(1, min(len(accented), LONGEST_WORD)):
                 found.update(self._accented_endings.get(accented[-size:], ()))
         for form in forms:
             found.update(self._plain(form))

@@ -49,6 +49,8 @@ def commitments(prepared: Prepared, at: datetime, timezone: str) -> list[tuple[S
             continue
         if any(each.first < span.last and span.first < each.last for each in prepared.spans("promise.commit_pass")):
             continue
+        if next(prepared.inside(prepared.sentence(span), "tone.threat", "tone.insult"), None) is not None:
+            continue  # what is threatened is not owed
         if _suppositions(prepared, span.first, span.last):
             continue
         quote = Span("promise", span.first, max(span.last, clause.last if clause.last - span.last <= 6 else span.last))

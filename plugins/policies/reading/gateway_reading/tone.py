@@ -61,7 +61,7 @@ def _acknowledgements(
     spans = [
         span
         for span in _said(prepared, "tone.acknowledge")
-        if not prepared.conditional(prepared.clause(span)) and not prepared.sentence(span).question
+        if not _has(prepared, prepared.clause(span), "promise.if") and not prepared.sentence(span).question
     ]
     for apology in apologies:
         sentence = prepared.sentence(apology)
@@ -109,7 +109,7 @@ def _disputes(prepared: Prepared) -> Iterator[Mark]:
 def _blames(prepared: Prepared) -> Iterator[Mark]:
     passes = prepared.spans("tone.blame_pass")
     for span in _said(prepared, "tone.blame"):
-        if not _within(span, passes) and not prepared.reported(span) and not prepared.question(span):
+        if not _within(span, passes) and not prepared.reported(span) and not prepared.sentence(span).question:
             yield prepared.mark("blames", span)
 
 
@@ -133,7 +133,7 @@ def _threats(prepared: Prepared) -> Iterator[Mark]:
 def _condescension(prepared: Prepared) -> Iterator[Mark]:
     passes = prepared.spans("tone.condescend_pass")
     for span in _said(prepared, "tone.condescend"):
-        if not _within(span, passes) and not prepared.reported(span):
+        if not (_within(span, passes) or prepared.reported(span) or prepared.negated(span, 2)):
             yield prepared.mark("condescends_or_excuses", span, "condescension")
     first = (next(_said(prepared, f"tone.excuse_{kind}"), None) for kind in EXCUSES)
     kinds = [reason for reason in first if reason is not None]
