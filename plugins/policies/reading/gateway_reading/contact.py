@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
+from gateway_reading.spans import covered, touches
 from gateway_schemas.reading import Mark
 
 REACH = 10
@@ -34,17 +35,13 @@ def marks(prepared: Prepared) -> list[Mark]:
     return found
 
 
-def _overlaps(span: Span, others: list[Span]) -> bool:
-    return any(other.first < span.last and span.first < other.last for other in others)
-
-
 def _invitations(prepared: Prepared) -> Iterator[Span]:
-    passes = prepared.spans("contact.invite_pass")
+    passes = covered(prepared.spans("contact.invite_pass"))
     for span in prepared.spans("contact.invite"):
         if not (
             prepared.quoted(span)
             or prepared.reported(span)
-            or _overlaps(span, passes)
+            or touches(span, passes)
             or (prepared.has("tone.warning") and prepared.negated(span))
         ):
             yield span
@@ -53,12 +50,12 @@ def _invitations(prepared: Prepared) -> Iterator[Span]:
 def _asks_for_data(prepared: Prepared, invitations: list[Span]) -> Iterator[Mark]:
     """Data asked for in a sentence that names no private channel, nor goes on from one that did (`Please include…`)."""
     private = {prepared.tokens[span.first].sentence for span in invitations}
-    passes = prepared.spans("contact.give_pass")
+    passes = covered(prepared.spans("contact.give_pass"))
     for number, sentence in enumerate(prepared.sentences):
         asking = [
             span
             for span in prepared.inside(sentence, "contact.give")
-            if not (_overlaps(span, passes) or prepared.quoted(span) or prepared.negated(span))
+            if not (touches(span, passes) or prepared.quoted(span) or prepared.negated(span))
         ]
         if not asking or number in private or next(prepared.inside(sentence, "contact.private"), None) is not None:
             continue

@@ -8,10 +8,13 @@ meet, the complaint counts: overlooking one is the dangerous direction.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
+from gateway_reading.spans import covered, touches
+from gateway_reading.tokens import Stretch
 from gateway_schemas.reading import Mark
 
 CUES_OF_SPAM = 2
@@ -63,16 +66,16 @@ def marks(prepared: Prepared) -> list[Mark]:
 
 def _clear(prepared: Prepared, signal: str) -> Iterator[Span]:
     """The spans of a concept but where its `_pass` says that something else is meant."""
-    passes = prepared.spans(f"customer.{signal}_pass")
+    passes = covered(prepared.spans(f"customer.{signal}_pass"))
     for span in prepared.spans(f"customer.{signal}"):
-        if not any(other.first < span.last and span.first < other.last for other in passes):
+        if not touches(span, passes):
             yield span
 
 
 def _complaints(prepared: Prepared) -> Iterator[Span]:
     for span in _clear(prepared, "negative"):
-        negators = [n for n in prepared.spans("common.negator") if span.first <= n.first < span.last]
-        if negators or not prepared.negated(span, 2):
+        within = next(prepared.inside(Stretch(span.first, span.last), "common.negator"), None)
+        if within is not None or not prepared.negated(span, 2):
             yield span
 
 
@@ -91,7 +94,7 @@ def _requests(prepared: Prepared) -> Iterator[Span]:
 
 def _mockery(prepared: Prepared) -> Iterator[Span]:
     """Praise where something went wrong: a set phrase, or delight and failure in one breath, without a `but`."""
-    negative = [span.first for span in _complaints(prepared)]
+    negative = sorted(span.first for span in _complaints(prepared))
     for span in _clear(prepared, "sarcasm"):
         if span.last - span.first > 1 or negative:
             yield span
@@ -99,11 +102,12 @@ def _mockery(prepared: Prepared) -> Iterator[Span]:
         sentence = prepared.sentence(span)
         if span.first - sentence.first > 3 or prepared.negated(span, 3):
             continue
-        turns = [contrast.first for contrast in prepared.inside(sentence, "customer.contrast")]
-        for at in negative:
-            if span.last <= at < sentence.last and not any(span.first < turn <= at for turn in turns):
-                yield span
-                break
+        failure = bisect_left(negative, span.last)
+        if failure == len(negative) or negative[failure] >= sentence.last:
+            continue
+        turn = next(prepared.inside(Stretch(span.last, negative[failure] + 1), "customer.contrast"), None)
+        if turn is None:
+            yield span
 
 
 def _private_contact(prepared: Prepared) -> Span | None:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from gateway_reading.dates import When, moments
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
+from gateway_reading.spans import covered, touches
 from gateway_reading.tokens import Stretch
 from gateway_schemas.reading import Promised
 
@@ -40,14 +41,15 @@ def commitments(prepared: Prepared, at: datetime, timezone: str) -> list[tuple[S
             if found and found[-1][0].first == quote.first:
                 continue
             found.append((quote, moment.due))
-    dated = [span for span, _ in found]
+    taken = {number for span, _ in found for number in _clauses(prepared, span)}
+    empty = covered(prepared.spans("promise.commit_pass"))
     for span in prepared.spans("promise.commit"):
         clause = prepared.clause(span)
-        if any(each.first < clause.last and clause.first < each.last for each in dated):
+        if prepared.tokens[span.first].clause in taken:
             continue
         if _unsaid(prepared, span, clause) or _denied(prepared, Stretch(span.first - 4, clause.last), span.last):
             continue
-        if any(each.first < span.last and span.first < each.last for each in prepared.spans("promise.commit_pass")):
+        if touches(span, empty):
             continue
         if next(prepared.inside(prepared.sentence(span), "tone.threat", "tone.insult"), None) is not None:
             continue  # what is threatened is not owed
@@ -55,8 +57,12 @@ def commitments(prepared: Prepared, at: datetime, timezone: str) -> list[tuple[S
             continue
         quote = Span("promise", span.first, max(span.last, clause.last if clause.last - span.last <= 6 else span.last))
         found.append((quote, None))
-        dated.append(Span("promise", clause.first, clause.last))
+        taken.add(prepared.tokens[span.first].clause)
     return found
+
+
+def _clauses(prepared: Prepared, span: Span) -> set[int]:
+    return {prepared.tokens[index].clause for index in range(span.first, span.last)}
 
 
 def _promised(prepared: Prepared, span: Span, due: datetime | None) -> Promised:

@@ -8,6 +8,7 @@ from gateway_reading.lexicon import Span
 from gateway_reading.pack import LANGUAGES, load
 from gateway_reading.prepared import Prepared
 from gateway_reading.promises import commitments
+from gateway_reading.spans import covered, touches
 from gateway_schemas.reading import Mark
 
 ANY_DAY = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -32,7 +33,7 @@ def _next_step(prepared: Prepared) -> list[Mark]:
         for span in prepared.spans("tone.blame", "tone.insult", "tone.threat", "tone.warning")
         if not prepared.quoted(span)
     }
-    apart = prepared.spans("tone.step_pass")
+    apart = covered(prepared.spans("tone.step_pass"))
     for span in prepared.spans("tone.action", "tone.alternative", "tone.instruct", "contact.invite", "promise.commit"):
         if (
             prepared.tokens[span.first].sentence in hostile
@@ -42,7 +43,7 @@ def _next_step(prepared: Prepared) -> list[Mark]:
                 next(prepared.inside(prepared.clause(span), "promise.maybe"), None) is not None
                 and span.concept in ("tone.action", "promise.commit")
             )
-            or any(each.first < span.last and span.first < each.last for each in apart)
+            or touches(span, apart)
         ):
             continue
         return [prepared.mark("next_step", span)]

@@ -5,10 +5,11 @@ What each language says is in its pack's `tone.toml`; here is how the concepts c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
+from gateway_reading.spans import covered, touches
 from gateway_reading.tokens import Stretch
 from gateway_schemas.reading import Mark
 
@@ -35,11 +36,6 @@ def marks(prepared: Prepared) -> list[Mark]:
     return found + talked_down + list(_liability(prepared))
 
 
-def _within(span: Span, others: Iterable[Span]) -> bool:
-    """Whether one of the other spans covers any part of this one."""
-    return any(other.first < span.last and span.first < other.last for other in others)
-
-
 def _said(prepared: Prepared, *concepts: str) -> Iterator[Span]:
     """The spans that the company says itself: neither in quotation marks nor as what the customer wrote."""
     for span in prepared.spans(*concepts):
@@ -48,9 +44,9 @@ def _said(prepared: Prepared, *concepts: str) -> Iterator[Span]:
 
 
 def _apologies(prepared: Prepared) -> Iterator[Span]:
-    void = prepared.spans("tone.apology_void")
+    void = covered(prepared.spans("tone.apology_void"))
     for span in _said(prepared, "tone.apology"):
-        if not _within(span, void) and not prepared.reported(span):
+        if not touches(span, void) and not prepared.reported(span):
             yield span
 
 
@@ -77,63 +73,54 @@ def _acknowledgements(
                 or _has(prepared, sentence, "tone.problem_pass")
             ):
                 spans.append(span)
-    scolding = [(mark.start, mark.end) for mark in (*hostile, *talked_down)]
-    kept = []
-    for span in spans:
-        start, end = prepared.tokens[span.first].start, prepared.tokens[span.last - 1].end
-        sentence = prepared.sentence(span)
-        first, last = prepared.tokens[sentence.first].start, prepared.tokens[sentence.last - 1].end
-        if not any(begin < last and first < finish for begin, finish in scolding if (begin, finish) != (start, end)):
-            kept.append(prepared.mark("acknowledges", span))
-    return kept
+    starts = {mark.start for mark in (*hostile, *talked_down)}
+    scolding = {token.sentence for token in prepared.tokens if token.start in starts}
+    return [
+        prepared.mark("acknowledges", span) for span in spans if prepared.tokens[span.first].sentence not in scolding
+    ]
 
 
 def _has(prepared: Prepared, stretch: Stretch, *concepts: str) -> bool:
     return next(prepared.inside(stretch, *concepts), None) is not None
 
 
-def _words(prepared: Prepared, stretch: Stretch, concept: str) -> bool:
-    return any(span.last <= stretch.last for span in prepared.inside(stretch, concept))
-
-
 def _disputes(prepared: Prepared) -> Iterator[Mark]:
     """Denying, doubting or disbelieving what the customer says. A rumour, a fraud or a fake page may be denied."""
-    passes = prepared.spans("tone.dispute_pass")
+    passes = covered(prepared.spans("tone.dispute_pass"))
     for span in _said(prepared, "tone.dispute"):
         sentence = prepared.sentence(span)
-        if _within(span, passes) or _has(prepared, sentence, "tone.warning") or prepared.reported(span):
+        if touches(span, passes) or _has(prepared, sentence, "tone.warning") or prepared.reported(span):
             continue
         yield prepared.mark("argues", span, "dispute")
 
 
 def _blames(prepared: Prepared) -> Iterator[Mark]:
-    passes = prepared.spans("tone.blame_pass")
+    passes = covered(prepared.spans("tone.blame_pass"))
     for span in _said(prepared, "tone.blame"):
-        if not _within(span, passes) and not prepared.reported(span) and not prepared.sentence(span).question:
+        if not touches(span, passes) and not prepared.reported(span) and not prepared.sentence(span).question:
             yield prepared.mark("blames", span)
 
 
 def _insults(prepared: Prepared) -> Iterator[Mark]:
     """Slurs and mockery, unless the company makes fun of itself."""
-    passes = prepared.spans("tone.insult_pass")
-    irony = prepared.spans("tone.self_irony")
+    passes = covered(prepared.spans("tone.insult_pass"))
+    irony = covered(prepared.spans("tone.self_irony"))
     for span in _said(prepared, "tone.insult"):
-        if not (_within(span, passes) or _within(span, irony) or prepared.reported(span) or prepared.negated(span, 3)):
+        if not (touches(span, passes) or touches(span, irony) or prepared.reported(span) or prepared.negated(span, 3)):
             yield prepared.mark("insults", span)
 
 
 def _threats(prepared: Prepared) -> Iterator[Mark]:
-    passes = prepared.spans("tone.threat_pass")
+    passes = {prepared.tokens[index].sentence for index in covered(prepared.spans("tone.threat_pass"))}
     for span in _said(prepared, "tone.threat"):
-        sentence = prepared.sentence(span)
-        if not any(each.first < sentence.last and sentence.first < each.last for each in passes):
+        if prepared.tokens[span.first].sentence not in passes:
             yield prepared.mark("threatens", span)
 
 
 def _condescension(prepared: Prepared) -> Iterator[Mark]:
-    passes = prepared.spans("tone.condescend_pass")
+    passes = covered(prepared.spans("tone.condescend_pass"))
     for span in _said(prepared, "tone.condescend"):
-        if not (_within(span, passes) or prepared.reported(span) or prepared.negated(span, 2)):
+        if not (touches(span, passes) or prepared.reported(span) or prepared.negated(span, 2)):
             yield prepared.mark("condescends_or_excuses", span, "condescension")
     first = (next(_said(prepared, f"tone.excuse_{kind}"), None) for kind in EXCUSES)
     kinds = [reason for reason in first if reason is not None]
@@ -143,11 +130,11 @@ def _condescension(prepared: Prepared) -> Iterator[Mark]:
 
 def _liability(prepared: Prepared) -> Iterator[Mark]:
     """Accepting fault in law: in its words, or by owning up to harm, damage or a breach."""
-    passes = prepared.spans("tone.liability_pass")
+    passes = covered(prepared.spans("tone.liability_pass"))
     for span in _said(prepared, "tone.liability", "tone.responsibility"):
         sentence = prepared.sentence(span)
         if (
-            _within(span, passes)
+            touches(span, passes)
             or prepared.negated(span)
             or prepared.reported(span)
             or prepared.conditional(prepared.clause(span))

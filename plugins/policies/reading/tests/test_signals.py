@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
@@ -164,3 +165,20 @@ def test_marks_stand_where_the_words_are() -> None:
     reading = PackReader().read(text, speaker="brand", at=at, language="en")
     assert {"acknowledges", "apologises", "invites_private", "next_step"} <= {mark.signal for mark in reading.marks}
     assert all(text[mark.start : mark.end] == mark.text for mark in reading.marks)
+
+
+@pytest.mark.parametrize(
+    "unit", ["not sorry ", "great broken ", "we will fix ", "your order number ", "calm down ", "by Friday ", "DM us "]
+)
+def test_hostile_texts_are_read_in_time_that_grows_with_them(unit: str) -> None:
+    reader = PackReader()
+    at = datetime.fromisoformat("2026-03-12T10:15:00Z")
+
+    def cost(size: int, speaker: Literal["brand", "customer"]) -> float:
+        begun = time.process_time()
+        reader.read((unit * size)[:size], speaker=speaker, at=at, language="en")
+        return time.process_time() - begun
+
+    for speaker in ("brand", "customer"):
+        cost(1000, speaker)  # compile the packs first
+        assert cost(32_000, speaker) < 10 * cost(8000, speaker) + 0.5
