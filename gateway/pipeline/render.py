@@ -213,6 +213,10 @@ async def _settle(
         )
     approved = reply["approved_digest"] == rendered.digest
     state = {Severity.block: "blocked", Severity.hold: "queued" if approved else "held"}.get(verdict.severity, "queued")
+    hold: Hold | None = None
+    if state == "held":
+        async with runtime.database.read() as connection:
+            hold = await hold_of(connection, runtime.calendars, verdict, in_force, now)
     strictest = verdict.strictest()
     code = None if state == "queued" or strictest is None else str(strictest["code"])
     return Settled(
@@ -224,7 +228,7 @@ async def _settle(
         verdict=verdict,
         case=case,
         newest=newest,
-        hold=hold_of(verdict, in_force, now) if state == "held" else None,
+        hold=hold,
     )
 
 
