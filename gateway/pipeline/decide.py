@@ -315,17 +315,29 @@ class Hold:
     action: str
 
 
-def hold_of(verdict: Verdict, in_force: PolicySetInForce, now: datetime) -> Hold | None:
-    """The earliest `on_timeout` among the policies that hold a reply; the strictest action of those at one time."""
+async def hold_of(
+    connection: AsyncConnection, calendars: Calendars, verdict: Verdict, in_force: PolicySetInForce, now: datetime
+) -> Hold | None:
+    """The earliest `on_timeout` among the policies that hold a reply; the strictest action of those at one time.
+
+    A calendar that is gone is replaced by `always`.
+    """
     holding = {one["policy"] for one in verdict.findings if one["severity"] == "hold" and one["mode"] != "shadow"}
-    found: list[tuple[datetime, int, str]] = []
-    for member in in_force.members:
-        minutes = member.on_timeout.get("minutes")
-        if member.policy in holding and minutes is not None:
-            action = member.on_timeout.get("action", "escalate")
-            found.append((now + timedelta(minutes=minutes), ("reject", "escalate", "allow").index(action), action))
-    if not found:
+    ends = [
+        member.on_timeout
+        for member in in_force.members
+        if member.policy in holding and member.on_timeout.get("minutes") is not None
+    ]
+    if not ends:
         return None
+    named = await calendars.named(connection, {"always", *(end.get("calendar", "always") for end in ends)})
+    known = await calendars.of(connection, set(named.values()))
+    found: list[tuple[datetime, int, str]] = []
+    for end in ends:
+        action = end.get("action", "escalate")
+        calendar = known[named.get(end.get("calendar", "always"), named["always"])]
+        until = calendar.due(now, timedelta(minutes=end["minutes"]))
+        found.append((until, ("reject", "escalate", "allow").index(action), action))
     # one policy that must not be passed by default keeps the others from letting it go
     if any(action != "allow" for _, _, action in found):
         found = [one for one in found if one[2] != "allow"]

@@ -135,7 +135,7 @@ async def _settle(
             ticket={**reply, "id": reply["ticket_id"]},
             now=now,
         )
-    hold = hold_of(verdict, in_force, now)
+        hold = await hold_of(connection, runtime.calendars, verdict, in_force, now)
     verdict = _joined(verdict, _without_mass(checked, in_force))
     counted = [one for one in verdict.findings if one["code"] != groups.MASS or checked.group_id is None]
     ruling = rule(counted, reply["approved_digest"], reply["waived"], rendered.digest)

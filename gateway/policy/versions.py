@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.resources
-import zoneinfo
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from gateway.registry import Registry
+from gateway.sla.zones import tzdata_version
 
 
 def versions(registry: Registry) -> dict[str, Any]:
@@ -17,7 +15,7 @@ def versions(registry: Registry) -> dict[str, Any]:
     return {
         "gateway": _gateway(),
         "readers": {name: reader.version for name, reader in sorted(registry.readers.items())},
-        "time_zones": time_zones(),
+        "time_zones": tzdata_version(),
     }
 
 
@@ -27,18 +25,3 @@ def _gateway() -> str:
         return importlib.metadata.version("helpdesk-gateway")
     except importlib.metadata.PackageNotFoundError:
         return "0"
-
-
-@cache
-def time_zones() -> str:
-    """The release of the IANA time zone database that `zoneinfo` reads: `2026b`."""
-    for folder in zoneinfo.TZPATH:
-        for name in ("tzdata.zi", "+VERSION"):
-            path = Path(folder) / name
-            if path.is_file():
-                with path.open(encoding="utf-8") as lines:
-                    return lines.readline().removeprefix("# version").strip()
-    try:
-        return importlib.metadata.version("tzdata")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -142,7 +142,9 @@ class _Checker:
         if name in scope:
             return scope[name]
         if name not in self.names:
-            raise self._fail(f"there is no {name}{_near(name, self.names)}", node)
+            holders = [root for root, type in self.names.items() if type.fields is not None and name in type.fields()]
+            near = f"; did you mean {holders[0]}.{name}?" if holders else _near(name, self.names)
+            raise self._fail(f"there is no {name}{near}", node)
         self.roots.add(name)
         return self.names[name]
 
