@@ -61,9 +61,9 @@ class Settings(BaseSettings):
     """Seconds after which plugin code that should be quick (normalise, render, policies) is killed."""
     reply_ttl_hours: float = Field(default=24.0, gt=0)
     """A reply that could not be sent for this long is not sent without a person's word."""
-    mass_replies: int = Field(default=10, ge=0)
+    mass_replies: int = Field(default=0, ge=0)
     """From this many near-identical answers to different customers within `mass_reply_minutes` on, they wait together
-    for one approval; 0: never."""
+    for one approval, whatever the policies say; 0: the policy `mass_reply` decides."""
     mass_reply_minutes: float = Field(default=60.0, gt=0)
     mass_reply_pace: float = Field(default=2.0, ge=0)
     """Seconds between two answers of an approved group."""

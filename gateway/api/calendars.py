@@ -67,10 +67,13 @@ YEARS = (1970, 2200)
 
 IN_USE = """
 SELECT (SELECT count(*) FROM clock WHERE calendar_id = :id AND state IN ('running', 'paused')) AS clocks,
-    COALESCE((SELECT jsonb_path_exists(members, '$[*].params.**.calendar ? (@ == $name)',
-        jsonb_build_object('name', CAST(:name AS text)))
-     FROM policy_set WHERE in_force_since IS NOT NULL ORDER BY in_force_since DESC, created_at DESC LIMIT 1), false)
-        AS named
+    EXISTS (SELECT 1 FROM (
+        SELECT DISTINCT ON (policy_id) policy_id, revision FROM policy_activation
+        WHERE effective_from <= :now AND (effective_until IS NULL OR effective_until > :now) AND withdrawn_at IS NULL
+        ORDER BY policy_id, effective_from DESC, id DESC) AS standing
+    JOIN policy_revision r ON r.policy_id = standing.policy_id AND r.number = standing.revision
+    WHERE jsonb_path_exists(r.content, '$.params.**.calendar ? (@ == $name)',
+        jsonb_build_object('name', CAST(:name AS text)))) AS named
 """
 
 
@@ -163,7 +166,7 @@ async def delete_calendar(
     async with runtime.database.write() as connection:
         row = await _find(connection, calendar_name, lock=True)
         check_match(if_match, row["version"])
-        use = await fetch_one(connection, IN_USE, id=row["id"], name=row["name"])
+        use = await fetch_one(connection, IN_USE, id=row["id"], name=row["name"], now=runtime.now())
         assert use is not None
         if use["clocks"] or use["named"]:
             by = f"{use['clocks']} open clocks" if use["clocks"] else "a policy in force"

@@ -83,6 +83,11 @@ class Polyglot(Reader):
         self._readers = readers
         self._read: OrderedDict[Any, Reading] = OrderedDict()
 
+    def prepare(self) -> None:
+        """Prepare each reader."""
+        for reader in self._readers:
+            reader.prepare()
+
     def read(
         self,
         text: str,

@@ -60,7 +60,7 @@ class Sandbox:
             max_tasks=0,
             initializer=child.start,
             initargs=self._child,
-            context=multiprocessing.get_context("spawn"),
+            context=_forks(),
         )
         return self._pools[lane]
 
@@ -217,6 +217,15 @@ class Sandbox:
 
 
 UNUSED = Spec("", "", {})
+
+
+def _forks() -> Any:
+    """How children are made: forked by a server that has nothing but the plugins in it, where the system can."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["gateway.engine.preloaded"])
+    return context
 
 
 def _said(packed: bytes, count: int) -> Sequence[Said]:

@@ -136,7 +136,7 @@ async def _settle(
             now=now,
         )
         hold = await hold_of(connection, runtime.calendars, verdict, in_force, now)
-    verdict = _joined(verdict, _without_mass(checked, in_force))
+    verdict = _joined(verdict, _without_mass(checked, verdict))
     counted = [one for one in verdict.findings if one["code"] != groups.MASS or checked.group_id is None]
     ruling = rule(counted, reply["approved_digest"], reply["waived"], rendered.digest)
     if ruling.state != "held":
@@ -146,9 +146,9 @@ async def _settle(
     return replace(settled, ruling=ruling, rendered=rendered, verdict=verdict, case=case, checked=checked, hold=hold)
 
 
-def _without_mass(checked: Checked, in_force: PolicySetInForce) -> Checked:
-    """Where a policy looks after answers to many, the gateway does not do so by itself as well."""
-    if not any(one.member.type == groups.MASS and one.member.mode == "on" for one in in_force.policies):
+def _without_mass(checked: Checked, verdict: Verdict) -> Checked:
+    """Where a policy found this to be one of many, the gateway does not say so again."""
+    if not any(one["code"] == groups.MASS and one["mode"] == "on" for one in verdict.findings):
         return checked
     return replace(checked, findings=tuple(one for one in checked.findings if one["code"] != groups.MASS))
 

@@ -131,6 +131,9 @@ class Reader(ABC):
     languages: ClassVar[dict[str, Coverage]]
     """Primary language subtags it knows, and how well."""
 
+    def prepare(self) -> None:
+        """Called once per process before the first text, outside any deadline: load here what takes time to load."""
+
     @abstractmethod
     def read(
         self,

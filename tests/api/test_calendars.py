@@ -14,7 +14,6 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.engine.sandbox import Sandbox
 from gateway.pipeline.drains import Drains
-from gateway.policy.sets import put_in_force
 from gateway_schemas.testing.twin import Twin
 from support.clocks import add_tickets, ask, clocks_of, started
 from support.rest import Api
@@ -232,13 +231,16 @@ async def test_a_calendar_in_use_stays(api: Api, name: str) -> None:
     made = await make(api, name)
     ticket = await running(api, name, name)
     refused = await api.http.delete(f"/v1/calendars/{name}")
-    assert (refused.status_code, refused.json()["clocks"]) == (409, 1)
+    assert (refused.status_code, refused.json()["clocks"]) == (409, 1), refused.text
     await api.execute("UPDATE clock SET state = 'met' WHERE ticket_id = :id", id=ticket)
-    policy = {"policy": "sla", "type": "response_sla", "params": {"targets": [{"calendar": name}]}}
-    await put_in_force(api.runtime.database, [policy], api.runtime.now())
+    sla = await api.made("/v1/policies", name="by-hours", type="scripted", params={"targets": [{"calendar": name}]})
+    await api.made(f"/v1/policies/{sla['id']}/revisions", reason="for this test")
+    change = {"policies": [{"policy": "by-hours"}], "reason": "for this test"}
+    assert (await api.http.post("/v1/policies/activate", json=change)).status_code == 200
     refused = await api.http.delete(f"/v1/calendars/{name}")
     assert "a policy in force" in refused.json()["detail"]
-    await put_in_force(api.runtime.database, [], api.runtime.now())
+    change = {"policies": ["by-hours"], "reason": "for this test"}
+    assert (await api.http.post("/v1/policies/deactivate", json=change)).status_code == 200
     assert (await api.http.delete(f"/v1/calendars/{name}", headers={"If-Match": '"2"'})).status_code == 412
     assert (await api.http.delete(f"/v1/calendars/{name}")).status_code == 204
     assert (await api.http.get(f"/v1/calendars/{name}")).status_code == 404

@@ -123,7 +123,7 @@ async def test_a_reply_alone_is_enough_to_be_checked(api: Api) -> None:
         },
         "promises": [{"quote": "by tomorrow", "due": "2026-03-13"}],
     }
-    unread = await check(api, reply="zzz")
+    unread = await check(api, reply="zzz ສະບາຍດີ")
     assert (unread["coverage"], any(unread["signals"].values())) == ("none", False)
 
 

@@ -12,7 +12,6 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from gateway.policy.sets import put_in_force
 from gateway_x.twin import XTwin
 from gateway_zendesk.twin import ZendeskTwin
 from support.gateway import Gateway, fresh_database, running
@@ -89,17 +88,15 @@ class Line:
 
     async def put_in_force(self, **params: Any) -> None:
         """One policy that holds every answer, with a code of its own."""
-        member = {
-            "policy": "second-look",
-            "type": "wild",
-            "type_version": "1",
-            "revision": 1,
-            "params": params,
-            "mode": "on",
-            "on_error": "hold",
-            "scope": {},
-        }
-        await put_in_force(self.gateway.runtime.database, [member], self.gateway.runtime.now())
+        async with self.rest() as http:
+            made = await http.post("/v1/policies", json={"name": "second-look", "type": "wild", "params": params})
+            for path, body in (
+                (f"policies/{made.json()['id']}/revisions", {"reason": "for this test"}),
+                ("policies/activate", {"policies": [{"policy": "second-look"}], "reason": "for this test"}),
+            ):
+                answer = await http.post(f"/v1/{path}", json=body)
+                assert answer.is_success, answer.text
+        self.gateway.runtime.policies.forget(self.gateway.runtime.now())
 
 
 LineFactory = Callable[..., contextlib.AbstractAsyncContextManager[Line]]

@@ -243,7 +243,7 @@ class Api:
 
     def caller(self, key: str | None) -> httpx2.AsyncClient:
         """A client with another key. The test closes it."""
-        return httpx2.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {key}"} if key else {})
+        return httpx2.AsyncClient(base_url=self.url, timeout=60.0, headers={"Authorization": f"Bearer {key}"} if key else {})
 
     async def made(self, path: str, **body: Any) -> dict[str, Any]:
         """POST, which must succeed."""
@@ -295,7 +295,10 @@ async def serving(settings: Settings, registry: Registry | None = None) -> Async
             await asyncio.sleep(0.005)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with httpx2.AsyncClient(
-            base_url=url, headers={"Authorization": f"Bearer {KEY}"}, limits=httpx2.Limits(max_connections=None)
+            base_url=url,
+            headers={"Authorization": f"Bearer {KEY}"},
+            limits=httpx2.Limits(max_connections=None),
+            timeout=60.0,  # the first call that reads a text starts the process that reads it
         ) as http:
             yield Api(url, http, app.state.runtime)
     finally:
