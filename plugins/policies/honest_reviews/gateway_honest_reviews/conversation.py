@@ -29,6 +29,8 @@ class Conversation:
     """A change that the brand asked for."""
     proposal: Half | None = None
     """A trade that the customer proposed, and nobody declined."""
+    haggling: bool = False
+    """Whether the customer, after a request, asked what there is in it for them."""
 
     @classmethod
     def around_reply(cls, policy: Policy[Any], case: Case, look_back: int) -> Conversation:
@@ -57,11 +59,13 @@ class Conversation:
         if who == "customer":
             if proposals := reading.of("proposes_trade"):
                 self.proposal = _half(proposals[0], place)
+            self.haggling = self.haggling or (self.request is not None and reading.has("x_asks_price"))
             return
         if who != "agent":
             return
         if reading.has("withdraws_offer"):
             self.offer = self.request = self.proposal = None
+            self.haggling = False
             return
         if reading.has("declines"):
             self.proposal = None
@@ -69,6 +73,8 @@ class Conversation:
             self.offer = _half(offers[0], place)
         if requests := reading.of("retraction_requested"):
             self.request = _half(requests[0], place)
+        elif asked := [mark for mark in reading.of("x_change_hinted") if mark.detail == "asked"]:
+            self.request = _half(asked[0], place)
 
 
 @dataclass(frozen=True, slots=True)

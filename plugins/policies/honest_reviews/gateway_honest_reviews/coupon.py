@@ -129,12 +129,12 @@ class NoCouponForRetraction(Policy[NoCouponParams]):
         """One half in the text, the other earlier in the conversation."""
         if reading.has("withdraws_offer"):
             return None
-        asks = reading.of("retraction_requested")
+        asks = reading.of("retraction_requested") or _change_hinted(reading, conversation)
         if asks and (offer := conversation.offer):
             message = f"It asks for a change of the review after something of value was offered{offer.place}."
             evidence = (*_here(asks[0]), *offer.evidence)
             return self.params.severity, message, evidence, wording.no_request(reading.language)
-        gives = reading.of("incentive_offered")
+        gives = reading.of("incentive_offered") or _value_hinted(reading, conversation)
         if gives and (request := conversation.request):
             message = f"It offers something of value after a change of the review was asked for{request.place}."
             evidence = (*_here(gives[0]), *request.evidence)
@@ -189,6 +189,22 @@ class NoCouponForRetraction(Policy[NoCouponParams]):
             message=f"The language of this text is understood {how}: a trade may have gone unnoticed.",
             coverage=reading.coverage,
         )
+
+
+def _change_hinted(reading: Reading, conversation: Conversation) -> tuple[Mark, ...]:
+    """A change named without a request for it. One that does not say of what (`once it's live`) counts where the brand
+    named both halves before."""
+    both = conversation.offer is not None and conversation.request is not None
+    return tuple(mark for mark in reading.of("x_change_hinted") if mark.detail != "alone" or both)
+
+
+def _value_hinted(reading: Reading, conversation: Conversation) -> tuple[Mark, ...]:
+    """Value named without an offer of it. Money that may be owed counts where the brand named both halves before, or
+    the customer asked for a price."""
+    any_kind = conversation.offer is not None or conversation.haggling
+    return tuple(
+        mark for mark in reading.of("x_value_hinted") if any_kind or mark.detail in ("boon", "lure", "benefit", "offer")
+    )
 
 
 def _here(mark: Mark) -> tuple[Evidence, ...]:
