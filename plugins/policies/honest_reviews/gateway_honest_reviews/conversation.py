@@ -30,7 +30,7 @@ class Conversation:
     proposal: Half | None = None
     """A trade that the customer proposed, and nobody declined."""
     haggling: bool = False
-    """Whether the customer, after a request, asked what there is in it for them."""
+    """Whether the customer's last word, after a request, was what there is in it for them."""
 
     @classmethod
     def around_reply(cls, policy: Policy[Any], case: Case, look_back: int) -> Conversation:
@@ -59,22 +59,22 @@ class Conversation:
         if who == "customer":
             if proposals := reading.of("proposes_trade"):
                 self.proposal = _half(proposals[0], place)
-            self.haggling = self.haggling or (self.request is not None and reading.has("x_asks_price"))
+            self.haggling = self.request is not None and reading.has("x_asks_price")
             return
         if who != "agent":
             return
-        if reading.has("withdraws_offer"):
+        self.haggling = False
+        if reading.of("withdraws_offer", "x_untied"):
             self.offer = self.request = self.proposal = None
-            self.haggling = False
             return
         if reading.has("declines"):
             self.proposal = None
-        if offers := reading.of("incentive_offered"):
+        changed, valued = reading.of("x_change_hinted"), reading.of("x_value_hinted")
+        if offers := reading.of("incentive_offered") or (valued if changed else ()):
             self.offer = _half(offers[0], place)
-        if requests := reading.of("retraction_requested"):
+        asked = tuple(mark for mark in changed if mark.detail == "asked" or valued)
+        if requests := reading.of("retraction_requested") or asked:
             self.request = _half(requests[0], place)
-        elif asked := [mark for mark in reading.of("x_change_hinted") if mark.detail == "asked"]:
-            self.request = _half(asked[0], place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,12 @@ def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
     """The changes of what was written that a text names, each idea at most once."""
     if _excused(text):
         return []
-    found = [Meeting(change, (change.span,), change.requested) for change in known]
+    troubled = text.has("trade.trouble")  # `remove it and type it again`: the code, not the review
+    found = [
+        Meeting(change, (change.span,), change.requested)
+        for change in known
+        if not (troubled and change.kind == "pronoun")
+    ]
     for span in longest(text.spans("trade.whole")):
         if _meant(text, span) and not _thanked(text, span) and not _about_else(text, span, span):
             found.append(Meeting(Change(span, "whole", False), (span,), _asked(text, span)))
@@ -94,7 +99,7 @@ def met(text: Prepared, changes: list[Meeting]) -> Iterable[tuple[Value, Change,
         if any(text.inside(text.sentence(word), "trade.leave")):
             continue
         if (value := _priced(text, word, values)) is not None:
-            yield value, Change(word, "stake", False), "condition"
+            yield value, Change(word, "stake", False), "hinted"
             return
 
 
@@ -102,13 +107,15 @@ def hints(text: Prepared, changes: list[Meeting]) -> list[Mark]:
     """What a text says of either half, for a reader who knows the other from the conversation.
 
     `x_change_hinted` with the detail `asked`, `named`, or `alone` for a turn that does not say of what;
-    `x_value_hinted` with the kind of value.
+    `x_value_hinted` with the kind of value; `x_untied` where the text says that it trades nothing.
     """
     found = [text.mark("x_change_hinted", each.change.span, "asked" if each.asked else "named") for each in changes[:2]]
     if not found and not _excused(text):
         turns = (span for span in _standing(text, "trade.turn", "trade.pronoun") if _meant(text, span))
         found = [text.mark("x_change_hinted", span, "alone") for span in islice(turns, 1)]
-    if not text.has("trade.decline", "trade.withdraw", "trade.untied", "trade.plain"):
+    if untying := _excuse(text):
+        found.append(text.mark("x_untied", untying))
+    else:
         found += [text.mark("x_value_hinted", value.span, value.kind) for value in islice(_values(text), 2)]
     return found
 
@@ -120,9 +127,17 @@ def disowned(text: Prepared) -> bool:
 
 def _excused(text: Prepared) -> bool:
     """Whether the text says that it trades nothing. `No voucher unless…` sets a price instead."""
-    return any(
-        not text.quoted(span) and (span.concept == "trade.plain" or not _exclusive(text, span))
-        for span in text.spans(*EXCUSES)
+    return _excuse(text) is not None
+
+
+def _excuse(text: Prepared) -> Span | None:
+    return next(
+        (
+            span
+            for span in text.spans(*EXCUSES)
+            if not text.quoted(span) and (span.concept == "trade.plain" or not _exclusive(text, span))
+        ),
+        None,
     )
 
 
@@ -138,7 +153,10 @@ def _meant(text: Prepared, span: Span) -> bool:
     """Whether the customer is to make the change: not the brand, not a third party, and not in a denial."""
     if text.quoted(span) or text.reported(span) or _about_person(text, span):
         return False
-    if any(overlap(each, span) for each in text.inside(text.sentence(span), "trade.third")):
+    sentence = text.sentence(span)
+    if any(overlap(each, span) for each in text.inside(sentence, "trade.third")):
+        return False
+    if any(text.inside(sentence, "trade.not_wanted")) and not _exclusive(text, span):
         return False
     return span.concept == "trade.whole" or not text.negated(span, 3) or _exclusive(text, span)
 
@@ -165,7 +183,7 @@ def _nearest(text: Prepared, turn: Span, words: list[Span]) -> Span | None:
     pronoun = any(overlap(each, turn) for each in text.inside(text.sentence(turn), "trade.pronoun"))
     best: tuple[int, Span] | None = None
     for word in words:
-        if word == turn or overlap(word, turn):
+        if (word.first, word.last) == (turn.first, turn.last):
             continue
         apart, gap = abs(text.tokens[word.first].sentence - number), _gap(word, turn)
         if gap <= (NEAR if not apart else 2 * NEAR if pronoun and apart == 1 else -1) and (
@@ -211,7 +229,9 @@ def _valued(text: Prepared, span: Span, kind: str) -> bool:
     if text.quoted(span) or text.reported(span):
         return False
     sentence = text.sentence(span)
-    if (text.negated(span, 4) and not _exclusive(text, span)) or any(text.inside(sentence, "trade.trouble")):
+    if text.negated(span, 4) and not _exclusive(text, span):
+        return False
+    if kind not in ("boon", "lure") and any(text.inside(sentence, "trade.trouble")):
         return False
     return kind not in (*WEAK, "vague") or not any(text.inside(sentence, "trade.owed"))
 
