@@ -9,6 +9,9 @@ from gateway_schemas.decision import Case, Evidence, TimelineEntry
 from gateway_schemas.policy import Policy
 from gateway_schemas.reading import Mark, Reading
 
+WORTH = ("boon", "lure", "sum", "benefit", "offer", "amount")
+"""Kinds of hinted value that stand for an offer where the same message hints at a change."""
+
 
 @dataclass(frozen=True, slots=True)
 class Half:
@@ -69,7 +72,8 @@ class Conversation:
             return
         if reading.has("declines"):
             self.proposal = None
-        changed, valued = reading.of("x_change_hinted"), reading.of("x_value_hinted")
+        changed = reading.of("x_change_hinted")
+        valued = tuple(mark for mark in reading.of("x_value_hinted") if mark.detail in WORTH)
         if offers := reading.of("incentive_offered") or (valued if changed else ()):
             self.offer = _half(offers[0], place)
         asked = tuple(mark for mark in changed if mark.detail == "asked" or valued)

@@ -11,6 +11,7 @@ text says besides decides. The packs name the ideas:
 - `pact`: a condition or an exchange, and never a mere "when" or "after"
 - `plain`: words that no trade would use ("just as it is"): then nothing here counts
 - `disown`: what a refusal says ("that's not how we work"): then whole phrases do not count either
+- `ours`: a turn that the brand makes ("it helped us change"), beside `third`
 - `leave`: a word that is only asked for, whatever it says
 - `elsewhere`: what else a turn may be about (an order, an address): then it is no turn of a word
 
@@ -77,7 +78,7 @@ def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
     turns = [span for span in _standing(text, "trade.turn") if _meant(text, span)]
     for turn in turns:
         word = _nearest(text, turn, words)
-        if word is None or _about_else(text, turn, word):
+        if word is None or _about_else(text, turn, word) or _after_thanks(text, turn):
             continue
         span = Span("trade.meeting", min(word.first, turn.first), max(word.last, turn.last))
         found.append(Meeting(Change(span, "meeting", False), (word, turn), _asked(text, turn)))
@@ -135,7 +136,9 @@ def _excuse(text: Prepared) -> Span | None:
         (
             span
             for span in text.spans(*EXCUSES)
-            if not text.quoted(span) and (span.concept == "trade.plain" or not _exclusive(text, span))
+            if not text.quoted(span)
+            and (span.concept == "trade.plain" or not _exclusive(text, span))
+            and not any(overlap(span, each) for each in text.inside(text.sentence(span), "trade.whole"))
         ),
         None,
     )
@@ -154,9 +157,10 @@ def _meant(text: Prepared, span: Span) -> bool:
     if text.quoted(span) or text.reported(span) or _about_person(text, span):
         return False
     sentence = text.sentence(span)
-    if any(overlap(each, span) for each in text.inside(sentence, "trade.third")):
+    if any(overlap(each, span) for each in text.inside(sentence, "trade.third", "trade.ours")):
         return False
-    if any(text.inside(sentence, "trade.not_wanted")) and not _exclusive(text, span):
+    unwanted = (each for each in text.inside(sentence, "trade.not_wanted") if not overlap(each, span))
+    if next(unwanted, None) is not None and not _exclusive(text, span):
         return False
     return span.concept == "trade.whole" or not text.negated(span, 3) or _exclusive(text, span)
 
@@ -167,6 +171,18 @@ def _about_person(text: Prepared, span: Span) -> bool:
 
 def _thanked(text: Prepared, span: Span) -> bool:
     return any(overlap(each, span) for each in text.inside(text.sentence(span), "trade.thanked"))
+
+
+def _after_thanks(text: Prepared, turn: Span) -> bool:
+    """Whether the turn follows thanks for what was written, and nobody asks for it: `thank you for the review, it made
+    us change…`. Thanks for the turn itself are another matter."""
+    sentence = text.sentence(turn)
+    thanks = list(text.inside(sentence, "trade.thanked"))
+    return (
+        any(each.last <= turn.first for each in thanks)
+        and not any(overlap(each, turn) for each in thanks)
+        and not any(text.inside(sentence, "trade.request"))
+    )
 
 
 def _asked(text: Prepared, span: Span) -> bool:
@@ -245,7 +261,7 @@ def _paid(text: Prepared, meeting: Meeting, values: list[Value]) -> Value | None
     near = [
         value
         for value in values
-        if not any(overlap(value.span, part) for part in meeting.parts)
+        if not any(part.first <= value.span.first and value.span.last <= part.last for part in meeting.parts)
         and (_apart(text, value.span, meeting.change.span) <= REACH if value.strong else _linked(text, value, meeting))
         and not (value.kind == "bestow" and not _chosen(text, value, meeting))
     ]
@@ -260,14 +276,20 @@ def _linked(text: Prepared, value: Value, meeting: Meeting) -> bool:
         first, last = min(value.span.last, change.last), max(value.span.first, change.first)
         return ";" not in text.text[text.tokens[first - 1].start : text.tokens[last].start]
     return apart == 1 and (
-        link_before(text, change) is not None or any(text.inside(text.sentence(change), "trade.sequel"))
+        meeting.change.kind == "whole"
+        or link_before(text, change) is not None
+        or any(text.inside(text.sentence(change), "trade.sequel"))
     )
 
 
 def _chosen(text: Prepared, value: Value, meeting: Meeting) -> bool:
-    """Whether a giving verb alone counts: only with a pact in its sentence or the change's."""
-    return any(text.inside(text.sentence(value.span), "trade.pact")) or any(
-        text.inside(text.sentence(meeting.change.span), "trade.pact")
+    """Whether a giving verb counts, whatever it gives: with a pact in its sentence or the change's, or where what is
+    asked for is more than an edit."""
+    change = meeting.change
+    return (
+        any(text.inside(text.sentence(value.span), "trade.pact"))
+        or any(text.inside(text.sentence(change.span), "trade.pact"))
+        or (change.kind in ("removal", "rating", "positive", "withhold", "whole") and change.requested)
     )
 
 
