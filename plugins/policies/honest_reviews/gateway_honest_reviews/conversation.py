@@ -9,6 +9,9 @@ from gateway_schemas.decision import Case, Evidence, TimelineEntry
 from gateway_schemas.policy import Policy
 from gateway_schemas.reading import Mark, Reading
 
+WORTH = ("boon", "lure", "sum", "benefit", "offer", "amount")
+"""Kinds of hinted value that stand for an offer where the same message hints at a change."""
+
 
 @dataclass(frozen=True, slots=True)
 class Half:
@@ -29,6 +32,8 @@ class Conversation:
     """A change that the brand asked for."""
     proposal: Half | None = None
     """A trade that the customer proposed, and nobody declined."""
+    haggling: bool = False
+    """Whether the customer's last word, after a request, was what there is in it for them."""
 
     @classmethod
     def around_reply(cls, policy: Policy[Any], case: Case, look_back: int) -> Conversation:
@@ -57,17 +62,22 @@ class Conversation:
         if who == "customer":
             if proposals := reading.of("proposes_trade"):
                 self.proposal = _half(proposals[0], place)
+            self.haggling = self.request is not None and reading.has("x_asks_price")
             return
         if who != "agent":
             return
-        if reading.has("withdraws_offer"):
+        self.haggling = False
+        if reading.of("withdraws_offer", "x_untied"):
             self.offer = self.request = self.proposal = None
             return
         if reading.has("declines"):
             self.proposal = None
-        if offers := reading.of("incentive_offered"):
+        changed = reading.of("x_change_hinted")
+        valued = tuple(mark for mark in reading.of("x_value_hinted") if mark.detail in WORTH)
+        if offers := reading.of("incentive_offered") or (valued if changed else ()):
             self.offer = _half(offers[0], place)
-        if requests := reading.of("retraction_requested"):
+        asked = tuple(mark for mark in changed if mark.detail == "asked" or valued)
+        if requests := reading.of("retraction_requested") or asked:
             self.request = _half(requests[0], place)
 
 

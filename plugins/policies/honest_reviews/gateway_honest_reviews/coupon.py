@@ -16,6 +16,11 @@ from gateway_schemas.reading import Mark, Reading
 from gateway_schemas.reply import Rendered
 
 LOOK_BACK = 50
+DOUBTS = {
+    "untied_in_words": "It says that there are no strings, and asks for a change of the review all the same.",
+    "hinted": "It hints at something of value beside what the customer wrote.",
+}
+"""What to say of a trade that a person should look at, by the detail of its mark."""
 Trade = tuple[Severity, str, tuple[Evidence, ...], str]
 """Severity, message, evidence and suggestion of a trade that was found."""
 
@@ -31,7 +36,7 @@ class NoCouponParams(BaseModel):
     unclear_severity: Severity = Field(
         default=Severity.hold,
         title="Severity where words and deed disagree",
-        description="Of a gift without strings next to a request, and of money owed that a customer made a condition.",
+        description="Of a gift without strings next to a request, of hints, and of money owed that was demanded.",
     )
     look_back: int = Field(
         default=20,
@@ -115,11 +120,10 @@ class NoCouponForRetraction(Policy[NoCouponParams]):
         if not ties:
             return None
         halves = reading.of("incentive_offered", "retraction_requested") or ties
-        doubtful = all(tie.detail == "untied_in_words" for tie in ties)
+        doubt = next((DOUBTS[tie.detail] for tie in ties if tie.detail in DOUBTS), None)
+        doubtful = doubt is not None and all(tie.detail in DOUBTS for tie in ties)
         message = (
-            "It says that there are no strings, and asks for a change of the review all the same."
-            if doubtful
-            else "It offers something of value for a change of what the customer wrote."
+            doubt if doubtful and doubt else "It offers something of value for a change of what the customer wrote."
         )
         severity = self.params.unclear_severity if doubtful else self.params.severity
         evidence = tuple(Evidence(start=mark.start, end=mark.end, text=mark.text) for mark in halves)
@@ -127,18 +131,22 @@ class NoCouponForRetraction(Policy[NoCouponParams]):
 
     def _across(self, reading: Reading, conversation: Conversation) -> Trade | None:
         """One half in the text, the other earlier in the conversation."""
-        if reading.has("withdraws_offer"):
+        if reading.of("withdraws_offer", "x_untied"):
             return None
-        asks = reading.of("retraction_requested")
+        asks = reading.of("retraction_requested") or _change_hinted(reading, conversation)
         if asks and (offer := conversation.offer):
             message = f"It asks for a change of the review after something of value was offered{offer.place}."
             evidence = (*_here(asks[0]), *offer.evidence)
             return self.params.severity, message, evidence, wording.no_request(reading.language)
-        gives = reading.of("incentive_offered")
+        gives = reading.of("incentive_offered") or _value_hinted(reading, conversation)
         if gives and (request := conversation.request):
             message = f"It offers something of value after a change of the review was asked for{request.place}."
             evidence = (*_here(gives[0]), *request.evidence)
             return self.params.severity, message, evidence, wording.untied(reading.language)
+        if conversation.haggling and conversation.request and not reading.has("declines"):
+            message = f"It answers a customer who asks what a change of the review brings{conversation.request.place}."
+            evidence = conversation.request.evidence
+            return self.params.unclear_severity, message, evidence, wording.untied(reading.language)
         if (proposal := conversation.proposal) and not reading.has("declines"):
             return self._agreeing(reading, proposal)
         return None
@@ -189,6 +197,22 @@ class NoCouponForRetraction(Policy[NoCouponParams]):
             message=f"The language of this text is understood {how}: a trade may have gone unnoticed.",
             coverage=reading.coverage,
         )
+
+
+def _change_hinted(reading: Reading, conversation: Conversation) -> tuple[Mark, ...]:
+    """A change named without a request for it. One that does not say of what (`once it's live`) counts where the brand
+    named both halves before."""
+    both = conversation.offer is not None and conversation.request is not None
+    return tuple(mark for mark in reading.of("x_change_hinted") if mark.detail != "alone" or both)
+
+
+def _value_hinted(reading: Reading, conversation: Conversation) -> tuple[Mark, ...]:
+    """Value named without an offer of it. Money that may be owed counts where the brand named both halves before, or
+    the customer asked for a price."""
+    any_kind = conversation.offer is not None or conversation.haggling
+    return tuple(
+        mark for mark in reading.of("x_value_hinted") if any_kind or mark.detail in ("boon", "lure", "benefit", "offer")
+    )
 
 
 def _here(mark: Mark) -> tuple[Evidence, ...]:

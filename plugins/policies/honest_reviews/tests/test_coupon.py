@@ -22,6 +22,8 @@ READER = ToldReader(
         "forget the voucher": "withdraws_offer",
         "voucher and I delete it": "proposes_trade",
         "if you are happy, review us": "x_review_gating",
+        "what do I get": "x_asks_price",
+        "with no ties": "x_untied",
     }
 )
 
@@ -160,3 +162,11 @@ def test_without_a_reader_nothing_is_claimed() -> None:
     (finding,) = NoCouponForRetraction(NoCouponParams()).review_reply(Case.model_validate(case()), rendered("deal"))
     assert isinstance(finding, Finding)
     assert finding.code == "language_not_covered"
+
+
+def test_an_answer_to_what_a_change_brings_is_held() -> None:
+    asked = after(("agent", "please delete it"), ("customer", "what do I get?"))
+    (finding,) = judge("a full tank", asked)
+    assert (finding.severity, finding.evidence[0].where) == (Severity.hold, "earlier")
+    assert judge("no way", asked) == []
+    assert judge("a voucher with no ties", asked) == []

@@ -10,6 +10,7 @@ same for all languages and stands here:
   next: a refund that has arrived and a polite request to update the review are not a trade.
 - What is negated, quoted or told of the other side counts for nothing. A negation that sets a condition ("no voucher
   until the review is gone") is a tie all the same.
+- *Value and change by single ideas* are a tie where whole phrases made none: see `trade_meeting`.
 - "No strings attached" next to a request is a tie with the detail `untied_in_words`: the words and the deed disagree,
   and a person should look.
 """
@@ -23,6 +24,7 @@ from itertools import islice
 from gateway_reading.prepared import Prepared
 from gateway_reading.trade_answers import answers, customer
 from gateway_reading.trade_changes import CHANGES, Change, between, changes, link_before, overlap, thanked
+from gateway_reading.trade_meeting import Meeting, disowned, hints, meetings, met
 from gateway_reading.trade_values import VALUES, Value, priced, settled, values
 from gateway_schemas.reading import Mark
 
@@ -35,6 +37,7 @@ class Trade:
     """What one text says of values and changes."""
 
     changes: list[Change] = field(default_factory=list)
+    meetings: list[Meeting] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     ties: list[tuple[Value, Change, str]] = field(default_factory=list)
 
@@ -55,17 +58,25 @@ def marks(text: Prepared) -> list[Mark]:
     for change in trade.changes:
         if change.requested or id(change) in tied_changes:
             found.append(text.mark("retraction_requested", change.span, change.kind))
-    return found + _gating(text) + answers(text)
+    return found + hints(text, trade.meetings) + _gating(text) + answers(text)
 
 
 def read(text: Prepared) -> Trade:
     """The values, the changes and their ties in what the brand says."""
     trade = Trade()
-    if not text.has(*VALUES, *CHANGES):
-        return trade
-    trade.changes = list(islice(changes(text), MOST))
-    trade.values = list(islice(values(text, trade.changes), MOST))
-    trade.ties = list(_ties(text, trade))
+    if text.has(*VALUES, *CHANGES):
+        trade.changes = list(islice(changes(text), MOST))
+        trade.values = list(islice(values(text, trade.changes), MOST))
+        if not disowned(text):
+            trade.ties = list(_ties(text, trade))
+    trade.meetings = meetings(text, trade.changes)
+    if not trade.ties:
+        for value, change, detail in met(text, trade.meetings):
+            trade.ties.append((value, change, detail))
+            if not any(each is change for each in trade.changes):
+                trade.changes.append(change)
+            trade.values = [each for each in trade.values if not overlap(each.span, value.span)]
+            trade.values.append(value)
     return trade
 
 

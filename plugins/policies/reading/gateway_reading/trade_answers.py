@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
 from gateway_reading.trade_changes import CHANGES, longest, overlap
+from gateway_reading.trade_meeting import meetings, values_by_idea
 from gateway_schemas.reading import Mark
 
 
@@ -48,7 +49,27 @@ def _opens(text: Prepared, span: Span) -> bool:
 
 
 def customer(text: Prepared) -> list[Mark]:
-    """The trade that a customer proposes, if any: a change of their own against something of value."""
+    """What a customer says of a trade: proposes one, or asks for the price (`x_asks_price`)."""
+    prices = [span for span in text.spans("trade.price", "trade.haggle") if not text.quoted(span)]
+    found = [text.mark("x_asks_price", span) for span in prices[:1]]
+    return found + (_proposal(text) or _proposed_by_ideas(text))
+
+
+def _proposed_by_ideas(text: Prepared) -> list[Mark]:
+    """A proposal without its phrases (`80 quid and the video never goes online`), where nothing says that it happened
+    before or to somebody else."""
+    for meeting in meetings(text, []):
+        for value in values_by_idea(text):
+            if abs(text.tokens[value.first].sentence - text.tokens[meeting.change.span.first].sentence) <= 1 and not (
+                any(overlap(value, part) for part in meeting.parts)
+                or any(text.inside(text.sentence(value), "trade.past"))
+            ):
+                return [text.mark("proposes_trade", (meeting.change.span, value), meeting.change.kind)]
+    return []
+
+
+def _proposal(text: Prepared) -> list[Mark]:
+    """A change of their own against something of value, in whole phrases."""
     changes = [span for span in longest(text.spans(*CHANGES)) if not text.quoted(span)]
     if not changes:
         return []

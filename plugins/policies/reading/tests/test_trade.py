@@ -91,6 +91,48 @@ def test_all_languages_together_keep_the_floor() -> None:
         assert f1(found, signal) >= 0.85, signal
 
 
+@cache
+def ideas() -> tuple[dict[str, Any], ...]:
+    return tuple(json.loads(line) for line in (CORPUS / "trade_ideas.jsonl").read_text("utf-8").splitlines())
+
+
+@pytest.mark.parametrize("language", ["en", "es", "fr"])
+def test_trades_without_the_words_of_a_bargain_are_found(language: str) -> None:
+    rows = [row for row in ideas() if row["language"] == language and not row["earlier"]]
+    assert len(rows) >= 40
+    missed = [
+        row["id"] for row in rows if TRADE in row["labels"] and not read(row["text"], language=language).has(TRADE)
+    ]
+    false = [
+        row["id"] for row in rows if TRADE not in row["labels"] and read(row["text"], language=language).has(TRADE)
+    ]
+    assert len(missed) <= 0.05 * len(rows) / 2, missed
+    assert false == []
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Thank you for taking the time to post this review; it helped us to change how we pack. £15 is yours.", "en"),
+        ("Your review was spot on. We removed the dish from the menu, and a free dessert is waiting for you.", "en"),
+        ("The five-star spa is included with every stay this autumn, plus a bottle of wine.", "en"),
+        ("Tu reseña nos abrió los ojos: quitamos el plato de la carta y el próximo café es gratis.", "es"),
+        ("Cambie la dirección de entrega en la app y el cupón se aplicará. Gracias por su comentario.", "es"),
+        ("Nous avons corrigé l'erreur signalée dans votre commentaire et ajouté un mois gratuit.", "fr"),
+        ("Effacez votre numéro de carte du commentaire. Un bon de 10 € est parti hier.", "fr"),
+    ],
+)
+def test_goodwill_after_a_review_is_no_trade(text: str, language: str) -> None:
+    assert not read(text, language=language).has(TRADE)
+
+
+def test_the_evidence_of_single_ideas_is_either_half() -> None:
+    reading = read("That post vanishes, and so does your late fee.", language="en")
+    (change,), (value,) = reading.of(REQUEST), reading.of(OFFER)
+    assert change.text == "post vanishes"
+    assert "late fee" in value.text
+
+
 @pytest.mark.parametrize(
     ("text", "language"),
     [
