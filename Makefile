@@ -29,8 +29,12 @@ demo: $(STAMP) ## play an evening of complaints against simulated providers
 test: $(STAMP) ## run all tests but torture; ARGS="-k name", ARGS="tests/guard"
 	$(BIN)/pytest -n logical --dist worksteal $(ARGS)
 
-torture: $(STAMP) ## run the product under injected faults
-	$(BIN)/pytest -m torture --timeout 0 tests/torture $(ARGS)
+# Schedules and the long replays; schedules alone where ARGS is theirs.
+SCHEDULED := $(filter --schedules% --seed% --first% --pairs% --harm% --bugs,$(ARGS))
+
+torture: $(STAMP) ## run the product under injected faults; ARGS="--schedules 2000", ARGS="--seed 7 --pairs x:zendesk"
+	PYTHONPATH=tests $(BIN)/python tests/torture/run.py $(if $(SCHEDULED),$(ARGS),--schedules 200)
+	$(if $(SCHEDULED),,$(BIN)/pytest -m torture --timeout 0 tests/torture $(ARGS))
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

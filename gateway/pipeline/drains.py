@@ -160,11 +160,11 @@ DUE = f"""
 WITH open AS (
     SELECT id, role FROM connection WHERE status = 'active' AND (blocked_until IS NULL OR blocked_until <= :now)
 )
-SELECT 'inbox:' || shard AS name FROM generate_series(0, {INBOX_SHARDS - 1}) AS shard
-    WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.shard = shard AND d.state = 'pending')
+SELECT 'inbox:' || s.number AS name FROM generate_series(0, {INBOX_SHARDS - 1}) AS s (number)
+    WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.shard = s.number AND d.state = 'pending')
 UNION ALL
-SELECT 'thread:' || shard FROM generate_series(0, {SHARDS - 1}) AS shard
-    WHERE EXISTS (SELECT 1 FROM revision r WHERE r.shard = shard AND r.state = 'pending')
+SELECT 'thread:' || s.number FROM generate_series(0, {SHARDS - 1}) AS s (number)
+    WHERE EXISTS (SELECT 1 FROM revision r WHERE r.shard = s.number AND r.state = 'pending')
 UNION ALL
 SELECT 'fetch:' || id FROM open WHERE EXISTS (
     SELECT 1 FROM wanted w WHERE w.connection_id = open.id AND w.state = 'pending' AND w.due_at <= :now)

@@ -123,8 +123,9 @@ class Matters:
     answered: dict[tuple[str, str], list[ThreadedItem]] = field(default_factory=lambda: defaultdict(list))
     """Answers the brand gave at the source to posts that were not stored then, by what they answer."""
     of_account: dict[UUID, TicketRow] = field(default_factory=dict)
-    sent: dict[tuple[UUID, str], Mapping[str, Any]] = field(default_factory=dict)
-    flying: dict[tuple[UUID, str], list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    sent: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """Replies that are out, by scope and external id: another connection may see them before their own does."""
+    flying: dict[tuple[str, str], list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     unpushed: dict[UUID, str] = field(default_factory=dict)
     """Keys of comments not pushed yet, by interaction."""
     helpdesks: dict[str, UUID] = field(default_factory=dict)
@@ -213,12 +214,12 @@ class Matters:
 
     def reply_sent_as(self, item: ThreadedItem) -> Mapping[str, Any] | None:
         """The reply of ours that was published under this id."""
-        return self.sent.get((item.connection_id, item.external_id))
+        return self.sent.get((item.scope, item.external_id))
 
     def replies_in_flight(self, item: ThreadedItem) -> list[Mapping[str, Any]]:
         """Replies to the same target whose outcome is not recorded yet."""
         target = item.news.root if item.news.visibility == "private" else item.news.in_reply_to
-        return self.flying.get((item.connection_id, target), []) if target else []
+        return self.flying.get((item.scope, target), []) if target else []
 
 
 async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], now: datetime) -> Matters:
@@ -409,23 +410,24 @@ async def _replies(connection: AsyncConnection, matters: Matters) -> None:
     rows = await fetch_all(
         connection,
         """
-        SELECT r.id, r.ticket_id, r.connection_id, r.state, r.external_id, r.rendered, i.external_id AS target, t.root
-        FROM reply r LEFT JOIN interaction i ON i.id = r.interaction_id LEFT JOIN thread t ON t.id = i.thread_id
-        WHERE r.connection_id = ANY(:connections)
+        SELECT r.id, r.ticket_id, i.scope, r.state, r.external_id, r.rendered, i.external_id AS target, t.root
+        FROM reply r JOIN interaction i ON i.id = r.interaction_id LEFT JOIN thread t ON t.id = i.thread_id
+        WHERE r.connection_id IN (SELECT id FROM connection WHERE plugin = ANY(:plugins)) AND i.scope = ANY(:scopes)
           AND (r.external_id = ANY(:ids) OR (r.state IN ('sending', 'unknown') AND r.external_id IS NULL))
         """,
-        connections=list({one.connection_id for one in own}),
+        plugins=list({one.provider for one in own}),
+        scopes=list({one.scope for one in own}),
         ids=[one.external_id for one in own],
     )
     for row in rows:
         if row["external_id"] is not None:
-            matters.sent[(row["connection_id"], row["external_id"])] = row
+            matters.sent[(row["scope"], row["external_id"])] = row
             continue
         # a private answer names no parent: it is known by its conversation
         rendered = row["rendered"] or {}
         named = row["root"] if rendered.get("visibility") == "private" else row["target"]
         for target in {named, (rendered.get("target") or {}).get("ref")} - {None}:
-            matters.flying[(row["connection_id"], target)].append(row)
+            matters.flying[(row["scope"], target)].append(row)
 
 
 def _item(row: Mapping[str, Any], thread_id: UUID) -> ThreadedItem:

@@ -47,6 +47,8 @@ class Plan:
     pushes: dict[str, dict[str, Any]] = field(default_factory=dict)
     rewritten: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Payloads of comments not yet pushed whose interaction was edited meanwhile."""
+    told: dict[UUID, str] = field(default_factory=dict)
+    """Keys of the comments that this batch makes, by interaction."""
     proven: dict[UUID, ThreadedItem] = field(default_factory=dict)
     """Replies whose sending an echo proves, with the echo."""
     parked: dict[int, str] = field(default_factory=dict)
@@ -76,6 +78,8 @@ def fold(
 
 
 def _thread_one(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> None:
+    if item.ticket_id is None and item.interaction_id in plan.placed:
+        item.ticket_id = plan.placed[item.interaction_id]["ticket_id"]  # by an earlier change of it in this batch
     if item.change == "deleted":
         _deleted(plan, matters, item, book)
     elif item.change == "edited" and (item.ticket_id is not None or not item.news.addressed):
@@ -251,7 +255,7 @@ def _edited(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) ->
     verdict = None
     if item.news.addressed and item.reply_id is None:
         verdict = book.ask("on_own_post" if own else "on_interaction", item, ticket)
-    waiting = matters.unpushed.get(item.interaction_id)
+    waiting = matters.unpushed.get(item.interaction_id) or plan.told.get(item.interaction_id)
     if waiting is not None:
         plan.rewritten[waiting] = _comment(item, edited=False)
     elif not own:
@@ -395,6 +399,7 @@ def _tell(plan: Plan, ticket: TicketRow, item: ThreadedItem, book: Casebook, *, 
     if ticket.reopen:
         payload["status"], ticket.reopen = "open", False
     key = f"i:{item.interaction_id}:{item.news.revision}"
+    plan.told[item.interaction_id] = key
     _push(plan, ticket, item, key, "comment", payload)
 
 

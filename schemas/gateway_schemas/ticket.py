@@ -13,7 +13,7 @@ from gateway_schemas.interaction import Attachment, Visibility
 Priority = Literal["low", "normal", "high", "urgent"]
 TicketStatus = Literal["new", "open", "waiting", "solved", "closed"]
 AnswerOrigin = Literal["composer", "app", "email", "rule", "merge", "bulk", "api"]
-GatewayState = Literal["held", "blocked", "failed", "unknown", "published", "none"]
+GatewayState = Literal["held", "blocked", "failed", "unknown", "published", "under_review", "none"]
 
 
 class Requester(Model):

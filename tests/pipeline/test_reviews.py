@@ -172,6 +172,24 @@ async def test_a_polled_review_is_answered_in_its_slot_once(line: ReviewLine) ->
     assert line.google.replies_made() == [(ref, "We are working on it.")]
 
 
+async def test_a_reply_that_another_connection_sees_is_known_for_ours(line: ReviewLine) -> None:
+    line.google.add_account("7788", "Acme South")
+    line.google.add_location("7788", "3344", "Acme Berlin")
+    config = line.google.connection_config("7788")
+    helpdesk = await line.gateway.value("SELECT helpdesk_id FROM connection WHERE id = :id", id=line.source)
+    other = await line.gateway.add_connection(
+        "source", "google_business", config, name="South", app=line.app, helpdesk=helpdesk
+    )
+    ref = line.google.review("3344", "Ana P.", 2, "slow")
+    await line.poll()
+    await line.answer(1, "We are working on it.")
+    line.source = other
+    await line.poll("reviews", "replies")
+    assert line.google.replies_made() == [(ref, "We are working on it.")]
+    assert line.comments(public=False) == []
+    assert await line.gateway.value("SELECT count(*) FROM interaction WHERE reply_id IS NOT NULL") == 1
+
+
 @pytest.mark.parametrize("kind", ["status_after", "drop_after"])
 async def test_a_reply_whose_outcome_is_unknown_is_looked_for(line: ReviewLine, kind: Any) -> None:
     ref = line.google.review("3344", "Ana P.", 2, "slow")

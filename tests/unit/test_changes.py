@@ -301,3 +301,9 @@ def test_our_own_external_ids_are_known_again(id: UUID) -> None:
 @pytest.mark.parametrize("key", [None, "", "gateway", "gateway:", "gateway:x", f"other:{TICKET}", str(TICKET)])
 def test_foreign_external_ids_are_nobodys(key: str | None) -> None:
     assert ticket_id_of(key) is None
+
+
+def test_a_reply_that_its_source_looks_at_first_is_a_state_of_the_ticket() -> None:
+    change = fold(ticket(), [row(1, "update", fields={"state": "under_review", "last_url": None})], "k")
+    assert change.fields is not None
+    assert change.fields.state == "under_review"

@@ -94,6 +94,8 @@ class Twin:
         self.random = random.Random(seed)
         self.faults: list[Fault] = []
         self.webhooks = WebhookFaults()
+        self.carrier: Callable[[WebhookBuilder], None] | None = None
+        """Takes webhooks instead of the network: a test that chooses when, how often and in which order they arrive."""
         self.ledger: list[Effect] = []
         self.requests: list[tuple[str, str, int]] = []
         """Method, path and status of every request answered."""
@@ -130,6 +132,9 @@ class Twin:
 
     def emit(self, build: WebhookBuilder) -> None:
         """Send a webhook soon. `build` gives URL, headers and body anew for each try, so that signatures are fresh."""
+        if self.carrier is not None:
+            self.carrier(build)
+            return
         if self.webhooks.drop and self.random.random() < self.webhooks.drop:
             return
         copies = 2 if self.webhooks.duplicate and self.random.random() < self.webhooks.duplicate else 1
