@@ -222,13 +222,13 @@ def _judged_own(
     """The brand's own post is out already: what policies find is told at once, with what can be done about it."""
     worst = verdict.strictest()
     if verdict.severity is not Severity.allow and worst is not None:
-        text = wording.own_post(item.news, item.provider, verdict.findings, item.interaction_id)
+        told = (item.news, item.provider, verdict.findings, item.interaction_id)
         plan.alarms.append(
             {
                 "key": f"own:{item.interaction_id}:{item.news.revision}",
                 "severity": "warning" if verdict.severity is Severity.warn else "critical",
                 "code": worst["code"],
-                "message": text,
+                "message": wording.own_post(*told, quote=True),
                 "policy": worst["policy"],
                 "brand_id": item.brand_id,
                 "ticket_id": ticket.id if ticket is not None else None,
@@ -238,7 +238,8 @@ def _judged_own(
         )
         if ticket is not None:
             key = f"o:{item.interaction_id}:{item.news.revision}"
-            _push(plan, ticket, item, key, "note", note(text, plan.now))
+            # the post itself stands on the ticket already
+            _push(plan, ticket, item, key, "note", note(wording.own_post(*told, quote=False), plan.now))
     if ticket is not None:
         _apply(plan, matters, ticket, item, verdict.applied, book)
         plan.changed_tickets[ticket.id] = ticket

@@ -149,9 +149,16 @@ def _link(url: str | None) -> str:
     return f"\n{url}" if url else ""
 
 
-def own_post(item: Interaction, provider: str, findings: Sequence[Mapping[str, Any]], id: object) -> str:
-    """What policies found in a post of the brand's that did not come through the gateway, and what can be done."""
-    lines = [f"Your {KINDS[item.kind]} on {provider} of {_at(item.published_at)} did not pass the policies:", item.text]
+def own_post(
+    item: Interaction, provider: str, findings: Sequence[Mapping[str, Any]], id: object, *, quote: bool
+) -> str:
+    """What policies found in a post of the brand's that did not come through the gateway, and what can be done.
+
+    With `quote` its text as well, where it does not stand beside this.
+    """
+    lines = [f"Your {KINDS[item.kind]} on {provider} of {_at(item.published_at)} did not pass the policies:"]
+    if quote:
+        lines.append(item.text)
     for one in findings:
         if one["mode"] == "shadow" or one["severity"] == "allow" or "waived" in one:
             continue

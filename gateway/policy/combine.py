@@ -137,7 +137,7 @@ def combine(point: str, asked: Sequence[tuple[Active, Said]], stance: Stance) ->
         if said.coverage is not None:
             coverages.append(said.coverage)
             if said.coverage == "none" and not any(one.coverage == "none" for one in found):
-                found.append(_uncovered(active))
+                found.append(_uncovered(active, point))
         findings += [_Noticed(active, one) for one in found]
     for one in findings:
         one.weigh(stance)
@@ -176,9 +176,10 @@ def _unasked(active: Active, said: Said) -> Finding:
     )
 
 
-def _uncovered(active: Active) -> Finding:
+def _uncovered(active: Active, point: str) -> Finding:
     return Finding(
-        severity=Severity(active.member.on_uncovered),
+        # what is out already is not held, and an alarm for each post in a language of its own would not be read
+        severity=Severity(active.member.on_uncovered) if point == "review_reply" else Severity.allow,
         code=UNCOVERED,
         message="Nobody here can read this language, so what the policy looks for cannot be told.",
         suggestion="Have somebody who reads it look at the answer.",

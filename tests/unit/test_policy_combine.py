@@ -222,3 +222,8 @@ def test_whatever_is_asked_for_one_thing_is_done(wanted: list[list[Any]]) -> Non
         assert not any(isinstance(one, SetPriority | AddTags | SetFields | Route | JoinIncident) for one in done)
     assert len(found.wishes) >= len(asked), "nothing that was asked for goes unrecorded"
     assert all(wish.lost for wish in found.wishes if wish not in found.applied)
+
+
+def test_a_post_in_a_language_nobody_reads_raises_no_alarm() -> None:
+    found = said("on_own_post", (active("a", on_uncovered="block"), Said((), coverage="none")))
+    assert (found.severity, found.findings[0]["code"]) == (Severity.allow, "language_not_covered")
