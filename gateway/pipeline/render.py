@@ -27,7 +27,7 @@ from gateway.pipeline.leaving import HEARD_BY
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.targets import HEARD, Target, choose_target
 from gateway.pipeline.verdicts import HOST, Ruling, fingerprint, host_finding, rule
-from gateway.policy.sets import PolicySetInForce, PolicySets
+from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
 from gateway_schemas.decision import Case, Severity
 from gateway_schemas.interaction import Interaction, ReplyTarget

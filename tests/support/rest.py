@@ -243,7 +243,9 @@ class Api:
 
     def caller(self, key: str | None) -> httpx2.AsyncClient:
         """A client with another key. The test closes it."""
-        return httpx2.AsyncClient(base_url=self.url, timeout=60.0, headers={"Authorization": f"Bearer {key}"} if key else {})
+        return httpx2.AsyncClient(
+            base_url=self.url, timeout=60.0, headers={"Authorization": f"Bearer {key}"} if key else {}
+        )
 
     async def made(self, path: str, **body: Any) -> dict[str, Any]:
         """POST, which must succeed."""
