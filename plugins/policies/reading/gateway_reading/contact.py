@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
 from gateway_reading.spans import covered, touches
+from gateway_reading.tokens import Stretch
 from gateway_schemas.reading import Mark
 
 REACH = 10
 """Words between what asks and the data asked for, in a list of several too."""
+BARE = 6
+"""Words at the start of a sentence that must tell nothing of the data, for it to ask by naming them alone."""
 
 
 def marks(prepared: Prepared) -> list[Mark]:
@@ -57,6 +60,8 @@ def _asks_for_data(prepared: Prepared, invitations: list[Span]) -> Iterator[Mark
             for span in prepared.inside(sentence, "contact.give")
             if not (touches(span, passes) or prepared.quoted(span) or prepared.negated(span))
         ]
+        if _bare(prepared, number):
+            asking.append(Span("contact.give", sentence.first, sentence.first + 1))
         if not asking or number in private or next(prepared.inside(sentence, "contact.private"), None) is not None:
             continue
         if number - 1 in private and next(prepared.inside(sentence, "contact.continues"), None) is not None:
@@ -70,6 +75,18 @@ def _asks_for_data(prepared: Prepared, invitations: list[Span]) -> Iterator[Mark
             if near and not (prepared.quoted(data) or prepared.conditional(prepared.clause(data))):
                 yield prepared.mark("asks_personal_data_publicly", data)
                 break
+
+
+def _bare(prepared: Prepared, number: int) -> bool:
+    """Whether a sentence asks by naming the data alone: `Full name + date of birth?`, `Username and e-mail, please`."""
+    sentence = prepared.sentences[number]
+    opening = sentence.first
+    for lead in prepared.inside(Stretch(opening, opening + 1), "contact.bare_lead"):
+        opening = max(opening, lead.last)
+    begins = any(span.first <= opening + 1 for span in prepared.inside(sentence, "contact.data"))
+    asks = sentence.question or next(prepared.inside(sentence, "contact.bare"), None) is not None
+    start = Stretch(sentence.first, min(sentence.last, sentence.first + BARE))
+    return begins and asks and next(prepared.inside(start, "contact.bare_pass"), None) is None
 
 
 def _leads_to_a_form(prepared: Prepared, number: int) -> bool:

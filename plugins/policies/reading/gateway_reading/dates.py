@@ -131,6 +131,8 @@ class _Grammar:
         if within is None:
             return None
         number = self.words.number(within[1])
+        if number is None and (hour := self.words.take("hour", within[1])) is not None:
+            return When(first, hour[1], self.at + timedelta(hours=1), "span")  # `within the hour`
         if number is None:
             return None
         amount, position = number
@@ -146,6 +148,8 @@ class _Grammar:
         if unit is None:
             return None
         name, last = unit
+        if name == "hour" and self.tokens[position].glue == "" and self.words.take("before", first) is not None:
+            return None  # `avant 21h` is a time of day
         last = self.words.skip("next", last)
         if name == "business_day" or (name == "day" and self.words.take("working", last)):
             return When(first, self.words.skip("working", last), self._end(self._working(amount)), "span")
@@ -175,6 +179,12 @@ class _Grammar:
             return When(first, following[1], self._close(following[0], 1), "period", ending is not None)
         if ending is not None and (period := self.words.take("period", position)) is not None:
             return When(first, period[1], self._close(period[0], 0), "period")
+        if (
+            ending is not None
+            and (ahead := self.words.take("next", position)) is not None
+            and (period := self.words.take("period", ahead[1])) is not None
+        ):
+            return When(first, period[1], self._close(period[0], 1), "period")  # `by the end of next week`
         if ending is not None and (month := self.words.take("month", position)) is not None:
             number = int(month[0])
             year = self.today.year + (number < self.today.month)
@@ -304,7 +314,7 @@ class _Grammar:
         if not (ordinal or marked) or (ordinal and not led and not marked):
             return None
         last = ordinal[1] if ordinal else number[1]
-        if self.words.take("unit", last) is not None:
+        if self.words.take("unit", last) is not None or self.words.take("oclock", last) is not None:
             return None
         found = _day_of(self.today.year, self.today.month, number[0])
         if found is None or found < self.today:

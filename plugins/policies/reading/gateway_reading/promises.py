@@ -113,6 +113,8 @@ def _binding(prepared: Prepared, moment: When) -> bool:
         return False
     if next(prepared.inside(sentence, "promise.pass"), None) is not None:
         return False
+    if touches(span, covered(prepared.inside(sentence, "promise.when_pass"))):
+        return False  # `the Friday crew`
     if _denied(prepared, stretch, stretch.last if (prepared.language or "").startswith("de") else moment.first):
         return False
     receives = next(prepared.inside(stretch, "promise.receive"), None) is not None

@@ -21,7 +21,7 @@ _SCAN = re.compile(
   | (?P<email>[\w.+-]{{1,64}}@[\w-]+\.[\w.-]*\w)
   | (?P<handle>(?<![^\s(\[{{.,;:!?'"]) @[\w.]*\w)
   | (?P<number>\d{{1,3}}(?:[.,' ’]\d{{3}})+(?:[.,]\d{{1,2}})?(?![\w])
-      | \d+(?:[.,:]\d+)?(?![^\W\d_])
+      | \d+(?:[.,:]\d+)?(?![^\W_])
       | \d+(?:[.,]\d+)?(?=[^\W\d_]{{1,5}}\b))
   | (?P<word>(?:[^\W_]|[{_CIRCLED}]){_L}*(?:[@$!|€£*](?={_L}){_L}+)*)
   | (?P<symbol>[%€$£¥₹+=&#/→➡✓✔⇒])
@@ -151,6 +151,10 @@ def scan(text: str) -> tuple[list[Token], list[Stretch], list[Stretch]]:
                 clauses.append(Stretch(index, index))
             elif stop or _PAUSE.search(between):
                 clauses.append(Stretch(index, index))
+        elif kind == "word" and tokens[-1].kind == "emoji" and clauses[-1].first < index - 1:
+            if match[0][0].isupper():  # a face instead of a full stop
+                sentences.append(Stretch(index, index))
+            clauses.append(Stretch(index, index))
         elif "\n" in between:
             if between.count("\n") > 1:
                 sentences.append(Stretch(index, index))

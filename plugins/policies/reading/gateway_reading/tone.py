@@ -16,6 +16,8 @@ from gateway_schemas.reading import Mark
 EXCUSES = ("staff", "supply", "weather", "demand", "system", "outside")
 MANY_EXCUSES = 3
 """So many kinds of reasons in one text are a lecture, not an explanation."""
+MANY_CAUSES = 4
+"""So many reasons are one too, of whatever kind; half as many kinds are, where the text lectures in words."""
 
 
 def marks(prepared: Prepared) -> list[Mark]:
@@ -63,9 +65,12 @@ def _acknowledgements(
         sentence = prepared.sentence(apology)
         if sentence.last - apology.last >= 2 or apology.first - sentence.first >= 4:
             spans.append(Span("tone.apology", apology.first, min(sentence.last, apology.last + 6)))
-    if not hostile and not prepared.has("tone.warning"):
+    conceded = {span.first for span in _said(prepared, "tone.concede")}
+    if not prepared.has("tone.warning"):
         for span in _said(prepared, "tone.problem"):
             sentence = prepared.sentence(span)
+            if hostile and not any(first in conceded for first in range(sentence.first, span.first)):
+                continue  # in a quarrel, only what is conceded is recognised
             if not (
                 prepared.question(span)
                 or prepared.conditional(sentence)
@@ -124,8 +129,16 @@ def _condescension(prepared: Prepared) -> Iterator[Mark]:
             yield prepared.mark("condescends_or_excuses", span, "condescension")
     first = (next(_said(prepared, f"tone.excuse_{kind}"), None) for kind in EXCUSES)
     kinds = [reason for reason in first if reason is not None]
-    if len(kinds) >= MANY_EXCUSES and prepared.has("tone.excuse_link"):
-        yield prepared.mark("condescends_or_excuses", kinds, "excuses")
+    causes = [span for kind in EXCUSES for span in _said(prepared, f"tone.excuse_{kind}")]
+    apart = {span.first for span in causes}
+    many = len(kinds) >= MANY_EXCUSES and prepared.has("tone.excuse_link")
+    lectured = prepared.has("tone.lecture")
+    if (
+        many
+        or (lectured and (len(kinds) >= MANY_EXCUSES - 1 or len(apart) >= MANY_CAUSES - 1))
+        or (len(apart) >= MANY_CAUSES and len(kinds) > 1)
+    ):
+        yield prepared.mark("condescends_or_excuses", causes, "excuses")
 
 
 def _liability(prepared: Prepared) -> Iterator[Mark]:

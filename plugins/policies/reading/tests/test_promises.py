@@ -75,6 +75,9 @@ def test_dated_promises_are_found_with_their_due_day(part: str) -> None:
         ("Nous vous répondrons d'ici vendredi.", "fr", "2026-03-13T23:59:59+00:00"),
         ("Le llamaremos mañana.", "es", "2026-03-13T23:59:59+00:00"),
         ("Receberá o reembolso até sexta-feira.", "pt", "2026-03-13T23:59:59+00:00"),
+        ("On vous en renvoie une avant 21h.", "fr", "2026-03-12T21:00:00+00:00"),
+        ("Wir schicken Ihnen bis 21 Uhr eine neue.", "de", "2026-03-12T21:00:00+00:00"),
+        ("You'll hear from us within the hour.", "en", "2026-03-12T11:15:00+00:00"),
         ("Le risponderemo entro domani.", "it", "2026-03-13T23:59:59+00:00"),
     ],
 )
@@ -97,6 +100,7 @@ def test_when_it_is_due(text: str, language: str, due: str) -> None:
         "We will not deliver on Friday.",
         "Refunds usually arrive within 5 days.",
         "We are open Monday to Friday.",
+        "We're here until 6 pm today.",
         "You wrote that it will arrive on Friday.",
     ],
 )

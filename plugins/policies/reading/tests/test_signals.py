@@ -28,6 +28,15 @@ REPLY_SIGNALS = (
     "next_step",
     "canned",
 )
+COLLOQUIAL_SIGNALS = (
+    "acknowledges",
+    "apologises",
+    "argues",
+    "condescends_or_excuses",
+    "invites_private",
+    "asks_personal_data_publicly",
+)
+"""What `replies_colloquial.jsonl` is labelled with."""
 MESSAGE_SIGNALS = (
     "complains",
     "praises",
@@ -119,10 +128,36 @@ def test_each_signal_is_found_and_little_else(
     assert not weak
 
 
+def test_colloquial_answers_are_read_as_well() -> None:
+    scores = measure("replies_colloquial.jsonl", COLLOQUIAL_SIGNALS, "brand", "tune")
+    print(f"\n{table(scores)}")
+    weak = {signal: f"{by['all'].f1:.3f}" for signal, by in scores.items() if by["all"].f1 < 0.85}
+    assert not weak
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Full name and date of birth?", "en"),
+        ("Username and registered email please", "en"),
+        ("Kundennummer und Mail?", "de"),
+        ("Numéro de client et mail ?", "fr"),
+        ("Nome completo e CPF?", "pt"),
+        ("Codice cliente e mail?", "it"),
+    ],
+)
+def test_data_named_alone_is_asked_for(text: str, language: str) -> None:
+    at = datetime.fromisoformat("2026-03-12T10:15:00Z")
+    reading = PackReader().read(text, speaker="brand", at=at, language=language)
+    assert reading.has("asks_personal_data_publicly")
+
+
 @pytest.mark.parametrize(
     ("text", "visibility", "language"),
     [
         ("What is your date of birth?", "private", "en"),
+        ("Your order number is in the email.", "public", "en"),
+        ("Your email address has changed?", "public", "en"),
         ("Please send your order number by DM.", "public", "en"),
         ("Please don't post your order number here.", "public", "en"),
         ("We have your order number, thank you.", "public", "en"),
