@@ -58,7 +58,7 @@ def start(time_file: str | None, modules: tuple[str, ...]) -> None:
     global _registry, _bench, _time
     _registry = Registry.load(modules=modules)
     _bench = Bench.of(_registry)
-    _bench.reader.prepare()
+    _bench.warm()
     _time = open_time(time_file)
 
 

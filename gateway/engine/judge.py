@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from gateway.endpoints import ConfigInvalid, PluginMissing
+from gateway.endpoints import EPOCH, ConfigInvalid, PluginMissing
 from gateway.registry import Registry
 from gateway_schemas.conditions import holds
 from gateway_schemas.decision import Case, Effect, Finding
@@ -83,11 +84,6 @@ class Polyglot(Reader):
         self._readers = readers
         self._read: OrderedDict[Any, Reading] = OrderedDict()
 
-    def prepare(self) -> None:
-        """Prepare each reader."""
-        for reader in self._readers:
-            reader.prepare()
-
     def read(
         self,
         text: str,
@@ -133,6 +129,13 @@ class Bench:
     def of(cls, registry: Registry) -> Bench:
         """With one reader for all policies."""
         return cls(registry, Polyglot([reader() for _, reader in sorted(registry.readers.items())]))
+
+    def warm(self) -> None:
+        """Called once in a new child: have readers load their languages, which takes longer than any text may take."""
+        languages = sorted({one for reader in self.registry.readers.values() for one in reader.languages})
+        with contextlib.suppress(Exception):  # it breaks again, and is recorded, with the first text that is read
+            for language in (*languages, None):
+                self.reader.read("Hello.", speaker="brand", at=EPOCH, language=language)
 
     def judge(self, ask: Ask, specs: Sequence[Spec], guarded: Callable[[Callable[[], Said]], Said]) -> list[Said]:
         """Ask each policy about one thing. `guarded` turns what one of them raises into its outcome."""

@@ -7,7 +7,6 @@ others wait for it. Children share the memory of what is loaded here.
 from __future__ import annotations
 
 import gc
-import logging
 
 from gateway.engine import child
 from gateway.engine.judge import Bench
@@ -15,8 +14,5 @@ from gateway.registry import Registry
 
 __all__ = ["child"]
 
-try:
-    Bench.of(Registry.load()).reader.prepare()
-except Exception:  # a reader's bug, recorded where the reader is asked
-    logging.getLogger(__name__).warning("The readers could not be prepared.", exc_info=True)
+Bench.of(Registry.load()).warm()
 gc.freeze()

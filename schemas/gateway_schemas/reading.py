@@ -131,9 +131,6 @@ class Reader(ABC):
     languages: ClassVar[dict[str, Coverage]]
     """Primary language subtags it knows, and how well."""
 
-    def prepare(self) -> None:  # noqa: B027  most readers have nothing to load
-        """Called once per process before the first text, outside any deadline: load here what takes time to load."""
-
     @abstractmethod
     def read(
         self,

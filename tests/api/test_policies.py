@@ -26,6 +26,7 @@ async def api(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     async with fresh_database(server_url) as url:
         settings = settings.model_copy(update={"database_url": settings_for(url, settings.data_dir).database_url})
         async with serving(settings, Registry.load(modules=(MODULE,))) as served:
+            await served.runtime.sandbox.warm()
             yield served
 
 
@@ -123,7 +124,7 @@ async def test_a_reply_alone_is_enough_to_be_checked(api: Api) -> None:
         },
         "promises": [{"quote": "by tomorrow", "due": "2026-03-13"}],
     }
-    unread = await check(api, reply="zzz ສະບາຍດີ")
+    unread = await check(api, reply="申し訳ございません。", interaction={"language": "ja"})
     assert (unread["coverage"], any(unread["signals"].values())) == ("none", False)
 
 

@@ -15,6 +15,7 @@ from support.repository import parse, product_code, relative, report
 LISTED: dict[str, str] = {
     "gateway/api/asking.py:ask": "answered to whoever asked for the call, as a problem with the plugin's error",
     "gateway/engine/child.py:_tried": "a plugin's bug becomes the outcome of the item it concerns",
+    "gateway/engine/judge.py:Bench.warm": "a reader that breaks does so again, recorded, with its first text",
     "gateway/engine/sandbox.py:_said": "what cannot be read back becomes the answer of the policy it came from",
     "gateway/engine/sandbox.py:_unpack": "what cannot be read back becomes the outcome of the item it concerns",
     "gateway/engine/supervise.py:Supervisor._keep": "a lease that cannot be ended early ends by itself",

@@ -210,13 +210,13 @@ async def test_another_version_of_code_readers_or_lists_is_another_set(runtime: 
     second = await PolicySets(runtime.database, registry).at(NOW)
     assert second.lists == {"vips": ("rita", "bob")}
     newer = Registry.load([], modules=[MODULE])
-    newer.readers = {"words": type("Newer", (newer.readers["words"],), {"version": "2"})}
+    newer.readers = {"0-words": type("Newer", (newer.readers["0-words"],), {"version": "2"})}
     third = await PolicySets(runtime.database, newer).at(NOW)
     assert len({first.id, second.id, third.id}) == 3
     async with runtime.database.read() as connection:
         [row] = await fetch_all(connection, "SELECT versions FROM policy_set WHERE id = :id", id=second.id)
     assert set(row["versions"]) == {"gateway", "readers", "time_zones", "lists"}
-    assert (row["versions"]["readers"], row["versions"]["lists"]) == ({"words": "1"}, {"vips": 2})
+    assert (row["versions"]["readers"], row["versions"]["lists"]) == ({"0-words": "1"}, {"vips": 2})
 
 
 def test_what_was_decided_stands_on_the_same_basis_only(registry: Registry) -> None:
@@ -256,7 +256,12 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def verdict(
-    runtime: Runtime, sandbox: Sandbox, brand: str | None, text: str = "sorry", **changes: Any
+    runtime: Runtime,
+    sandbox: Sandbox,
+    brand: str | None,
+    text: str = "sorry",
+    language: str | None = None,
+    **changes: Any,
 ) -> tuple[str, list[str]]:
     """What a set of one policy says about an answer: how strict, and the codes it found."""
     registry = Registry.load([], modules=[MODULE])
@@ -273,7 +278,7 @@ async def verdict(
             source="x",
             connection_name="x",
             brand=brand,
-            answered=said("where is my parcel?"),
+            answered=said("where is my parcel?", language=language),
             ticket={"id": new_id(), "status": "open", "priority": "normal", "tags": [], "opened_at": NOW},
             now=NOW,
         )
@@ -315,8 +320,9 @@ async def test_a_policy_that_cannot_be_asked_lets_no_answer_pass(runtime: Runtim
 async def test_what_nobody_can_read_is_said(runtime: Runtime, sandbox: Sandbox) -> None:
     manners = {"type": "manners", "params": {}}
     assert await verdict(runtime, sandbox, "Acme", text="nonsense", **manners) == ("hold", ["rude"])
-    assert await verdict(runtime, sandbox, "Acme", text="zzz", **manners) == ("warn", ["language_not_covered"])
-    assert await verdict(runtime, sandbox, "Acme", text="zzz", on_uncovered="block", **manners) == (
+    manners |= {"text": "申し訳ございません。", "language": "ja"}
+    assert await verdict(runtime, sandbox, "Acme", **manners) == ("warn", ["language_not_covered"])
+    assert await verdict(runtime, sandbox, "Acme", on_uncovered="block", **manners) == (
         "block",
         ["language_not_covered"],
     )

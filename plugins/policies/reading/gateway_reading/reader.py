@@ -7,10 +7,8 @@ from functools import lru_cache
 from typing import ClassVar, Literal
 
 from gateway_reading.families import MARKS, PROMISES
-from gateway_reading.language import recognise
-from gateway_reading.pack import LANGUAGES, digest, load
+from gateway_reading.pack import LANGUAGES, digest
 from gateway_reading.prepared import Prepared, prepare
-from gateway_reading.tokens import scan
 from gateway_schemas.reading import Coverage, Mark, Reader, Reading
 
 REMEMBERED = 2048
@@ -27,12 +25,6 @@ class PackReader(Reader):
 
     def __init__(self) -> None:
         self._remembered = lru_cache(maxsize=REMEMBERED)(_read)
-
-    def prepare(self) -> None:
-        """Load every language's words, which takes about a second."""
-        for language in LANGUAGES:
-            load(language)
-        recognise(scan("a text")[0])
 
     def read(
         self,
