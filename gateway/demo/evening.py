@@ -111,7 +111,13 @@ class Evening:
 
     async def _play(self, line: Line, title: str) -> None:
         do = {"edits": self._edit, "deletes": self._delete, "answers": self._answer, "rule": self._write_by_rule}
-        do |= {"notes": self._note, "solves": self._solve, "closes": self._close, "merges": self._merge}
+        do |= {
+            "approves": self._approve,
+            "notes": self._note,
+            "solves": self._solve,
+            "closes": self._close,
+            "merges": self._merge,
+        }
         outcome = await do.get(line.deed, self._say)(line)
         if line.says and not self.is_own(line):
             self._asked.setdefault(title, line.at)
@@ -210,7 +216,7 @@ class Evening:
         return f"noted in ticket {note.data['ticket']}"
 
     async def _answer(self, line: Line) -> str:
-        ticket, asked = await self._ticket(line.label), self.script.words[line.label]
+        ticket = await self._ticket(line.label)
         tags = (f"reply:{line.leg}",) if line.leg else ()
         if line.back is not None:
             self.kept.append(line.text)
@@ -221,14 +227,31 @@ class Evening:
                 raise NotSeen(f"“{line.text}” {line.back} because “{line.why}”: {note.data['text']}")
             self.counts["replies_held_or_refused"] += 1
             return f"{line.back}, back to {line.who}. {reason.removeprefix('Reason: ')}"
-        place = "message" if asked.deed == "messages" else asked.place
-        target = self._users[asked.who] if place == "message" else self.ids[line.label]
-        sent = Sent(place, target, words(line.text))
-        self.sent.append(sent)
+        sent = self._expect(line)
         self.helpdesk.agent_comment(ticket, line.who, line.text, tags=tags)
+        return await self._until_sent(sent, line)
+
+    async def _approve(self, line: Line) -> str:
+        """A colleague says yes to an answer that is held, with a note, and it goes out as it is."""
+        self.kept.remove(line.text)
+        sent = self._expect(line)
+        self.helpdesk.agent_comment(await self._ticket(line.label), line.who, "/approve", public=False)
+        self.counts["replies_approved"] += 1
+        return await self._until_sent(sent, line)
+
+    def _expect(self, line: Line) -> Sent:
+        """What must be out, once, from now on."""
+        asked = self.script.words[line.label]
+        place = "message" if asked.deed == "messages" else asked.place
+        sent = Sent(place, self._users[asked.who] if place == "message" else self.ids[line.label], words(line.text))
+        self.sent.append(sent)
+        return sent
+
+    async def _until_sent(self, sent: Sent, line: Line) -> str:
+        asked = self.script.words[line.label]
         await self.witness.until(sent, f"“{line.text}” out, as the answer to “{asked.text}”")
         self.counts["replies_published"] += 1
-        return {"x": "published on X", "message": "sent as a direct message"}.get(place, "published on the forum")
+        return {"x": "published on X", "message": "sent as a direct message"}.get(sent.place, "published on the forum")
 
     async def _write_by_rule(self, line: Line) -> str:
         self.kept.append(line.text)

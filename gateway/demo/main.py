@@ -10,6 +10,7 @@ import json
 import secrets
 import sys
 import time
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -77,6 +78,8 @@ async def _demo(console: Console, *, once: bool, as_json: bool, pace: float | No
             failures = await _play(stage, evening, pace)
             teller.end()
             summary = reckon(evening, failures) | {
+                "clocks": await _states(stage, "clocks"),
+                "promises": await _states(stage, "promises"),
                 "elapsed_seconds": round(time.monotonic() - began, 1),
                 "set_up_seconds": round(set_up, 1),
             }
@@ -108,6 +111,11 @@ async def _connect(stage: Stage, evening: Evening, secret: str) -> None:
     answers = {"reply_url": evening.forum.reply_url, "reply_secret": secret}
     config: dict[str, Any] = {"system": script.forum, "signing_secrets": [secret], **answers}
     evening.forum.door = (await rest.connection("inbound", script.forum, config, **shared))["door"]
+
+
+async def _states(stage: Stage, path: str) -> dict[str, int]:
+    """How many of the gateway's clocks or promises are in each state."""
+    return dict(sorted(Counter([str(item["state"]) async for item in stage.rest.listed(path, limit="200")]).items()))
 
 
 async def _play(stage: Stage, evening: Evening, pace: float | None) -> list[str]:

@@ -37,6 +37,7 @@ def reckon(evening: Evening, failures: list[str]) -> dict[str, Any]:
         "replies_published": evening.counts["replies_published"],
         "native_answers": evening.counts["native_answers"],
         "replies_held_or_refused": evening.counts["replies_held_or_refused"],
+        "replies_approved": evening.counts["replies_approved"],
         "lost": len(lost),
         "duplicated": len(twice),
         "first_response_seconds": {"median": _share(waits, 0.5), "p90": _share(waits, 0.9)},

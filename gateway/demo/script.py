@@ -13,7 +13,7 @@ ACTORS = ("x", "forum", "agent", "rule")
 """Who a line may be by: a person on the network or the forum, a person or a trigger at the helpdesk."""
 DEEDS = (
     *("posts", "replies", "quotes", "reviews", "messages", "edits", "deletes"),
-    *("answers", "notes", "solves", "merges", "closes"),
+    *("answers", "approves", "notes", "solves", "merges", "closes"),
 )
 SAYS = ("posts", "replies", "quotes", "reviews", "messages")
 """The deeds that put new words into the world, under a label."""

@@ -19,6 +19,7 @@ DEEDS = {
     "edits": "edits a post",
     "deletes": "deletes a post",
     "answers": "answers",
+    "approves": "approves the held answer to",
     "rule": "writes to",
     "notes": "notes about",
     "solves": "solves the ticket of",
@@ -110,7 +111,9 @@ class Teller:
             "tickets": summary["tickets"],
             "answers published": summary["replies_published"],
             "answers given on X itself": summary["native_answers"],
-            "answers that came back": summary["replies_held_or_refused"],
+            "answers that came back": f"{summary['replies_held_or_refused']}, {summary['replies_approved']} of them approved",
+            "clocks": _counted(summary["clocks"]),
+            "promises": _counted(summary["promises"]),
             "first response": f"median {waits['median'] / 60:.0f} min, nine in ten within {waits['p90'] / 60:.0f} min",
             "lost, duplicated": f"{summary['lost']}, {summary['duplicated']}",
         }
@@ -135,6 +138,10 @@ The gateway goes on serving until Ctrl-C. Look around, in another terminal:
 The whole API, to read and to try: {url}/docs""",
             markup=False,
         )
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
 
 
 def _short(text: str) -> str:
