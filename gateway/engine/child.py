@@ -6,12 +6,14 @@ A child that was killed is replaced while others wait for it, so nothing is impo
 from __future__ import annotations
 
 import ctypes
+import os
 import pickle
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from typing import Any, TypeVar
 
 from gateway.endpoints import ConfigInvalid, Endpoint, PluginMissing, build
@@ -63,7 +65,14 @@ def start(time_file: str | None, modules: tuple[str, ...]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Code that hangs never sees that its worker is gone; Linux kills the child then, wherever the code is."""
+    """Code that hangs never sees that its worker is gone; Linux kills the child then, wherever the code is.
+
+    The server that forked it ends when nobody holds the pipe by which it was started, of which a child has the end too.
+    """
+    held = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
+    if held is not None:
+        os.close(held)
+        forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
