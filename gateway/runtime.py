@@ -75,7 +75,8 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
         jobs = make_jobs(database.conninfo)
         owner = make_owner()
         try:
-            await ensure_defaults(database, registry, now.now())
+            if settings.default_policies:
+                await ensure_defaults(database, registry, now.now())
             async with jobs.open_async(), Outgoing(database.engine, now, timeout=settings.call_timeout) as outgoing:
                 wake = Wake(jobs)
                 sandbox = Sandbox(settings.pure_deadline, time_file, settings.plugin_modules)

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """Seconds after which plugin code that should be quick (normalise, render, policies) is killed."""
     reply_ttl_hours: float = Field(default=24.0, gt=0)
     """A reply that could not be sent for this long is not sent without a person's word."""
+    default_policies: bool = True
+    """Whether each installed policy type is put into force with its defaults when it is met for the first time."""
     mass_replies: int = Field(default=0, ge=0)
     """From this many near-identical answers to different customers within `mass_reply_minutes` on, they wait together
     for one approval, whatever the policies say; 0: the policy `mass_reply` decides."""

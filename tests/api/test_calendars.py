@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from starlette.requests import Request
@@ -233,14 +233,33 @@ async def test_a_calendar_in_use_stays(api: Api, name: str) -> None:
     refused = await api.http.delete(f"/v1/calendars/{name}")
     assert (refused.status_code, refused.json()["clocks"]) == (409, 1), refused.text
     await api.execute("UPDATE clock SET state = 'met' WHERE ticket_id = :id", id=ticket)
-    sla = await api.made("/v1/policies", name="by-hours", type="scripted", params={"targets": [{"calendar": name}]})
-    await api.made(f"/v1/policies/{sla['id']}/revisions", reason="for this test")
-    change = {"policies": [{"policy": "by-hours"}], "reason": "for this test"}
-    assert (await api.http.post("/v1/policies/activate", json=change)).status_code == 200
+    policy, revision, now = uuid4(), uuid4(), api.runtime.now()
+    await api.execute(
+        """INSERT INTO policy (id, name, type, locked, draft, version, created_at)
+           VALUES (:id, 'by-hours', 'response_sla', false, '{}', 1, :now)""",
+        id=policy,
+        now=now,
+    )
+    await api.execute(
+        """INSERT INTO policy_revision (id, policy_id, number, content, reason, author, created_at)
+           VALUES (:id, :policy, 1, jsonb_build_object('params', jsonb_build_object('targets', jsonb_build_array(
+               jsonb_build_object('calendar', CAST(:name AS text))))), 'for this test', 'somebody', :now)""",
+        id=revision,
+        policy=policy,
+        name=name,
+        now=now,
+    )
+    await api.execute(
+        """INSERT INTO policy_activation (policy_id, revision, effective_from, reason, author, created_at)
+           VALUES (:policy, 1, :now, 'for this test', 'somebody', :now)""",
+        policy=policy,
+        now=now,
+    )
     refused = await api.http.delete(f"/v1/calendars/{name}")
     assert "a policy in force" in refused.json()["detail"]
-    change = {"policies": ["by-hours"], "reason": "for this test"}
-    assert (await api.http.post("/v1/policies/deactivate", json=change)).status_code == 200
+    await api.execute(
+        "UPDATE policy_activation SET withdrawn_at = :now WHERE policy_id = :policy", policy=policy, now=now
+    )
     assert (await api.http.delete(f"/v1/calendars/{name}", headers={"If-Match": '"2"'})).status_code == 412
     assert (await api.http.delete(f"/v1/calendars/{name}")).status_code == 204
     assert (await api.http.get(f"/v1/calendars/{name}")).status_code == 404

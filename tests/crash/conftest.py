@@ -64,7 +64,12 @@ def make_scene(server_url: str, tmp_path: Path) -> MakeScene:  # noqa: F811
             fresh_database(server_url) as url,
             x.serve(),
             desk.serve(),
-            running(url, tmp_path, worker=False, **{"call_timeout": 2.0, "lease_seconds": 2.0, **settings}) as gateway,
+            running(
+                url,
+                tmp_path,
+                worker=False,
+                **{"call_timeout": 2.0, "lease_seconds": 2.0, "default_policies": False, **settings},
+            ) as gateway,
         ):
             helpdesk = await gateway.add_connection(
                 "helpdesk",

@@ -228,7 +228,7 @@ def test_the_order_in_which_plugins_are_found_changes_nothing(write: Write) -> N
 
 def test_modules_under_development_are_loaded_beside_the_installed_ones(write: Write) -> None:
     registry = Registry.load([write(GOOD)], modules=[plugins.MODULE, "no.such.module"])
-    assert set(registry.sources) == {"good", "wild"}
+    assert set(registry.sources) == {"good", "wild", "radio"}
     assert registry.policies["wild"] is plugins.WildPolicy
     [broken] = [one for one in registry.listed if not one.ok]
     assert (broken.name, broken.error) == ("no.such.module", "ModuleNotFoundError: No module named 'no'")
