@@ -68,7 +68,7 @@ def make_scene(server_url: str, tmp_path: Path) -> MakeScene:  # noqa: F811
                 url,
                 tmp_path,
                 worker=False,
-                **{"call_timeout": 2.0, "lease_seconds": 2.0, "default_policies": False, **settings},
+                **{"call_timeout": 2.0, "lease_seconds": 2.0, **settings},
             ) as gateway,
         ):
             helpdesk = await gateway.add_connection(

@@ -78,7 +78,7 @@ async def line(server_url: str, tmp_path: Path) -> AsyncIterator[Line]:
         url = await stack.enter_async_context(fresh_database(server_url))
         await stack.enter_async_context(x.serve())
         await stack.enter_async_context(desk.serve())
-        gateway = await stack.enter_async_context(running(url, tmp_path, default_policies=False))
+        gateway = await stack.enter_async_context(running(url, tmp_path))
         config = {**desk.connection_config(), "share": 1.0, "plan": "enterprise", "create_fields": True}
         helpdesk = await gateway.add_connection("helpdesk", "freshdesk", config)
         app = await gateway.add_app("x", x.app_config())

@@ -58,6 +58,7 @@ def settings_for(url: str, folder: Path, **changes: Any) -> Settings:
             "data_dir": folder,
             "call_timeout": 3.0,
             "lease_seconds": 3.0,
+            "default_policies": False,  # a test of the line says itself which policies it meets
             "bootstrap_key": SecretStr("a-key-for-tests-only"),
             **changes,
         },
