@@ -30,7 +30,7 @@ from gateway_schemas.time import SharedTime
 SPEED = 20.0
 """Virtual seconds per real second while something is under way: the helpdesk takes one new customer a second."""
 QUIET_SECONDS = 120.0
-SETTINGS = {"ancestor_wait": str(10 * 365 * 86_400)}
+SETTINGS = {"ancestor_wait": str(10 * 365 * 86_400), "default_policies": "false"}
 """A fetch takes real time, and waiting for it is measured in virtual time, which jumps by months."""
 UNDER_FIRE = SETTINGS | {"call_timeout": "3", "lease_seconds": "3"}
 """What a killed process had in flight is taken up when its calls must have ended. On loopback none takes seconds."""

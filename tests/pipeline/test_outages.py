@@ -148,7 +148,11 @@ async def test_promise_2_a_helpdesk_that_is_down_for_an_hour_has_everything_once
     for quarter in range(1, 5):
         scene.clock.jump(scene.clock.now() + timedelta(minutes=15))
         await scene.other_works(quarter)
-    assert not (await scene.health())["ok"]
+
+    async def unwell() -> bool:
+        return not (await scene.health())["ok"]
+
+    await scene.until(unwell, "the connection says that it is not well")
     assert (await scene.health())["backlog"]["pushes"] >= 2
     scene.struck.desk.faults.clear()
     await scene.recovered(3)
