@@ -21,6 +21,7 @@ from gateway.api.problems import conflict, invalid, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.db.tables.reply import new_reply
 from gateway.pipeline import moving
 
 router = APIRouter(prefix="/tickets", tags=["conversations"], route_class=ApiRoute)
@@ -259,29 +260,21 @@ async def answer_ticket(
             database,
             "reply",
             [
-                {
-                    "id": id,
-                    "ticket_id": ticket_id,
-                    "connection_id": ticket["connection_id"],
-                    "helpdesk_id": None,
-                    "author_id": f"key:{caller.id}",
-                    "author_name": caller.name,
-                    "text": given.text,
-                    "origin": "rest",
-                    "bands": [],
-                    "attachments": {},
-                    "leg": given.visibility,
-                    "interaction_id": given.interaction,
-                    "state": "received",
-                    "key": key,
-                    "epoch": 0,
-                    "tries": 0,
-                    "due_at": now,
-                    "not_after": now + timedelta(hours=runtime.settings.reply_ttl_hours),
-                    "written_at": now,
-                    "created_at": now,
-                    "updated_at": now,
-                }
+                new_reply(
+                    id=id,
+                    ticket_id=ticket_id,
+                    connection_id=ticket["connection_id"],
+                    author_id=f"key:{caller.id}",
+                    author_name=caller.name,
+                    text=given.text,
+                    origin="rest",
+                    leg=given.visibility,
+                    interaction_id=given.interaction,
+                    key=key,
+                    due_at=now,
+                    not_after=now + timedelta(hours=runtime.settings.reply_ttl_hours),
+                    now=now,
+                )
             ],
             tail="ON CONFLICT (key) DO NOTHING RETURNING id, state",
         ) or await fetch_all(database, "SELECT id, state FROM reply WHERE key = :key", key=key)

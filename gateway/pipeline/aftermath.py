@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import Endpoint
 from gateway.db.database import execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.db.tables.reply import new_reply
 from gateway.engine.leases import Held
 from gateway.net.client import calling
 from gateway.pipeline.marks import note_push
@@ -71,32 +72,25 @@ async def amend(
             connection,
             "reply",
             [
-                {
-                    "id": id,
-                    "ticket_id": known["ticket_id"],
-                    "connection_id": known["connection_id"],
-                    "helpdesk_id": known["helpdesk_id"],
-                    "author_id": item.author.external_id,
-                    "author_name": item.author.name,
-                    "author_email": item.author.email,
-                    "origin": item.origin,
-                    "text": item.text,
-                    "html": item.html,
-                    "attachments": known["attachments"],
-                    "leg": known["visibility"],
-                    "interaction_id": known["interaction_id"],
-                    "amends": known["id"],
-                    "state": "received",
-                    "bands": [],
-                    "key": f"reply:{id}",
-                    "epoch": 0,
-                    "tries": 0,
-                    "due_at": now,
-                    "not_after": now + ttl,
-                    "written_at": now,
-                    "created_at": now,
-                    "updated_at": now,
-                }
+                new_reply(
+                    id=id,
+                    ticket_id=known["ticket_id"],
+                    connection_id=known["connection_id"],
+                    helpdesk_id=known["helpdesk_id"],
+                    author_id=item.author.external_id,
+                    author_name=item.author.name,
+                    author_email=item.author.email,
+                    origin=item.origin,
+                    text=item.text,
+                    html=item.html,
+                    attachments=known["attachments"],
+                    leg=known["visibility"],
+                    interaction_id=known["interaction_id"],
+                    amends=known["id"],
+                    due_at=now,
+                    not_after=now + ttl,
+                    now=now,
+                )
             ],
         )
     return {f"reply:{known['connection_id']}"}

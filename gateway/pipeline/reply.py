@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.db.tables.reply import new_reply
 from gateway.pipeline import aftermath, outcomes
 from gateway.pipeline.approvals import by_note, by_tag
 from gateway.pipeline.attach import Owner, note_files, patience
@@ -246,34 +247,29 @@ async def _answered(
         connection,
         "reply",
         [
-            {
-                "id": id,
-                "ticket_id": ticket["id"],
-                "connection_id": ticket["connection_id"],
-                "helpdesk_id": endpoint.id,
-                "comment_id": item.external_id,
-                "comment_revision": item.revision,
-                "author_id": item.author.external_id,
-                "author_name": item.author.name,
-                "author_email": item.author.email,
-                "origin": item.origin,
-                "text": item.text,
-                "html": item.html,
-                "attachments": {"files": files},
-                "leg": item.leg,
-                "state": "cancelled" if refusal else "received",
-                "code": refusal[0] if refusal else None,
-                "reason": refusal[1] if refusal else None,
-                "bands": [],
-                "key": f"reply:{id}",
-                "epoch": 0,
-                "tries": 0,
-                "due_at": now if refusal else now + patience(files, file_patience),
-                "not_after": max(item.at, now) + ttl if now - item.at < ttl else item.at + ttl,
-                "written_at": item.at,
-                "created_at": now,
-                "updated_at": now,
-            }
+            new_reply(
+                id=id,
+                ticket_id=ticket["id"],
+                connection_id=ticket["connection_id"],
+                helpdesk_id=endpoint.id,
+                comment_id=item.external_id,
+                comment_revision=item.revision,
+                author_id=item.author.external_id,
+                author_name=item.author.name,
+                author_email=item.author.email,
+                origin=item.origin,
+                text=item.text,
+                html=item.html,
+                attachments={"files": files},
+                leg=item.leg,
+                state="cancelled" if refusal else "received",
+                code=refusal[0] if refusal else None,
+                reason=refusal[1] if refusal else None,
+                due_at=now if refusal else now + patience(files, file_patience),
+                not_after=max(item.at, now) + ttl if now - item.at < ttl else item.at + ttl,
+                written_at=item.at,
+                now=now,
+            )
         ],
         tail="ON CONFLICT (helpdesk_id, comment_id) DO NOTHING RETURNING id",
     )

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.db.tables.reply import new_reply
 from gateway.policy.clocks import ClockOrder
 from gateway.policy.combine import NEED_A_TICKET, PRIORITIES, Wish
 from gateway.sla.clocks import apply
@@ -397,25 +398,20 @@ async def _ask_customers(connection: AsyncConnection, orders: Sequence[Order], n
         )
     }
     rows = [
-        {
-            "id": new_id(),
-            "ticket_id": order.ticket_id,
-            "connection_id": tickets[order.ticket_id]["connection_id"],
-            "author_id": f"policy:{order.wish.policy}",
-            "author_name": order.wish.policy,
-            "text": effect.text,
-            "attachments": {},
-            "leg": "private",
-            "state": "received",
-            "key": f"ask:{order.key}",
-            "epoch": 0,
-            "tries": 0,
-            "due_at": now + effect.after,
-            "not_after": now + effect.after + PATIENCE,
-            "written_at": now + effect.after,
-            "created_at": now,
-            "updated_at": now,
-        }
+        new_reply(
+            id=new_id(),
+            ticket_id=order.ticket_id,
+            connection_id=tickets[order.ticket_id]["connection_id"],
+            author_id=f"policy:{order.wish.policy}",
+            author_name=order.wish.policy,
+            origin="policy",
+            text=effect.text,
+            leg="private",
+            key=f"ask:{order.key}",
+            due_at=now + effect.after,
+            not_after=now + effect.after + PATIENCE,
+            now=now,
+        )
         for order in orders
         if order.ticket_id in tickets and isinstance(effect := order.wish.effect, AskCustomer)
     ]

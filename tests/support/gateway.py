@@ -221,7 +221,8 @@ SELECT (SELECT count(*) FROM delivery WHERE state = 'pending')
      + (SELECT count(*) FROM wanted WHERE state = 'pending')
      + (SELECT count(*) FROM attachment WHERE state = 'pending' AND due_at <= :now)
      + (SELECT count(*) FROM push WHERE state IN ('in_flight', 'job') OR (state = 'pending' AND due_at <= :now))
-     + (SELECT count(*) FROM reply WHERE state IN ('received', 'queued', 'sending', 'retracting')
+     + (SELECT count(*) FROM reply WHERE state IN ('queued', 'sending', 'retracting')
+            OR (state = 'received' AND due_at <= :now)
             OR (state = 'unknown' AND code IS DISTINCT FROM 'needs_person'))
 """
 

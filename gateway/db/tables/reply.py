@@ -23,6 +23,28 @@ from gateway.db.tables.columns import (
     timestamp,
 )
 
+
+def new_reply(*, id: UUID, due_at: datetime, now: datetime, **given: Any) -> dict[str, Any]:
+    """The row of a reply that nothing has become of yet: everything that must be there, and what is given besides.
+
+    `given` names at least `ticket_id`, `connection_id`, `author_id`, `origin`, `text` and `not_after`.
+    """
+    row = {
+        "id": id,
+        "state": "received",
+        "attachments": {},
+        "bands": [],
+        "key": f"reply:{id}",
+        "epoch": 0,
+        "tries": 0,
+        "due_at": due_at,
+        "written_at": due_at,
+        "created_at": now,
+        "updated_at": now,
+    }
+    return row | given
+
+
 OPEN_STATES = ("received", "queued", "sending", "unknown", "retracting")
 
 
@@ -62,7 +84,7 @@ class Reply(SQLModel, table=True):
     editors: list[Any] | None = Field(default=None, sa_type=JSONB)
     """Who else changed its text at the helpdesk: `{id, email}` each. A second person is none of them."""
     origin: str = string("composer")
-    """How it was written: the helpdesk's `AnswerOrigin`, or `rest`."""
+    """How it was written: the helpdesk's `AnswerOrigin`, `rest`, or `policy`."""
     text: str = string()
     html: str | None = maybe_string()
     attachments: Json = document()
