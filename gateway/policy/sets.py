@@ -128,7 +128,10 @@ class PolicySetInForce:
     softened: bool = False
     """Whether policies of manners only warn, because they were holding too much."""
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    _asked: dict[tuple[str, Place], tuple[Active, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _asked: dict[tuple[str, Place], tuple[Active, ...]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+    """Known answers; `replace` begins anew, for other policies are asked then."""
 
     @property
     def members(self) -> tuple[Member, ...]:

@@ -90,9 +90,6 @@ async def test_the_policies_that_decided_decide_the_same_again(guarded: LineLike
     assert (report["changed_by_code"], report["changed_by_revision"], report["not_reproducible"]) == (0, 0, {})
 
 
-@pytest.mark.xfail(
-    reason="the draft's stricter verdict is not counted as a change; the cause is not known yet", strict=False
-)
 async def test_a_draft_shows_what_it_would_change_and_nothing_is_changed(guarded: LineLike) -> None:
     id = await policy(guarded, line_of(HOLD, if_text="coupon"))
     await evening(guarded)
