@@ -15,6 +15,7 @@ from gateway.engine.upkeep import drop_old_answers, drop_stalled_jobs, make_part
 from gateway.engine.wake import QUEUE
 from gateway.pipeline.drains import Drains, tick
 from gateway.pipeline.listen import Listeners
+from gateway.pipeline.trouble import note_fault
 from gateway.runtime import Runtime, open_runtime
 from gateway.settings import Settings
 
@@ -77,8 +78,9 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
     async def drain(name: str) -> None:
         try:
             await drains.run(name)
-        except Exception:  # a drain's rows are as it found them; the tick wakes it again, and the log says why
+        except Exception as error:  # its rows are as it found them and the tick wakes it again; its connection says so
             log.exception("drain %s failed", name)
+            await note_fault(runtime.database, name, error)
 
     runtime.jobs.task(name="drain", queue=QUEUE)(drain)
     nearby = Nearby(drain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import traceback
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
-from gateway.db.database import execute, insert_rows
+from gateway.db.database import Database, execute, insert_rows
 from gateway_schemas import errors
 
 Recovery = Literal["retry", "reauthorise", "unknown", "hold", "rejected", "closed", "moved", "gone"]
@@ -94,6 +96,22 @@ async def note_trouble(connection: AsyncConnection, endpoint: Endpoint, trouble:
         # a budget of one kind of call blocks that kind alone; it is enforced where calls leave
         until=now + trouble.after if trouble.after is not None and trouble.bucket is None else now,
     )
+
+
+async def note_fault(database: Database, drain: str, error: Exception) -> None:
+    """Show on the connection that a drain of its work broke, of a fault of our own or of the database.
+
+    Its rows are as they were and are tried again; without this only the log would say why nothing moves.
+    """
+    kind, _, id = drain.partition(":")
+    with contextlib.suppress(ValueError, SQLAlchemyError):  # no connection's drain; the database is away
+        async with database.write() as connection:
+            await execute(
+                connection,
+                "UPDATE connection SET failures = failures + 1, blocked_reason = :reason WHERE id = :id",
+                id=UUID(id),
+                reason=f"internal: {kind} broke with {type(error).__name__}; the worker's log has the details",
+            )
 
 
 async def note_success(connection: AsyncConnection, endpoint: Endpoint, now: datetime) -> None:

@@ -59,6 +59,20 @@ async def test_a_batch_whose_reading_takes_longer_than_its_lease_ends_once(datab
         assert [row["external_id"] for row in told] == ["a", "b"]
 
 
+async def test_a_drain_that_breaks_shows_on_its_connection(database_url: str, tmp_path: Path) -> None:
+    """Nothing moves, and nobody reads the log: the connection's health says why."""
+    async with running(database_url, tmp_path, plugin_modules=(MODULE,)) as gateway:
+        wild = await gateway.add_connection("source", "wild", {})
+        await gateway.execute("ALTER TABLE reply RENAME COLUMN waived TO gone")
+        await gateway.runtime.wake([f"reply:{wild}"])
+
+        async def shown() -> Any:
+            return await gateway.value("SELECT blocked_reason FROM connection WHERE id = :id AND failures > 0", id=wild)
+
+        reason = await gateway.until(shown, "the connection says what broke")
+        assert reason == "internal: reply broke with ProgrammingError; the worker's log has the details"
+
+
 async def test_a_request_at_the_door_reaches_a_plugin_under_development(database_url: str, tmp_path: Path) -> None:
     async with (
         running(database_url, tmp_path, plugin_modules=(MODULE,)) as gateway,
