@@ -40,6 +40,26 @@ class StateStore(Protocol):
         """Set these top-level values, None removes one, and leave the others as other processes set them meanwhile."""
 
 
+class MemoryState:
+    """A state document in memory, for tests of plugins that keep one."""
+
+    def __init__(self) -> None:
+        self.document: dict[str, Any] = {}
+
+    async def load(self) -> dict[str, Any]:
+        """A copy of the document."""
+        return dict(self.document)
+
+    async def save(self, document: Mapping[str, Any]) -> None:
+        """Replace it."""
+        self.document = dict(document)
+
+    async def merge(self, changes: Mapping[str, Any]) -> None:
+        """Set these values; None removes one."""
+        merged = {**self.document, **changes}
+        self.document = {key: value for key, value in merged.items() if value is not None}
+
+
 @dataclass(frozen=True)
 class Setup(Generic[C]):
     """What the host hands a plugin for one connection, or for one App's shared webhook.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from gateway_freshdesk.api import CONTACTS, Api, problem_of, status_of
@@ -10,11 +9,8 @@ from gateway_freshdesk.words import number
 from gateway_schemas import http as gateway_http
 from gateway_schemas.errors import Malformed, Rejected
 from gateway_schemas.plugin import StateStore
+from gateway_schemas.remembered import RememberedIds
 from gateway_schemas.ticket import Requester
-
-STATE_BYTES = 60_000
-"""What the cache may take of the state document's 64 KiB."""
-MEMORY = 20_000
 
 
 class Customers:
@@ -25,9 +21,7 @@ class Customers:
 
     def __init__(self, api: Api, state: StateStore) -> None:
         self.api = api
-        self.state = state
-        self._ids: dict[str, int] = {}
-        self._loaded = False
+        self._ids = RememberedIds(state, "contacts")
 
     async def contact(self, person: Requester) -> int:
         """The contact's id; made where there is none. Raises Rejected where Freshdesk takes no such contact.
@@ -61,43 +55,21 @@ class Customers:
 
     async def remembered(self, external_id: str) -> int | None:
         """The id as last heard; None when it never was."""
-        await self._load()
+        await self._ids.load()
         return self._ids.get(external_id)
 
     async def learn(self, external_id: str, contact: int) -> None:
         """Called with an id that an answer told."""
-        await self._load()
+        await self._ids.load()
         if self._ids.get(external_id) != contact:
             self._ids[external_id] = contact
-            await self._save()
+            await self._ids.save()
 
     async def forget(self, external_id: str) -> None:
         """Called when Freshdesk refused a remembered contact: it was deleted or merged."""
-        await self._load()
+        await self._ids.load()
         if self._ids.pop(external_id, None) is not None:
-            await self._save()
-
-    async def _load(self) -> None:
-        if self._loaded:
-            return
-        kept = (await self.state.load()).get("contacts")
-        if isinstance(kept, dict):
-            self._ids.update({name: id for name, id in kept.items() if isinstance(id, int)})
-        self._loaded = True
-
-    async def _save(self) -> None:
-        """Keep the newest that fit; the rest are asked for again after a restart."""
-        while len(self._ids) > MEMORY:
-            del self._ids[next(iter(self._ids))]
-        kept: list[tuple[str, int]] = []
-        room = STATE_BYTES
-        for name, id in reversed(self._ids.items()):
-            room -= len(json.dumps({name: id}))
-            if room < 0:
-                break
-            kept.append((name, id))
-        document = await self.state.load()
-        await self.state.save({**document, "contacts": dict(reversed(kept))})
+            await self._ids.save()
 
 
 def new_contact(person: Requester) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from gateway_freshdesk.plugin import FreshdeskHelpdesk
 from gateway_freshdesk.twin import FreshdeskTwin
 from gateway_schemas.files import MemoryFiles
 from gateway_schemas.interaction import Wanted
-from gateway_schemas.plugin import InstallReport, Setup
+from gateway_schemas.plugin import InstallReport, MemoryState, Setup
 from gateway_schemas.testing.twin import Fault
 from gateway_schemas.ticket import Done, FoundTicket, OutgoingComment, PushIntent, Requester, TicketChange
 from gateway_schemas.webhook import RawDelivery, RawPage, WebhookRequest
@@ -47,19 +47,6 @@ class StillTime:
         self.at += timedelta(**amount)
 
 
-class Memory:
-    """A state document that lives as long as the test."""
-
-    def __init__(self) -> None:
-        self.document: dict[str, Any] = {}
-
-    async def load(self) -> dict[str, Any]:
-        return dict(self.document)
-
-    async def save(self, document: Mapping[str, Any]) -> None:
-        self.document = dict(document)
-
-
 @dataclass
 class Desk:
     """The twin, the plugin on it, and what tests do with both."""
@@ -67,7 +54,7 @@ class Desk:
     twin: FreshdeskTwin
     http: httpx2.AsyncClient
     time: StillTime
-    state: Memory = field(default_factory=Memory)
+    state: MemoryState = field(default_factory=MemoryState)
     files: MemoryFiles = field(default_factory=MemoryFiles)
     settings: dict[str, Any] = field(default_factory=dict)
     door: str | None = "http://127.0.0.1:9/hooks/freshdesk"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,12 +10,10 @@ from typing import Any
 from gateway_schemas.errors import GatewayError, Gone, Rejected, Retry, Unknown
 from gateway_schemas.http import json_object
 from gateway_schemas.plugin import StateStore
+from gateway_schemas.remembered import RememberedIds
 from gateway_schemas.ticket import Requester
 from gateway_zendesk.api import JOBS, Api, objects, status_of
 
-STATE_BYTES = 60_000
-"""What the cache may take of the state document's 64 KiB."""
-MEMORY = 20_000
 WAITS_PER_PUSH = 4
 """Zendesk takes one new user a second, and the host does not wait long for a push: so many seconds are waited for."""
 LONGEST_WAIT = timedelta(seconds=2)
@@ -31,9 +28,7 @@ class Customers:
 
     def __init__(self, api: Api, state: StateStore) -> None:
         self.api = api
-        self.state = state
-        self._ids: dict[str, int] = {}
-        self._loaded = False
+        self._ids = RememberedIds(state, "users")
         self._one_by_one = False
         self._job: str | None = None
         self._asked: set[str] = set()
@@ -47,7 +42,7 @@ class Customers:
 
     async def resolve(self, people: Iterable[Requester]) -> tuple[dict[str, int], dict[str, GatewayError]]:
         """User ids, and for those without one the error, both by our external id."""
-        await self._load()
+        await self._ids.load()
         wanted = {person.external_id: person for person in people}
         missing = {name: person for name, person in wanted.items() if name not in self._ids}
         errors: dict[str, GatewayError] = {}
@@ -58,7 +53,7 @@ class Customers:
                 return self._known(wanted), dict.fromkeys(missing, error)
             new = [person for name, person in missing.items() if name not in self._ids]
             errors = await self._make(new, theirs)
-            await self._save()
+            await self._ids.save()
         return self._known(wanted), errors
 
     async def forget_missing(self, people: Iterable[Requester]) -> bool:
@@ -72,7 +67,7 @@ class Customers:
         for name in gone:
             del self._ids[name]
         if gone:
-            await self._save()
+            await self._ids.save()
         return bool(gone)
 
     def _known(self, wanted: Iterable[str]) -> dict[str, int]:
@@ -182,28 +177,6 @@ class Customers:
         if not isinstance(number, int):
             raise Unknown("the answer names no user", code="malformed")
         return number
-
-    async def _load(self) -> None:
-        if self._loaded:
-            return
-        kept = (await self.state.load()).get("users")
-        if isinstance(kept, dict):
-            self._ids.update({name: number for name, number in kept.items() if isinstance(number, int)})
-        self._loaded = True
-
-    async def _save(self) -> None:
-        """Keep the newest users that fit; the rest are looked up again after a restart."""
-        while len(self._ids) > MEMORY:
-            del self._ids[next(iter(self._ids))]
-        kept: list[tuple[str, int]] = []
-        room = STATE_BYTES
-        for name, number in reversed(self._ids.items()):
-            room -= len(json.dumps({name: number}))
-            if room < 0:
-                break
-            kept.append((name, number))
-        document = await self.state.load()
-        await self.state.save({**document, "users": dict(reversed(kept))})
 
 
 def _user(person: Requester, external_id: str) -> dict[str, Any]:

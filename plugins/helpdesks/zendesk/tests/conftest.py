@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_schemas.interaction import Wanted
-from gateway_schemas.plugin import InstallReport, Setup
+from gateway_schemas.plugin import InstallReport, MemoryState, Setup
 from gateway_schemas.testing.twin import Fault
 from gateway_schemas.ticket import (
     Done,
@@ -55,19 +55,6 @@ class StillTime:
         self.at += timedelta(**amount)
 
 
-class Memory:
-    """A state document that lives as long as the test."""
-
-    def __init__(self) -> None:
-        self.document: dict[str, Any] = {}
-
-    async def load(self) -> dict[str, Any]:
-        return dict(self.document)
-
-    async def save(self, document: Mapping[str, Any]) -> None:
-        self.document = dict(document)
-
-
 @dataclass
 class Desk:
     """The twin, the plugin on it, and what tests do with both."""
@@ -75,7 +62,7 @@ class Desk:
     twin: ZendeskTwin
     http: httpx2.AsyncClient
     time: StillTime
-    state: Memory = field(default_factory=Memory)
+    state: MemoryState = field(default_factory=MemoryState)
     settings: dict[str, Any] = field(default_factory=dict)
     door: str = "http://127.0.0.1:9/hooks/zendesk"
     inbox: list[WebhookRequest] = field(default_factory=list)

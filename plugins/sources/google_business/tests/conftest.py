@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,29 +25,12 @@ from gateway_google_business.plugin import GoogleBusinessSource
 from gateway_google_business.reviews import review_items
 from gateway_google_business.twin import GoogleTwin
 from gateway_schemas.interaction import Interaction, Normalised, ReplyTarget
-from gateway_schemas.plugin import Setup
+from gateway_schemas.plugin import MemoryState, Setup
 from gateway_schemas.reply import Draft, Rendered
 from gateway_schemas.time import SharedTime
 from gateway_schemas.webhook import Page, RawDelivery, RawPage
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-
-
-class Memory:
-    """A state document in memory."""
-
-    def __init__(self) -> None:
-        self.document: dict[str, Any] = {}
-
-    async def load(self) -> dict[str, Any]:
-        return dict(self.document)
-
-    async def save(self, document: Mapping[str, Any]) -> None:
-        self.document = dict(document)
-
-    async def merge(self, changes: Mapping[str, Any]) -> None:
-        merged = {**self.document, **changes}
-        self.document = {key: value for key, value in merged.items() if value is not None}
 
 
 class Stage:
@@ -112,7 +95,7 @@ Make = Callable[..., GoogleBusinessSource]
 @pytest.fixture
 def make(twin: GoogleTwin, clock: SharedTime, http: httpx2.AsyncClient) -> Make:
     """Makes the plugin of one of the twin's accounts; `app` and `config` change its settings."""
-    states: dict[str, Memory] = {}
+    states: dict[str, MemoryState] = {}
 
     def make(
         account: str = "1122", *, app: dict[str, Any] | None = None, config: dict[str, Any] | None = None, **setup: Any
@@ -125,7 +108,7 @@ def make(twin: GoogleTwin, clock: SharedTime, http: httpx2.AsyncClient) -> Make:
             app=GoogleApp(**twin.app_config(**(app or {}))),
             http=http,
             media=http,
-            state=states.setdefault(account, Memory()),
+            state=states.setdefault(account, MemoryState()),
         )
         return GoogleBusinessSource(dataclasses.replace(made, **setup))
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway_schemas.errors import Unverified
 from gateway_schemas.interaction import Interaction, Normalised
-from gateway_schemas.plugin import Setup
+from gateway_schemas.plugin import MemoryState, Setup
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import SharedTime
 from gateway_schemas.webhook import RawDelivery, RawPage, WebhookRequest
@@ -35,19 +35,6 @@ from gateway_x.twin import XTwin
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "in"
-
-
-class Memory:
-    """A state document in memory."""
-
-    def __init__(self) -> None:
-        self.document: dict[str, Any] = {}
-
-    async def load(self) -> dict[str, Any]:
-        return dict(self.document)
-
-    async def save(self, document: Mapping[str, Any]) -> None:
-        self.document = dict(document)
 
 
 class Door(Twin):
@@ -195,7 +182,7 @@ def make(twin: XTwin, clock: SharedTime, http: httpx2.AsyncClient) -> Make:
             config=XConfig(**twin.connection_config(who, **(config or {}))),
             app=XApp(**twin.app_config(**(app or {}))),
             http=http,
-            state=Memory(),
+            state=MemoryState(),
         )
         return XSource(dataclasses.replace(made, **setup))
 
