@@ -7,7 +7,6 @@ deadline. A call that hangs costs its own deadline and nobody else's: the child 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import pickle
 import time
 from collections import defaultdict
@@ -23,6 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 from gateway.endpoints import Endpoint
 from gateway.engine import child
 from gateway.engine.child import Outcome
+from gateway.engine.forks import Forks
 from gateway.engine.judge import Ask, Said, Spec
 from gateway_schemas.errors import Rejected
 from gateway_schemas.reply import Draft
@@ -46,6 +46,7 @@ class Sandbox:
         self._broken: list[ProcessPool] = []
         self._suspects: dict[UUID | None, float] = {}
         self._strikes: dict[str, list[float]] = defaultdict(list)
+        self._forks = Forks()
 
     def _pool(self, endpoint: Endpoint | None, apart: bool = False) -> ProcessPool:
         suspect = apart or self._suspects.get(endpoint.id if endpoint else None, 0.0) > time.monotonic()
@@ -60,7 +61,7 @@ class Sandbox:
             max_tasks=0,
             initializer=child.start,
             initargs=self._child,
-            context=_forks(),
+            context=self._forks.context,
         )
         return self._pools[lane]
 
@@ -214,18 +215,10 @@ class Sandbox:
         for pool in [*self._pools.values(), *self._broken]:
             pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
+        self._forks.release()
 
 
 UNUSED = Spec("", "", {})
-
-
-def _forks() -> Any:
-    """How children are made: forked by a server that has nothing but the plugins in it, where the system can."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["gateway.engine.preloaded"])
-    return context
 
 
 def _said(packed: bytes, count: int) -> Sequence[Said]:

@@ -95,7 +95,8 @@ class ReviewLine:
         """A person lets a held reply go, over REST."""
         headers = {"authorization": "Bearer a-key-for-tests-only"}
         async with httpx2.AsyncClient(base_url=self.gateway.url, headers=headers, trust_env=False) as client:
-            answer = await client.post(f"/v1/replies/{id}/approve", json={})
+            digest = (await client.get(f"/v1/replies/{id}")).json()["digest"]
+            answer = await client.post(f"/v1/replies/{id}/approve", json={"digest": digest})
         assert answer.status_code == 200, answer.text
         await self.settle()
 

@@ -328,8 +328,8 @@ BUGS = (
         "a comment read twice is two answers",
         (
             REPLY,
-            '"comment_id": item.external_id,\n                "comment_revision"',
-            '"comment_id": f"{item.external_id}.{id}",\n                "comment_revision"',
+            "comment_id=item.external_id,\n                comment_revision",
+            'comment_id=f"{item.external_id}.{id}",\n                comment_revision',
         ),
     ),
     bug(
