@@ -19,9 +19,10 @@ A pattern costs at most a bounded number of steps at each word, so reading grows
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
@@ -44,14 +45,17 @@ class PackError(ValueError):
     """A language pack says something that cannot be compiled; names the file, the entry and the reason."""
 
 
+Ways = dict[int, "Node"]
+
+
 @dataclass(slots=True)
 class Node:
     """A place in the trie: where each next element leads, and the concepts that are complete here."""
 
-    edges: dict[int, Node] = field(default_factory=dict)
+    edges: Ways | None = None
     any: Node | None = None
-    gaps: dict[int, Node] = field(default_factory=dict)
-    ends: list[str] = field(default_factory=list)
+    gaps: Ways | None = None
+    ends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,29 @@ def _deletions(word: str) -> set[str]:
     return {word[:index] + word[index + 1 :] for index in range(1, len(word) - 1)}
 
 
-def _ways(word: str) -> list[list[str]]:
+def _next(ways: Ways, key: int) -> Node:
+    found = ways.get(key)
+    if found is None:
+        found = ways[key] = Node()
+    return found
+
+
+def _spelt_out(pattern: str) -> list[str]:
+    """The patterns without brackets that a pattern with brackets stands for, each once."""
+    done: dict[str, None] = {}
+    waiting = [pattern]
+    while waiting:
+        one = waiting.pop()
+        if choice := _CHOICE.search(one):
+            before, after = one[: choice.start()], one[choice.end() :]
+            waiting += [f"{before}{row}{after}" for row in reversed(choice[1].split("|"))]
+        else:
+            done[one] = None
+    return list(done)
+
+
+@lru_cache(maxsize=16_384)
+def _ways(word: str) -> tuple[tuple[str, ...], ...]:
     """The rows of pieces that one word of a pattern may be: `not|isn't` is `not`, `isn t` or `isnt`."""
     heads: dict[tuple[str, ...], list[str]] = {}
     for alternative in word.split("|"):
@@ -76,7 +102,7 @@ def _ways(word: str) -> list[list[str]]:
             heads.setdefault(tuple(pieces[1:]), []).append(pieces[0])
         if re.fullmatch(r"\w+n['’]t", alternative):  # "don't" is written "dont" as often
             heads.setdefault((), []).append("".join(pieces))
-    return [["|".join(first), *rest] for rest, first in heads.items()]
+    return tuple(("|".join(first), *rest) for rest, first in heads.items())
 
 
 class Lexicon:
@@ -101,6 +127,7 @@ class Lexicon:
         self._member: dict[int, set[int]] = {}
         self._aliases: dict[str, str] = {}
         self._endings: dict[str, tuple[str, ...]] = {}
+        self._choices: dict[tuple[str, str], int] = {}
         self.elements = lru_cache(maxsize=65_536)(self._elements)
         self.joined = lru_cache(maxsize=65_536)(self._joined)
 
@@ -126,20 +153,20 @@ class Lexicon:
 
     def add(self, concept: str, pattern: str, scope: str) -> None:
         """Let a pattern stand for a concept. Classes are looked up as `scope.name`, then as `common.name`."""
-        if choice := _CHOICE.search(pattern):
-            for row in choice[1].split("|"):
-                self.add(concept, f"{pattern[: choice.start()]}{row}{pattern[choice.end() :]}", scope)
-            return
-        rows = list(product(*(_ways(word) for word in pattern.split())))
-        if not rows or not all(any(row) for row in rows):
-            raise PackError(f"{concept}: an empty pattern")
-        if len(rows) > WAYS:
-            raise PackError(f"{concept}: {pattern!r} spells out to too many rows; write several patterns")
-        for row in rows:
-            self._row(concept, [piece for way in row for piece in way], scope, pattern)
+        for spelt in _spelt_out(pattern):
+            ways = [_ways(word) for word in spelt.split()]
+            if not ways or not all(ways):
+                raise PackError(f"{concept}: an empty pattern")
+            if math.prod(map(len, ways)) > WAYS:
+                raise PackError(f"{concept}: {spelt!r} spells out to too many rows; write several patterns")
+            for row in product(*ways):
+                self._row(concept, [piece for way in row for piece in way], scope, spelt)
 
     def _row(self, concept: str, pieces: list[str], scope: str, pattern: str) -> None:
-        optional = [index for index, piece in enumerate(pieces) if piece.endswith("?")]
+        optional = [index for index, piece in enumerate(pieces) if piece[-1] == "?"]
+        if not optional:
+            self._insert(concept, pieces, scope)
+            return
         if len(optional) > 6 or len(optional) == len(pieces):
             raise PackError(f"{concept}: {pattern!r} has too many words that may be absent")
         for chosen in product((True, False), repeat=len(optional)):
@@ -154,15 +181,22 @@ class Lexicon:
     def _insert(self, concept: str, pieces: list[str], scope: str) -> None:
         node = self.root
         for piece in pieces:
-            if piece.startswith("..") and piece[2:].isdigit():
-                node = node.gaps.setdefault(int(piece[2:]), Node())
+            if piece[:2] == ".." and piece[2:].isdigit():
+                if node.gaps is None:
+                    node.gaps = {}
+                node = _next(node.gaps, int(piece[2:]))
             elif piece == "_":
                 node.any = node.any or Node()
                 node = node.any
             else:
-                node = node.edges.setdefault(self._choice(piece, concept, scope), Node())
+                choice = self._choices.get((piece, scope))
+                if choice is None:
+                    choice = self._choices[piece, scope] = self._choice(piece, concept, scope)
+                if node.edges is None:
+                    node.edges = {}
+                node = _next(node.edges, choice)
         if concept not in node.ends:
-            node.ends.append(concept)
+            node.ends += (concept,)
 
     def _choice(self, piece: str, concept: str, scope: str) -> int:
         """One element for all the words that a piece allows: the word itself, or a class without a name."""
@@ -356,7 +390,7 @@ class Lexicon:
                 for concept in node.ends:
                     if longest.get(concept, -1) < at:
                         longest[concept] = at
-                for size, after in node.gaps.items():
+                for size, after in node.gaps.items() if node.gaps else ():
                     for skipped in range(min(size, end - at) + 1):
                         if (key := (id(after), at + skipped)) not in seen:
                             seen.add(key)
