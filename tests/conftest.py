@@ -5,14 +5,24 @@ The closed network and the clean environment are not here: `support.hermetic` br
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway.engine.forks import Forks
 from gateway.runtime import Runtime, open_runtime
 from support.gateway import fresh_database, settings_for
 from support.postgres import server_url  # noqa: F401  a fixture
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks() -> Iterator[None]:
+    """The server of the sandboxes' children loads every language: once for all tests of this process, not for each."""
+    share = Forks()
+    yield
+    share.release()
+
 
 # --- the database, running processes, twins: fixtures go below this line ---
 

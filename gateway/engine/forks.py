@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import tempfile
-import threading
 from multiprocessing import forkserver
 from typing import Any
 
@@ -20,16 +19,14 @@ __all__ = ["Forks"]
 
 
 class Forks:
-    """One sandbox's share in the server."""
+    """A share in the server: a sandbox has one, and whoever opens many in turn keeps one over all of them."""
 
     _shares = 0
-    _lock = threading.Lock()
 
     def __init__(self) -> None:
-        with Forks._lock:
-            Forks._shares += 1
-            if Forks._shares == 1:
-                _config()["tempdir"] = tempfile.mkdtemp(prefix="gateway-")
+        Forks._shares += 1
+        if Forks._shares == 1:
+            _config()["tempdir"] = tempfile.mkdtemp(prefix="gateway-")
         self._held = True
 
     @property
@@ -43,13 +40,12 @@ class Forks:
 
     def release(self) -> None:
         """Give the share back. With the last one the server ends, and every child that is left with it."""
-        with Forks._lock:
-            if not self._held:
-                return
-            self._held = False
-            Forks._shares -= 1
-            if Forks._shares == 0:
-                _end()
+        if not self._held:
+            return
+        self._held = False
+        Forks._shares -= 1
+        if Forks._shares == 0:
+            _end()
 
 
 def _end() -> None:
