@@ -48,6 +48,7 @@ from gateway.api import (
 )
 from gateway.api.problems import ProblemDocument, install_handlers
 from gateway.db.embedded import EmbeddedPostgresError
+from gateway.engine.memory import keep
 from gateway.engine.supervise import Supervisor
 from gateway.registry import Registry
 from gateway.runtime import Runtime, open_runtime
@@ -107,6 +108,8 @@ def create_app(
             warming = asyncio.create_task(runtime.sandbox.warm()) if warm else None
             try:
                 async with the_door.open(runtime):
+                    if warm:
+                        keep()
                     supervisor.start(settings.workers if workers is None else workers)
                     yield
             finally:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from gateway.endpoints import ConfigInvalid, Endpoint, PluginMissing, build
 from gateway.engine.judge import Ask, Bench, Said, Spec
+from gateway.engine.memory import keep
 from gateway.registry import Registry
 from gateway_schemas.conditions import ConditionError
 from gateway_schemas.errors import GatewayError, Rejected
@@ -62,6 +63,7 @@ def start(time_file: str | None, modules: tuple[str, ...]) -> None:
     _bench = Bench.of(_registry)
     _bench.warm()
     _time = open_time(time_file)
+    keep()
 
 
 def _end_with_parent() -> None:

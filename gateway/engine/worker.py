@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
+from gateway.engine.memory import keep
 from gateway.engine.upkeep import drop_old_answers, drop_stalled_jobs, make_partitions
 from gateway.engine.wake import QUEUE
 from gateway.pipeline.drains import Drains, tick
@@ -101,6 +102,7 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
     stopping = asyncio.create_task(stop.wait())
     try:
         await runtime.sandbox.warm()
+        keep()
         await asyncio.wait({worker, stopping, ticking}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         drains.stopping = True

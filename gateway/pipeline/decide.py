@@ -65,7 +65,8 @@ async def settle(
     """Fold a batch until what the policies say is what the fold rests on.
 
     `fold` is given verdicts and gives its result with the questions that arose. Questions that differ from those of the
-    round before are put again; the first n are right after n rounds, so it ends.
+    round before are put again; the first n are right after n rounds, so it ends. Where nobody had anything to say, and
+    had not in the round before, the result stands as it is.
     """
     answered: dict[K, tuple[Question, Verdict]] = {}
     while True:
@@ -75,7 +76,10 @@ async def settle(
         if not due:
             return result, answered
         verdicts = await evaluate_all(sandbox, [questions[key] for key in due])
+        told = [*verdicts, *(answered[key][1] for key in due if key in answered)]
         answered |= {key: (questions[key], verdict) for key, verdict in zip(due, verdicts, strict=True)}
+        if all(verdict.silent for verdict in told):
+            return result, answered
 
 
 async def decide_inbound(

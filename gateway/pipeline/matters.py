@@ -29,8 +29,8 @@ ITEM = """
 """
 
 PENDING = f"""
-SELECT r.id AS revision_id, r.change, r.at, r.seen_at, CASE WHEN r.change = 'deleted' THEN i.data ELSE r.data END AS
-    data, {ITEM}
+SELECT r.id AS revision_id, r.change, r.at, r.seen_at,
+    CASE WHEN r.change = 'deleted' THEN i.data ELSE r.data END::text AS data, {ITEM}
 FROM revision r JOIN interaction i ON i.id = r.interaction_id JOIN account a ON a.id = i.account_id
      JOIN connection c ON c.id = i.connection_id
 WHERE r.shard = :shard AND r.state = 'pending' AND NOT c.paused_in
@@ -47,7 +47,7 @@ WITH RECURSIVE up AS (
             (SELECT x.interaction_id FROM interaction_alias x WHERE x.scope = up.scope AND x.alias = up.in_reply_to))
     WHERE up.depth < {DEPTH} AND up.in_reply_to IS NOT NULL
 )
-SELECT up.start, up.depth, i.data, i.published_at AS at, i.created_at AS seen_at, {ITEM}
+SELECT up.start, up.depth, i.data::text, i.published_at AS at, i.created_at AS seen_at, {ITEM}
 FROM up JOIN interaction i ON i.id = up.id JOIN account a ON a.id = i.account_id JOIN connection c
     ON c.id = i.connection_id
 WHERE up.depth > 0 ORDER BY up.start, up.depth
@@ -225,12 +225,13 @@ class Matters:
 async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], now: datetime) -> Matters:
     """Load what a batch of pending revisions needs; makes the threads that do not exist yet."""
     matters = Matters()
+    rows = [{**row, "news": _news(row)} for row in rows]
     ids = list({row["interaction_id"] for row in rows})
     above: dict[UUID, list[Mapping[str, Any]]] = defaultdict(list)
     for row in await fetch_all(
         connection, ANCESTORS, ids=[row["interaction_id"] for row in rows if row["in_reply_to"]]
     ):
-        above[row["start"]].append(row)
+        above[row["start"]].append({**row, "news": _news(row)})
     threads = await _threads(connection, rows, above, now)
     matters.items = [_item(row, threads[row["interaction_id"]]) for row in rows]
     for id, ancestors in above.items():
@@ -333,11 +334,9 @@ async def _threads(
         if row["thread_id"] is not None:
             found[row["interaction_id"]] = row["thread_id"]
             continue
-        top = (above.get(row["interaction_id"]) or [row])[-1]
-        root = (
-            row["data"].get("root") or top["data"].get("root") or top["data"].get("in_reply_to") or top["external_id"]
-        )
-        roots[row["interaction_id"]] = (row["scope"], root, row["data"].get("root_owner"))
+        news, top = row["news"], (above.get(row["interaction_id"]) or [row])[-1]
+        root = news.root or top["news"].root or top["news"].in_reply_to or top["external_id"]
+        roots[row["interaction_id"]] = (row["scope"], root, news.root_owner)
     wanted = {(scope, root): owner for scope, root, owner in roots.values()}
     if wanted:
         await insert_rows(
@@ -366,7 +365,7 @@ async def _loose(connection: AsyncConnection, matters: Matters, thread_ids: Sequ
     in_batch = {one.interaction_id for one in matters.items}
     rows = await fetch_all(
         connection,
-        f"""SELECT i.data, i.published_at AS at, i.created_at AS seen_at, {ITEM}
+        f"""SELECT i.data::text, i.published_at AS at, i.created_at AS seen_at, {ITEM}
             FROM interaction i JOIN account a ON a.id = i.account_id JOIN connection c ON c.id = i.connection_id
             WHERE i.thread_id = ANY(:threads) AND i.ticket_id IS NULL AND i.deleted_at IS NULL
               AND (i.account_id = ANY(:accounts) OR (i.direction = 'outbound' AND i.visibility = 'private'))""",
@@ -388,7 +387,7 @@ async def _early_answers(connection: AsyncConnection, matters: Matters) -> None:
     in_batch = {one.interaction_id for one in matters.items}
     rows = await fetch_all(
         connection,
-        f"""SELECT i.data, i.published_at AS at, i.created_at AS seen_at, {ITEM}
+        f"""SELECT i.data::text, i.published_at AS at, i.created_at AS seen_at, {ITEM}
             FROM interaction i JOIN account a ON a.id = i.account_id JOIN connection c ON c.id = i.connection_id
             WHERE i.direction = 'outbound' AND i.ticket_id IS NULL AND i.reply_id IS NULL AND i.deleted_at IS NULL
               AND (i.scope, i.in_reply_to) IN (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS text[])))""",
@@ -430,14 +429,18 @@ async def _replies(connection: AsyncConnection, matters: Matters) -> None:
             matters.flying[(row["scope"], target)].append(row)
 
 
+def _news(row: Mapping[str, Any]) -> Interaction:
+    found: Interaction | None = row.get("news")
+    return found or Interaction.model_validate_json(row["data"])
+
+
 def _item(row: Mapping[str, Any], thread_id: UUID) -> ThreadedItem:
-    news = Interaction.model_validate(row["data"])
     return ThreadedItem(
         revision_id=row.get("revision_id", 0),
         change=row.get("change", "created"),
         at=row["at"],
         seen_at=row["seen_at"],
-        news=news,
+        news=_news(row),
         thread_id=thread_id,
         requester={
             "external_id": f"{row['provider']}:{row['author']}",

@@ -461,6 +461,8 @@ def _apply(
     plan: Plan, matters: Matters, ticket: TicketRow, item: ThreadedItem, wishes: Sequence[Wish], book: Casebook
 ) -> None:
     """Do what the policies want: on the ticket itself at once, everything else when the batch is written."""
+    if not wishes:
+        return
     at = next((name for name, id in matters.helpdesks.items() if id == ticket.helpdesk_id), None)
     update = update_ticket(ticket, wishes, at)
     for wish, why in update.lost:

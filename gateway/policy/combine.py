@@ -102,6 +102,11 @@ class Combined:
     """When a waiver that it rests on ends."""
 
     @property
+    def silent(self) -> bool:
+        """Whether nothing follows from it."""
+        return not self.wishes and self.severity is Severity.allow
+
+    @property
     def applied(self) -> tuple[Wish, ...]:
         """What is to be done."""
         return tuple(wish for wish in self.wishes if wish.lost is None)
