@@ -68,6 +68,7 @@ async def run_worker(settings: Settings, *, supervised: bool = False) -> None:
             # nobody reads on: what a plugin prints must not fill the pipe and stop us
             os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
             watching.append(asyncio.create_task(_watch_parent(stop)))
+        keep()
         await work(runtime, stop)
 
 
@@ -102,7 +103,6 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
     stopping = asyncio.create_task(stop.wait())
     try:
         await runtime.sandbox.warm()
-        keep()
         await asyncio.wait({worker, stopping, ticking}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         drains.stopping = True

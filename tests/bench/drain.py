@@ -1,10 +1,14 @@
-"""Rows `drain` and `scale`: one worker's inbox drain, on an empty database and on one with a million tickets."""
+"""Rows `drain`, `drain with policies` and `scale`: one worker's inbox drain, on an empty database and on one with a
+million tickets."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
 import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import psycopg
@@ -12,16 +16,17 @@ import psycopg
 from bench.figures import Figure
 from bench.filling import fill
 from bench.ground import Ground, body, settings, source
-from gateway.engine.sandbox import Sandbox
+from gateway.engine.memory import keep
 from gateway.engine.shards import CROWD_SHARDS, INBOX_SHARDS, SHARDS
 from gateway.pipeline.drains import Drains
 from gateway.runtime import open_runtime
 from support.gateway import Gateway
 
-ROWS = ("drain", "scale")
+ROWS = ("drain", "drain with policies", "scale")
 PER_SECOND = 1000
 AT_SCALE = 1.3
 NAIVELY = 1000
+TOLD = "SELECT count(DISTINCT ticket_id) FROM push"
 
 STORE = """
 INSERT INTO delivery (received_at, app_id, connection_id, role, origin, stream, method, query, headers, body, note,
@@ -38,69 +43,100 @@ async def store(url: str, connection_id: UUID, size: int, run: str) -> None:
         await connection.execute(STORE, [connection_id, SHARDS, CROWD_SHARDS, bodies], binary=True)
 
 
-async def measure(ground: Ground, *, at_scale: bool = True) -> list[Figure]:
-    """Drain some thousand complaints of as many customers, a few times over; then again among a million tickets."""
+async def measure(ground: Ground, *, rows: set[str]) -> list[Figure]:
+    """Drain some thousand complaints of as many customers, a few times over: without policies, with those that ship,
+    and without again among a million tickets."""
     figures = []
-    async with ground.database() as url, open_runtime(settings(ground.folder, url)) as runtime:
+    if rows & {"drain", "scale"}:
+        async with lane(ground, policies=False) as one:
+            empty, naive = await one.often("empty"), round(await naively(one.url))
+            if "drain" in rows:
+                figures.append(_pace("drain", empty, naive, "one worker, no policies"))
+            if "scale" in rows:
+                figures.append(await _at_scale(one, empty))
+    if "drain with policies" in rows:
+        async with lane(ground, policies=True) as one:
+            found = await one.often("decided")
+            figures.append(_pace("drain with policies", found, round(await naively(one.url)), "one worker, as shipped"))
+    return figures
+
+
+@dataclass
+class Lane:
+    """One worker's drains in this process, and a source that fills its inbox."""
+
+    ground: Ground
+    url: str
+    gateway: Gateway
+    drains: Drains
+    connection_id: UUID
+
+    async def drain(self, run: str, size: int) -> float:
+        """Interactions a second."""
+        await store(self.url, self.connection_id, size, run)
+        before = await self.gateway.value(TOLD)
+        began = time.perf_counter()
+        for stage, shards in (("inbox", INBOX_SHARDS), ("thread", SHARDS)):
+            for _ in range(2):
+                await asyncio.gather(*(self.drains.run(f"{stage}:{shard}") for shard in range(shards)))
+        took = time.perf_counter() - began
+        left = await self.gateway.value("SELECT count(*) FROM delivery WHERE state = 'pending'")
+        told = await self.gateway.value(TOLD) - before
+        assert (left, told) == (0, size), f"{left} deliveries left, {told} told to the helpdesk of {size}"
+        return size / took
+
+    async def often(self, run: str) -> list[float]:
+        """The same a few times over, warmed up."""
+        await self.drain(f"{run} warm-up", 200)
+        size = self.ground.size // self.ground.rounds
+        return [await self.drain(f"{run}{round_}", size) for round_ in range(self.ground.rounds)]
+
+
+@contextlib.asynccontextmanager
+async def lane(ground: Ground, *, policies: bool) -> AsyncIterator[Lane]:
+    """A database of its own and a worker's drains on it."""
+    async with (
+        ground.database() as url,
+        open_runtime(settings(ground.folder, url, default_policies=policies)) as runtime,
+    ):
         gateway = Gateway(runtime)
         connection_id = await source(gateway)
-        sandbox = Sandbox(5.0)
-        await sandbox.warm()
-        drains = Drains(runtime, sandbox)
+        await runtime.sandbox.warm()
+        keep()  # as a worker does
+        yield Lane(ground, url, gateway, Drains(runtime, runtime.sandbox), connection_id)
 
-        async def drain(run: str, size: int) -> float:
-            await store(url, connection_id, size, run)
-            before = await gateway.value("SELECT count(DISTINCT ticket_id) FROM push")
-            began = time.perf_counter()
-            for stage, shards in (("inbox", INBOX_SHARDS), ("thread", SHARDS)):
-                for _ in range(2):
-                    await asyncio.gather(*(drains.run(f"{stage}:{shard}") for shard in range(shards)))
-            took = time.perf_counter() - began
-            left = await gateway.value("SELECT count(*) FROM delivery WHERE state = 'pending'")
-            told = await gateway.value("SELECT count(DISTINCT ticket_id) FROM push") - before
-            assert (left, told) == (0, size), f"{left} deliveries left, {told} told to the helpdesk of {size}"
-            return size / took
 
-        size = ground.size // ground.rounds
-        try:
-            await drain("warm-up", 200)
-            empty = [await drain(f"empty{round_}", size) for round_ in range(ground.rounds)]
-            per_second, naive = round(statistics.median(empty)), round(await naively(url))
-            figures.append(
-                Figure(
-                    "drain",
-                    f"{per_second:,} interactions a second, one worker",
-                    f"{naive:,} a second: a loop that inserts and commits each body",
-                    round(per_second / naive, 2),
-                    f">= {PER_SECOND:,} a second",
-                    per_second >= PER_SECOND,
-                    {"per_second": per_second, "floor_per_second": naive},
-                )
-            )
-            if at_scale:
-                stored, seconds = await fill(url, ground.tickets)
-                await drain("warm-up again", 200)
-                full = [await drain(f"full{round_}", size) for round_ in range(ground.rounds)]
-                ratio = statistics.median(empty) / statistics.median(full)
-                figures.append(
-                    Figure(
-                        "scale",
-                        f"{round(statistics.median(full)):,} interactions a second among {stored:,} tickets",
-                        f"{per_second:,} a second: the same drain on an empty database",
-                        round(ratio, 2),
-                        f"<= {AT_SCALE} x the time on the empty one",
-                        ratio <= AT_SCALE,
-                        {
-                            "per_second": round(statistics.median(full)),
-                            "floor_per_second": per_second,
-                            "tickets": stored,
-                            "fill_seconds": round(seconds, 1),
-                        },
-                    )
-                )
-        finally:
-            sandbox.close()
-    return figures
+def _pace(row: str, found: Sequence[float], naive: int, how: str) -> Figure:
+    per_second = round(statistics.median(found))
+    return Figure(
+        row,
+        f"{per_second:,} interactions a second, {how}",
+        f"{naive:,} a second: a loop that inserts and commits each body",
+        round(per_second / naive, 2),
+        f">= {PER_SECOND:,} a second",
+        per_second >= PER_SECOND,
+        {"per_second": per_second, "floor_per_second": naive},
+    )
+
+
+async def _at_scale(one: Lane, empty: Sequence[float]) -> Figure:
+    stored, seconds = await fill(one.url, one.ground.tickets)
+    full = await one.often("full")
+    per_second, ratio = round(statistics.median(empty)), statistics.median(empty) / statistics.median(full)
+    return Figure(
+        "scale",
+        f"{round(statistics.median(full)):,} interactions a second among {stored:,} tickets",
+        f"{per_second:,} a second: the same drain on an empty database",
+        round(ratio, 2),
+        f"<= {AT_SCALE} x the time on the empty one",
+        ratio <= AT_SCALE,
+        {
+            "per_second": round(statistics.median(full)),
+            "floor_per_second": per_second,
+            "tickets": stored,
+            "fill_seconds": round(seconds, 1),
+        },
+    )
 
 
 async def naively(url: str) -> float:

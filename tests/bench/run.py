@@ -32,7 +32,7 @@ def chosen(rows: set[str]) -> list[Measure]:
     if "accept" in rows:
         measures.append(accept.measure)
     if rows & set(drain.ROWS):
-        measures.append(functools.partial(drain.measure, at_scale="scale" in rows))
+        measures.append(functools.partial(drain.measure, rows=rows))
     if rows & set(latency.ROWS):
         measures.append(functools.partial(latency.measure, under_drain="latency under drain" in rows))
     if rows & set(backlog.ROWS):
