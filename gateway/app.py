@@ -82,6 +82,7 @@ TAGS = [
     {"name": "health", "description": "For load balancers and people on call."},
 ]
 
+WARM_AFTER = 10.0
 WATCH = 1.0
 """Seconds between two looks at the embedded database."""
 
@@ -93,7 +94,7 @@ def create_app(
 
     `workers` is `settings.workers` unless given; 0 leaves the work to `gateway worker` processes. `registry` takes the
     place of the installed plugins in this process; worker processes always load the installed ones. With `warm` the
-    process that policies run in is started before the first reply is checked.
+    process that policies run in is started a while later, before the first reply is checked.
     """
     the_door = door.Door()
 
@@ -105,7 +106,7 @@ def create_app(
             app.state.schema_version = await health.schema_version(runtime.database)
             supervisor = Supervisor(runtime, worker_environment(settings))
             watching = asyncio.create_task(_watch_database(runtime))
-            warming = asyncio.create_task(runtime.sandbox.warm()) if warm else None
+            warming = asyncio.create_task(_warm_later(runtime)) if warm else None
             try:
                 async with the_door.open(runtime):
                     if warm:
@@ -114,8 +115,10 @@ def create_app(
                     yield
             finally:
                 await supervisor.stop()
-                watching.cancel()
-                await asyncio.gather(watching, *filter(None, [warming]), return_exceptions=True)
+                background = [task for task in (watching, warming) if task is not None]
+                for task in background:
+                    task.cancel()
+                await asyncio.gather(*background, return_exceptions=True)
 
     app = FastAPI(
         title="Helpdesk gateway",
@@ -222,6 +225,12 @@ async def _watch_database(runtime: Runtime) -> None:
             await asyncio.to_thread(runtime.postgres.ensure)
         except (EmbeddedPostgresError, OSError) as error:
             log.error("the embedded database: %s", error)
+
+
+async def _warm_later(runtime: Runtime) -> None:
+    """Load what answers about policies need once the workers, which messages wait for, have loaded the same."""
+    await asyncio.sleep(WARM_AFTER)
+    await runtime.sandbox.warm()
 
 
 def _version() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 DEEPEST = 32
@@ -63,12 +63,12 @@ class Answer(BaseModel):
 T = TypeVar("T")
 
 
-class Page(Answer, Generic[T]):
+class Page(BaseModel, Generic[T]):
     """One page of a list."""
 
+    # not by its docstring: pydantic would look for the source of each `Page[…]`, in vain, for seconds at each start
     items: list[T]
-    next: str | None
-    """Give it as `cursor` to get the next page; null on the last one."""
+    next: str | None = Field(description="Give it as `cursor` to get the next page; null on the last one.")
 
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
