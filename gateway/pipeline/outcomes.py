@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -150,6 +150,23 @@ async def failed(connection: AsyncConnection, change: Change, trouble: Trouble, 
     )
     await _problem(connection, change.ticket_id, trouble, now)
     return set()
+
+
+async def unfit(
+    connection: AsyncConnection, ticket_id: UUID, push_ids: Sequence[int], reason: str, now: datetime
+) -> None:
+    """These rows cannot be put into the contract's words: they end failed, visible on the ticket, before any call."""
+    told = Trouble("rejected", "unfit", reason.partition("\n")[0][:500])
+    await execute(
+        connection,
+        """UPDATE push SET state = 'failed', code = :code, reason = :reason, done_at = :now
+           WHERE id = ANY(:ids) AND state = 'pending'""",
+        ids=list(push_ids),
+        code=told.code,
+        reason=told.reason,
+        now=now,
+    )
+    await _problem(connection, ticket_id, told, now)
 
 
 async def _has_moved(connection: AsyncConnection, ticket_id: UUID) -> bool:

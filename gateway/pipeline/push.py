@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
@@ -198,8 +199,22 @@ async def _changes(
             digest_above=digest_above,
         )
         key = chosen[0]["change_key"] or f"{id}:{chosen[0]['id']}:{chosen[0]['tries']}"
-        changes.append(_change(ticket, chosen, key, epoch, now, until))
+        try:
+            changes.append(_change(ticket, chosen, key, epoch, now, until))
+        except (ValidationError, LookupError) as error:
+            # one ticket's row that nobody can tell the helpdesk must not keep all others from being told
+            log.exception("ticket %s: what is to be told makes no change", id)
+            unfit = [row for row in chosen if not _fits(ticket, row, key)] or chosen
+            await outcomes.unfit(connection, id, [row["id"] for row in unfit], str(error), now)
     return changes
+
+
+def _fits(ticket: Mapping[str, Any], row: Mapping[str, Any], key: str) -> bool:
+    try:
+        fold(ticket, [row], key)
+    except (ValidationError, LookupError):
+        return False
+    return True
 
 
 def _change(
