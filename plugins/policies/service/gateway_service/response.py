@@ -126,10 +126,9 @@ class ResponseTime(Policy[ResponseSla]):
             if any(clock.kind in RESPONSES for clock in running):
                 yield StopClock(kinds=RESPONSES, outcome="void")  # nobody waits for an answer any more
         elif change.status in ("new", "open") and before in ("solved", "closed"):
-            ended = next((clock for clock in case.clocks if clock.kind == "resolution" and clock.due_at), None)
-            if ended is not None and ended.due_at is not None:
-                span = max(ended.due_at - ended.started_at, timedelta(minutes=1))
-                yield self._clock("resolution", span, pause=self.params.pause_while_waiting)
+            ended = next((clock for clock in case.clocks if clock.kind == "resolution" and clock.target), None)
+            if ended is not None and ended.target is not None:
+                yield self._clock("resolution", ended.target, pause=self.params.pause_while_waiting)
         if change.priority is not None and case.ticket is not None and change.priority != case.ticket.priority:
             yield from self._measured_anew(case, change.priority)
 

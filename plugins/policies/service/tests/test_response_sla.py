@@ -138,7 +138,8 @@ def test_solving_ends_resolution_and_voids_what_nobody_waits_for() -> None:
 
 
 def test_reopening_gives_the_same_span_again() -> None:
-    ended = clock("resolution", state="met", due_at=NOON + timedelta(hours=8))
+    # eight hours of a calendar that was closed over night: when it was due says nothing of how long it was given
+    ended = clock("resolution", state="met", due_at=NOON + timedelta(hours=24), target=timedelta(hours=8))
     asked = case(ticket=TicketFacts(id="1", status="solved"), clocks=(ended,))
     assert started(policy().on_ticket(asked, TicketChanged(ticket="1", status="open"))) == {"resolution": 480}
 
