@@ -93,7 +93,8 @@ def creation(change: TicketChange, config: FreshdeskConfig, carried: Collection[
         "tags": merged_tags([config.tag, *change.add_tags], change.remove_tags),
     }
     for name, value in (
-        ("group_id", config.group_id),
+        ("group_id", _id(change.group) or config.group_id),
+        ("responder_id", _id(change.assignee)),
         ("product_id", config.product_id),
         ("type", config.ticket_type),
         ("custom_fields", custom_fields(change, config)),
@@ -118,6 +119,9 @@ def update(change: TicketChange, ticket: Mapping[str, Any], config: FreshdeskCon
     status = _status(change, ticket, config)
     if status is not None:
         wanted["status"] = status
+    for name, id in (("group_id", _id(change.group)), ("responder_id", _id(change.assignee))):
+        if id is not None:
+            wanted[name] = id
     body = {name: value for name, value in wanted.items() if ticket.get(name) != value}
     stored = ticket.get("tags")
     tags = [str(tag) for tag in stored] if isinstance(stored, list) else []
@@ -131,6 +135,11 @@ def update(change: TicketChange, ticket: Mapping[str, Any], config: FreshdeskCon
     if fields:
         body["custom_fields"] = fields
     return body
+
+
+def _id(given: str | None) -> int | None:
+    """A group's or an agent's number; what is none is nobody's, and the ticket stays where Freshdesk's rules put it."""
+    return int(given) if given is not None and given.isdecimal() else None
 
 
 def merged_tags(tags: Iterable[str], gone: Iterable[str]) -> list[str]:

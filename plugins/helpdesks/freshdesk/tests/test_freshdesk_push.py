@@ -388,3 +388,12 @@ def test_the_account_and_its_hosts(desk: Any) -> None:
     assert desk.plugin.account_of(config) == "acme.freshdesk.com"
     assert desk.plugin.hosts_of(config) == ("https://acme.freshdesk.com",)
     assert "secret-key" not in repr(config)
+
+
+async def test_a_route_names_a_group_and_an_agent_by_id(desk: Any) -> None:
+    """At the ticket's creation instead of the config's, and later; what is no id leaves the ticket where it is."""
+    desk.settings = {"group_id": 7}
+    ticket = await desk.created(group="42")
+    assert desk.twin.tickets[ticket].group_id == 42
+    await desk.push(desk.change("k2", external_id=str(ticket), subject=None, group="the night shift", assignee="51"))
+    assert (desk.twin.tickets[ticket].group_id, desk.twin.tickets[ticket].responder_id) == (42, 51)

@@ -82,7 +82,7 @@ def creation(
     for name in ("brand_id", "group_id", "ticket_form_id"):
         value = getattr(config, name)
         if value is not None:
-            ticket[name] = value
+            ticket.setdefault(name, value)
     if change.followup_of is not None:
         ticket["via_followup_source_id"] = int(change.followup_of)
     return ticket
@@ -137,6 +137,9 @@ def _common(
         ticket["status"] = their_status(change.status, waiting=config.waiting, creating=creating)
     if change.priority is not None:
         ticket["priority"] = config.their_priority(change.priority)
+    for name, id in (("group_id", change.group), ("assignee_id", change.assignee)):
+        if id is not None and id.isdecimal():  # what is no id is nobody's: the ticket stays where triggers put it
+            ticket[name] = int(id)
     fields = _custom_fields(change, config)
     if fields:
         ticket["custom_fields"] = fields

@@ -383,3 +383,12 @@ async def test_a_copy_that_is_not_kept_any_more_is_no_deleted_ticket(desk: Any) 
     (done,) = await desk.push(asked)
     assert done.external_id == str(ticket)
     assert desk.twin.tickets[ticket].comments[-1].attachments == []
+
+
+async def test_a_route_names_a_group_and_an_agent_by_id(desk: Any) -> None:
+    """At the ticket's creation instead of the config's, and later; what is no id leaves the ticket where it is."""
+    desk.settings = {"group_id": 7}
+    ticket = await desk.created(group="42")
+    assert desk.twin.tickets[ticket].group_id == 42
+    await desk.push(desk.change("k2", external_id=str(ticket), subject=None, group="the night shift", assignee="51"))
+    assert (desk.twin.tickets[ticket].group_id, desk.twin.tickets[ticket].assignee_id) == (42, 51)
