@@ -110,3 +110,34 @@ def test_ordinary_answers_of_care_teams_are_never_blocked() -> None:
             )
     assert answers > 500
     assert blocked == []
+
+
+WORDINGS = ROOT / "plugins" / "policies" / "reading" / "tests" / "corpus"
+FLOORS = {"tune": (0.93, 0.015), "held_out": (0.80, 0.05)}
+"""Recall at least, and harmless texts blocked at most, of texts that avoid the usual words of a bargain."""
+
+
+@pytest.mark.parametrize("part", FLOORS)
+@pytest.mark.parametrize("language", ["en", "es", "fr"])
+def test_trades_in_unusual_words_are_found_and_harmless_answers_pass(language: str, part: str) -> None:
+    rows = [
+        json.loads(line) for line in (WORDINGS / f"trade_wordings_{language}.jsonl").read_text("utf-8").splitlines()
+    ]
+    counted = {True: [0, 0], False: [0, 0]}
+    missed: list[str] = []
+    for row in rows:
+        if row["part"] != part:
+            continue
+        earlier = said(*((entry["from"], entry["text"]) for entry in row["earlier"]))
+        timeline = [entry.model_copy(update={"language": language}) for entry in earlier]
+        found = judge(row["text"], timeline, interaction=message("", language=language))
+        trade = bool(row["labels"])
+        counted[trade][0] += bool(found) if trade else any(finding.severity == "block" for finding in found)
+        counted[trade][1] += 1
+        if trade != bool(found):
+            missed.append(row["id"])
+    recall, false_blocks = (counted[kind][0] / counted[kind][1] for kind in (True, False))
+    print(f"{language} {part:8} recall {recall:.3f} false blocks {false_blocks:.3f}")
+    floor, ceiling = FLOORS[part]
+    assert recall >= floor, missed
+    assert false_blocks <= ceiling, missed

@@ -28,8 +28,12 @@ class Conversation:
 
     offer: Half | None = None
     """Something of value that the brand offered or gave, and did not untie."""
+    value: Half | None = None
+    """Something of value that the brand named, without the words of an offer."""
     request: Half | None = None
     """A change that the brand asked for."""
+    named: Half | None = None
+    """A change that the brand named, asked for or not."""
     proposal: Half | None = None
     """A trade that the customer proposed, and nobody declined."""
     haggling: bool = False
@@ -62,21 +66,29 @@ class Conversation:
         if who == "customer":
             if proposals := reading.of("proposes_trade"):
                 self.proposal = _half(proposals[0], place)
-            self.haggling = self.request is not None and reading.has("x_asks_price")
+            if reading.has("x_asks_price"):
+                self.request = self.request or self.named
+                self.haggling = self.request is not None
+            else:
+                self.haggling = False
             return
         if who != "agent":
             return
         self.haggling = False
         if reading.of("withdraws_offer", "x_untied"):
-            self.offer = self.request = self.proposal = None
+            self.offer = self.value = self.request = self.named = self.proposal = None
             return
         if reading.has("declines"):
             self.proposal = None
         changed = reading.of("x_change_hinted")
         valued = tuple(mark for mark in reading.of("x_value_hinted") if mark.detail in WORTH)
+        if valued:
+            self.value = _half(valued[0], place)
         if offers := reading.of("incentive_offered") or (valued if changed else ()):
             self.offer = _half(offers[0], place)
-        asked = tuple(mark for mark in changed if mark.detail == "asked" or valued)
+        if named := tuple(mark for mark in changed if mark.detail != "alone"):
+            self.named = _half(named[0], place)
+        asked = tuple(mark for mark in changed if mark.detail == "asked" or (valued and mark.detail == "named"))
         if requests := reading.of("retraction_requested") or asked:
             self.request = _half(requests[0], place)
 

@@ -21,6 +21,8 @@ DOUBTS = {
     "hinted": "It hints at something of value beside what the customer wrote.",
 }
 """What to say of a trade that a person should look at, by the detail of its mark."""
+BEYOND = ("boon", "lure", "benefit", "offer")
+"""Kinds of hinted value that are beyond what may be owed."""
 Trade = tuple[Severity, str, tuple[Evidence, ...], str]
 """Severity, message, evidence and suggestion of a trade that was found."""
 
@@ -138,6 +140,10 @@ class NoCouponForRetraction(Policy[NoCouponParams]):
             message = f"It asks for a change of the review after something of value was offered{offer.place}."
             evidence = (*_here(asks[0]), *offer.evidence)
             return self.params.severity, message, evidence, wording.no_request(reading.language)
+        if asks and (value := conversation.value):
+            message = f"It asks for a change of the review after something of value was named{value.place}."
+            evidence = (*_here(asks[0]), *value.evidence)
+            return self.params.unclear_severity, message, evidence, wording.no_request(reading.language)
         gives = reading.of("incentive_offered") or _value_hinted(reading, conversation)
         if gives and (request := conversation.request):
             message = f"It offers something of value after a change of the review was asked for{request.place}."
@@ -154,7 +160,11 @@ class NoCouponForRetraction(Policy[NoCouponParams]):
     def _agreeing(self, reading: Reading, proposal: Half) -> Trade | None:
         """The customer proposed it: consent, or something beyond what is owed, closes the deal."""
         accepted = reading.of("agrees", "incentive_offered")
-        given = reading.of("grants_value")
+        given = reading.of("grants_value") or tuple(
+            mark
+            for mark in reading.of("x_value_hinted", "x_change_hinted")
+            if mark.detail in (*BEYOND, "asked", "named")
+        )
         if not accepted and not given:
             return None
         mark = (accepted or given)[0]
@@ -210,9 +220,7 @@ def _value_hinted(reading: Reading, conversation: Conversation) -> tuple[Mark, .
     """Value named without an offer of it. Money that may be owed counts where the brand named both halves before, or
     the customer asked for a price."""
     any_kind = conversation.offer is not None or conversation.haggling
-    return tuple(
-        mark for mark in reading.of("x_value_hinted") if any_kind or mark.detail in ("boon", "lure", "benefit", "offer")
-    )
+    return tuple(mark for mark in reading.of("x_value_hinted") if any_kind or mark.detail in BEYOND)
 
 
 def _here(mark: Mark) -> tuple[Evidence, ...]:

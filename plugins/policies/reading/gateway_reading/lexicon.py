@@ -35,7 +35,7 @@ _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 WAYS = 64
 """Into so many rows a pattern may fall, by its words that are written in pieces."""
 _SPLIT_GLUE = frozenset("-'’‘.·_•/‐‑*+~|")
-Lattice = list[list[tuple[tuple[int, ...], int]]]
+Lattice = list[list[tuple[frozenset[int], int]]]
 """For each token the ways to go on: the elements that it is, and the number of the token after them."""
 SHORTEST_TYPO = 6
 LONGEST_WORD = 40
@@ -258,7 +258,7 @@ class Lexicon:
 
     # finding
 
-    def _elements(self, accented: str, forms: tuple[str, ...]) -> tuple[int, ...]:
+    def _elements(self, accented: str, forms: tuple[str, ...]) -> frozenset[int]:
         """The elements that a word is, by any of its forms; by a likely typing error where it is none."""
         found = set(self._accents.get(accented, ()))
         if self._accented_endings and not accented.isascii():
@@ -276,14 +276,14 @@ class Lexicon:
             found.update(self._mistyped(forms[0]))
         return self._with_classes(found)
 
-    def _with_classes(self, found: set[int]) -> tuple[int, ...]:
+    def _with_classes(self, found: set[int]) -> frozenset[int]:
         """The elements and every class that they belong to, directly or through another class."""
         waiting = list(found)
         while waiting:
             new = self._member.get(waiting.pop(), set()) - found
             found |= new
             waiting += new
-        return tuple(sorted(found))
+        return frozenset(found)
 
     def _plain(self, form: str) -> Iterable[int]:
         if meant := self._aliases.get(form):
@@ -310,7 +310,7 @@ class Lexicon:
         for word in sorted(candidates):
             yield from self._literals[word]
 
-    def _joined(self, form: str) -> tuple[int, ...]:
+    def _joined(self, form: str) -> frozenset[int]:
         """The elements of several pieces read as one word; no typing errors on top of that."""
         return self._with_classes(set(self._plain(form)))
 
@@ -357,7 +357,7 @@ class Lexicon:
     def _join(
         self,
         tokens: Sequence[Token],
-        edges: list[list[tuple[tuple[int, ...], int]]],
+        edges: Lattice,
         start: int,
         stop: int,
         pieces: int,
@@ -377,6 +377,7 @@ class Lexicon:
         `ends` says for each token where its sentence ends: no pattern reaches beyond.
         """
         edges = self.lattice(tokens)
+        present = frozenset().union(*(elements for ways in edges for elements, _ in ways))
         spans: list[Span] = []
         steps = 0
         for start in range(len(tokens)):
@@ -391,6 +392,9 @@ class Lexicon:
                     if longest.get(concept, -1) < at:
                         longest[concept] = at
                 for size, after in node.gaps.items() if node.gaps else ():
+                    leads = after.edges and not after.edges.keys().isdisjoint(present)
+                    if not (leads or after.any or after.ends or after.gaps):
+                        continue  # what would have to follow is nowhere in the text
                     for skipped in range(min(size, end - at) + 1):
                         if (key := (id(after), at + skipped)) not in seen:
                             seen.add(key)
@@ -400,15 +404,13 @@ class Lexicon:
                 if node.any is not None and (key := (id(node.any), at + 1)) not in seen:
                     seen.add(key)
                     waiting.append((node.any, at + 1))
-                if node.edges:
-                    known = node.edges
+                if known := node.edges:
                     for elements, following in edges[at]:
                         if following > end:
                             continue
-                        for element in elements:
-                            if (child := known.get(element)) is not None and (
-                                key := (id(child), following)
-                            ) not in seen:
+                        for element in known.keys() & elements:  # goes through the smaller of the two
+                            child = known[element]
+                            if (key := (id(child), following)) not in seen:
                                 seen.add(key)
                                 waiting.append((child, following))
             spans += [Span(concept, start, last) for concept, last in longest.items()]

@@ -23,8 +23,8 @@ from itertools import islice
 
 from gateway_reading.prepared import Prepared
 from gateway_reading.trade_answers import answers, customer
-from gateway_reading.trade_changes import CHANGES, Change, between, changes, link_before, overlap, thanked
-from gateway_reading.trade_meeting import Meeting, disowned, hints, meetings, met
+from gateway_reading.trade_changes import CHANGES, Change, between, changes, link_before, overlap, thanked, told
+from gateway_reading.trade_meeting import PRAISE, Meeting, disowned, hints, meetings, met, to_everybody
 from gateway_reading.trade_values import VALUES, Value, priced, settled, values
 from gateway_schemas.reading import Mark
 
@@ -98,12 +98,26 @@ def _ties(text: Prepared, trade: Trade) -> Iterable[tuple[Value, Change, str]]:
                 detail = "untied_in_words"
             found.append((value, change, detail))
             break
-    yield from found
+    yield from (tie for tie in found if not _declined(text, tie[0], tie[1]))
+
+
+def _declined(text: Prepared, value: Value, change: Change) -> bool:
+    """Whether a later sentence declines it: `You would like 100 € to take it down. We can't do that.`"""
+    last = max(text.tokens[value.span.first].sentence, text.tokens[change.span.first].sentence)
+    return any(
+        text.tokens[span.first].sentence > last
+        and not text.quoted(span)
+        and not any(text.inside(text.sentence(span), "trade.exclusive"))
+        for span in text.spans("trade.decline")
+    )
 
 
 def _tied(text: Prepared, value: Value, change: Change) -> str | None:
     """How a value is tied to a change: `condition`, `exchange` or `together` where only their meeting says so."""
-    if change.kind == "pronoun" and text.has("trade.trouble"):
+    if change.kind == "pronoun" and (
+        text.has("trade.trouble")
+        or (not text.has("trade.word") and any(text.inside(text.sentence(change.span), "trade.elsewhere")))
+    ):
         return None
     distance = abs(text.tokens[value.span.first].sentence - text.tokens[change.span.first].sentence)
     link = link_before(text, change.span)
@@ -112,6 +126,10 @@ def _tied(text: Prepared, value: Value, change: Change) -> str | None:
         and link.first < value.span.first < change.span.first
         and link.concept not in ("trade.bound", "trade.purpose")
     )
+    if to_everybody(text, value.span, change.span):
+        return None
+    if distance and change.kind in PRAISE and thanked(text, change.span):
+        return None
     if value.strong and (value.given or distance == 0 or governs):
         if change.kind == "pronoun" and not governs and not text.has("trade.mention"):
             paid = distance == 0 and between(text, change.span, value.span, "trade.consequence")
@@ -151,7 +169,7 @@ def _eager(text: Prepared, value: Value) -> bool:
 def _gating(text: Prepared) -> list[Mark]:
     """Reviews asked of happy customers only: satisfaction as a condition, and an invitation, in one sentence."""
     for happy in text.spans("trade.happy"):
-        if text.quoted(happy) or text.reported(happy) or text.negated(happy):
+        if text.quoted(happy) or told(text, happy) or text.negated(happy):
             continue
         sentence = text.sentence(happy)
         for invitation in text.inside(sentence, "trade.invite"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
-from gateway_reading.trade_changes import CHANGES, longest, overlap
+from gateway_reading.trade_changes import CHANGES, longest, overlap, told
 from gateway_reading.trade_meeting import meetings, values_by_idea
 from gateway_schemas.reading import Mark
 
@@ -31,7 +31,7 @@ def answers(text: Prepared) -> list[Mark]:
         if (
             values
             and not text.quoted(span)
-            and not text.reported(span)
+            and not told(text, span)
             and not text.negated(span)
             and all(overlap(each, span) for each in text.inside(text.clause(span), "common.conditional"))
             and not any(text.inside(sentence, "trade.trouble"))
@@ -74,23 +74,25 @@ def _proposal(text: Prepared) -> list[Mark]:
     if not changes:
         return []
     for change in changes:
-        if text.reported(change) or (text.negated(change) and change.concept != "trade.withhold"):
+        if told(text, change) or (text.negated(change) and change.concept != "trade.withhold"):
             continue
         number = text.tokens[change.first].sentence
         near = [
             span
-            for span in text.spans("trade.benefit", "trade.refund", "trade.amount", "trade.offer", "trade.price")
+            for span in text.spans(
+                "trade.benefit", "trade.refund", "trade.amount", "trade.offer", "trade.price", "trade.haggle"
+            )
             if abs(text.tokens[span.first].sentence - number) <= 1 and not (change.first <= span.first < change.last)
         ]
         for value in near:
             demanded = any(
                 abs(text.tokens[span.first].sentence - number) <= 1
-                for span in text.spans("trade.demand", "trade.price")
+                for span in text.spans("trade.demand", "trade.price", "trade.haggle")
             )
             linked = any(text.inside(text.sentence(change), "trade.tie", "common.conditional")) or any(
                 text.inside(text.sentence(value), "trade.tie", "common.conditional")
             )
             own = any(abs(text.tokens[span.first].sentence - number) <= 1 for span in text.spans("trade.own"))
-            if (demanded or linked) and (own or value.concept == "trade.price"):
+            if (demanded or linked) and (own or value.concept in ("trade.price", "trade.haggle")):
                 return [text.mark("proposes_trade", (change, value), change.concept.removeprefix("trade."))]
     return []

@@ -110,15 +110,21 @@ def _conditions(text: Prepared) -> Iterable[Change]:
 
 def _meant(text: Prepared, span: Span, kind: str) -> bool:
     """Whether the customer is to make the change, as far as the words around it say."""
-    if text.quoted(span) or text.reported(span):
+    if text.quoted(span) or told(text, span):
         return False
     sentence = text.sentence(span)
     if any(
-        overlap(each, span) and not between(text, each, span, *LINKS) for each in text.inside(sentence, "trade.third")
+        overlap(each, span) and not between(text, each, span, *LINKS)
+        for each in text.inside(sentence, "trade.third", "trade.ours")
     ):
         return False
-    if kind in ("removal", "edit", "pronoun") and next(text.inside(sentence, "trade.personal"), None) is not None:
+    if kind in ("removal", "edit", "pronoun", "withhold") and any(text.inside(sentence, "trade.personal")):
         return False
+    if any(
+        span.last <= each.last and (each.first <= span.first or (overlap(each, span) and each.last - each.first > 1))
+        for each in text.inside(sentence, "trade.elsewhere")
+    ):
+        return False  # `our five-star guarantee`, `raise their response score`
     if _refused(text, sentence):
         return False
     refusal = next((each for each in text.inside(sentence, "trade.decline") if each.first < span.first), None)
@@ -139,6 +145,17 @@ def _refused(text: Prepared, sentence: Stretch) -> bool:
     if any(text.inside(sentence, "trade.exclusive")):
         return False
     return any(text.negated(each, 3) for each in text.inside(sentence, "trade.benefit"))
+
+
+def told(text: Prepared, span: Span) -> bool:
+    """Whether the sentence tells before the span what the other side said or wanted; not where that is a condition
+    (`if your review says that it was solved, …`)."""
+    sentence = text.sentence(span)
+    return any(
+        report.first <= span.first
+        and not any(each.last <= report.first for each in text.inside(sentence, "common.conditional"))
+        for report in text.inside(sentence, "common.reporting")
+    )
 
 
 def overlap(one: Span, other: Span) -> bool:

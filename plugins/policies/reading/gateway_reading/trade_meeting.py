@@ -12,8 +12,14 @@ text says besides decides. The packs name the ideas:
 - `plain`: words that no trade would use ("just as it is"): then nothing here counts
 - `disown`: what a refusal says ("that's not how we work"): then whole phrases do not count either
 - `ours`: a turn that the brand makes ("it helped us change"), beside `third`
+- `bargain`: what invites to a deal, wherever it stands ("what do you say?"); `hush`: silence, which is never free
 - `leave`: a word that is only asked for, whatever it says
 - `elsewhere`: what else a turn may be about (an order, an address): then it is no turn of a word
+- `gone`: a turn by which a word is no longer there; `scene`: what is a word only beside that (a photo, the public)
+- `it`: a pronoun, by which a turn is about the word of the last sentence
+- `deed`: anything that the brand does, beside `chore` for what has no value; `since`: a change that was made ("as you")
+- `supposed`: a deed as a condition ("if we sent you…"), beside `mending` for a repair that is owed
+- `general`: what an offer to everybody says ("all guests", "in December"): it pays no change of another sentence
 
 A word and a turn near each other are a change. Value in reach of a change is a trade. A word alone is one only where a
 pact sets it as the price, or where the value is a lure: goodwill says what it is.
@@ -27,13 +33,15 @@ from itertools import islice
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
-from gateway_reading.trade_changes import Change, link_before, longest, overlap
+from gateway_reading.trade_changes import Change, link_before, longest, overlap, told
 from gateway_reading.trade_values import VALUES, Value, settled
 from gateway_schemas.reading import Mark
 
 BROAD = ("trade.boon", "trade.lure", "trade.sum", *VALUES)
 WEAK = ("sum", "refund", "amount")
 """Values that may be owed: money alone, and what is given back."""
+PRAISE = ("rating", "positive", "wish", "passive", "whole")
+"""Changes that may be what somebody wrote in the first place: thanks for five stars ask for none."""
 EXCUSES = (
     "trade.plain",
     "trade.disown",
@@ -45,6 +53,8 @@ EXCUSES = (
 )
 NEAR = 8
 """Words between a word and its turn, at most."""
+FAR = 24
+"""Words between a word and a pronoun for it in a later sentence, or a change and its value in short ones, at most."""
 REACH = 2
 """Sentences between a change and its value, at most."""
 MOST = 24
@@ -65,19 +75,19 @@ def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
     """The changes of what was written that a text names, each idea at most once."""
     if _excused(text):
         return []
-    troubled = text.has("trade.trouble")  # `remove it and type it again`: the code, not the review
-    found = [
-        Meeting(change, (change.span,), change.requested)
-        for change in known
-        if not (troubled and change.kind == "pronoun")
-    ]
+    # `remove it and type it again`: the code, not the review; and with no review in sight, it may be anything
+    about = text.has("trade.word") and not text.has("trade.trouble")
+    found = [Meeting(change, (change.span,), change.requested) for change in known if about or change.kind != "pronoun"]
     for span in longest(text.spans("trade.whole")):
-        if _meant(text, span) and not _thanked(text, span) and not _about_else(text, span, span):
+        if _meant(text, span) and not _thanked(text, span) and not within_else(text, span):
             found.append(Meeting(Change(span, "whole", False), (span,), _asked(text, span)))
     words = _standing(text, "trade.word")
-    turns = [span for span in _standing(text, "trade.turn") if _meant(text, span)]
+    scenes = _standing(text, "trade.word", "trade.scene")
+    turns = [span for span in _standing(text, "trade.turn", "trade.gone") if _meant(text, span)]
     for turn in turns:
-        word = _nearest(text, turn, words)
+        word = _nearest(text, turn, scenes if turn.concept == "trade.gone" else words)
+        if word is None:  # `swap the video`, right beside it
+            word = next((each for each in scenes if 0 <= each.first - turn.last <= 1), None)
         if word is None or _about_else(text, turn, word) or _after_thanks(text, turn):
             continue
         span = Span("trade.meeting", min(word.first, turn.first), max(word.last, turn.last))
@@ -87,7 +97,7 @@ def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
 
 def met(text: Prepared, changes: list[Meeting]) -> Iterable[tuple[Value, Change, str]]:
     """The trades that ideas make of a text in which whole phrases made none."""
-    if not text.has(*BROAD) or _excused(text):
+    if not (changes or text.has(*BROAD)) or _excused(text):
         return
     values = list(islice(_values(text), MOST))
     for meeting in changes:
@@ -95,13 +105,40 @@ def met(text: Prepared, changes: list[Meeting]) -> Iterable[tuple[Value, Change,
             yield value, meeting.change, "together"
             return
     for word in _standing(text, "trade.word"):
-        if _thanked(text, word) or text.reported(word) or _about_person(text, word):
+        if _thanked(text, word) or told(text, word) or _about_person(text, word):
             continue
         if any(text.inside(text.sentence(word), "trade.leave")):
             continue
         if (value := _priced(text, word, values)) is not None:
             yield value, Change(word, "stake", False), "hinted"
             return
+    for meeting in changes:
+        if (deed := _answered(text, meeting.change)) is not None:
+            yield Value(deed, False, False, "deed"), meeting.change, "hinted"
+            return
+
+
+def _answered(text: Prepared, change: Change) -> Span | None:
+    """What the brand does, whatever it is, where the change is its condition: `if you edit it, we raise your speed`.
+
+    `chore` names what a brand does without any value in it: thanks, a reply, a look into the matter."""
+    sentence = text.sentence(change.span)
+    supposed = next(text.inside(sentence, "trade.supposed"), None)
+    if supposed is not None and supposed.last <= change.span.first:  # `if we sent you the new one, could you revise…`
+        owed = text.inside(sentence, "trade.chore", "trade.mending")
+        if not any(supposed.first <= each.first < supposed.last + 4 for each in owed):
+            return supposed
+    bound = any(text.inside(sentence, "trade.pact", "trade.since"))
+    for deed in text.inside(sentence, "trade.deed"):
+        if overlap(deed, change.span) or text.negated(deed, 3):
+            continue
+        follows = deed.first > change.span.first and any(
+            overlap(each, deed) for each in text.inside(sentence, "trade.consequence")
+        )
+        chores = (each for each in text.inside(sentence, "trade.chore") if deed.first <= each.first < deed.last + 4)
+        if (bound or follows) and next(chores, None) is None:
+            return deed
+    return None
 
 
 def hints(text: Prepared, changes: list[Meeting]) -> list[Mark]:
@@ -112,18 +149,29 @@ def hints(text: Prepared, changes: list[Meeting]) -> list[Mark]:
     """
     found = [text.mark("x_change_hinted", each.change.span, "asked" if each.asked else "named") for each in changes[:2]]
     if not found and not _excused(text):
-        turns = (span for span in _standing(text, "trade.turn", "trade.pronoun") if _meant(text, span))
+        turns = (span for span in _standing(text, "trade.turn", "trade.gone", "trade.pronoun") if _meant(text, span))
         found = [text.mark("x_change_hinted", span, "alone") for span in islice(turns, 1)]
     if untying := _excuse(text):
         found.append(text.mark("x_untied", untying))
     else:
-        found += [text.mark("x_value_hinted", value.span, value.kind) for value in islice(_values(text), 2)]
+        hinted = (each for each in _values(text) if not any(text.inside(text.sentence(each.span), "trade.owed")))
+        found += [text.mark("x_value_hinted", value.span, value.kind) for value in islice(hinted, 2)]
     return found
 
 
 def disowned(text: Prepared) -> bool:
     """Whether the brand says that reviews are not traded, or takes back that they were."""
     return any(not text.quoted(span) and not _exclusive(text, span) for span in text.spans("trade.disown"))
+
+
+def _praised(text: Prepared, change: Change) -> bool:
+    """Whether the text thanks for praise: what else it gives is no price of that."""
+    return change.kind in PRAISE and _thanked(text, change.span)
+
+
+def to_everybody(text: Prepared, value: Span, change: Span) -> bool:
+    """Whether the value is an offer to everybody that stands apart from the change: `20 % off in December`."""
+    return _apart(text, value, change) > 0 and any(text.inside(text.sentence(value), "trade.general"))
 
 
 def _excused(text: Prepared) -> bool:
@@ -138,10 +186,20 @@ def _excuse(text: Prepared) -> Span | None:
             for span in text.spans(*EXCUSES)
             if not text.quoted(span)
             and (span.concept == "trade.plain" or not _exclusive(text, span))
-            and not any(overlap(span, each) for each in text.inside(text.sentence(span), "trade.whole"))
+            and (
+                span.concept in ("trade.plain", "trade.untied")
+                or not any(overlap(span, each) for each in text.inside(text.sentence(span), "trade.whole"))
+            )
+            and not (span.concept == "trade.decline" and _beforehand(text, span))
         ),
         None,
     )
+
+
+def _beforehand(text: Prepared, decline: Span) -> bool:
+    """Whether something else is declined before the first word of a review: `We can't waive that. But your post…`."""
+    end = text.sentence(decline).last
+    return text.has("trade.word") and all(word.first >= end for word in text.spans("trade.word"))
 
 
 def _exclusive(text: Prepared, span: Span) -> bool:
@@ -154,10 +212,11 @@ def _standing(text: Prepared, *concepts: str) -> list[Span]:
 
 def _meant(text: Prepared, span: Span) -> bool:
     """Whether the customer is to make the change: not the brand, not a third party, and not in a denial."""
-    if text.quoted(span) or text.reported(span) or _about_person(text, span):
+    if text.quoted(span) or told(text, span) or _about_person(text, span):
         return False
     sentence = text.sentence(span)
-    if any(overlap(each, span) for each in text.inside(sentence, "trade.third", "trade.ours")):
+    others = ("trade.ours",) if span.concept == "trade.whole" else ("trade.third", "trade.ours")
+    if text.speaker == "brand" and any(overlap(each, span) for each in text.inside(sentence, *others)):
         return False
     unwanted = (each for each in text.inside(sentence, "trade.not_wanted") if not overlap(each, span))
     if next(unwanted, None) is not None and not _exclusive(text, span):
@@ -166,7 +225,8 @@ def _meant(text: Prepared, span: Span) -> bool:
 
 
 def _about_person(text: Prepared, span: Span) -> bool:
-    return any(text.inside(text.sentence(span), "trade.personal"))
+    """Whether its clause names personal data: those may go."""
+    return any(text.inside(text.clause(span), "trade.personal"))
 
 
 def _thanked(text: Prepared, span: Span) -> bool:
@@ -196,15 +256,17 @@ def _gap(one: Span, other: Span) -> int:
 def _nearest(text: Prepared, turn: Span, words: list[Span]) -> Span | None:
     """The word that a turn is about: near it in its sentence; in the next or the last one where a pronoun says so."""
     number = text.tokens[turn.first].sentence
-    pronoun = any(overlap(each, turn) for each in text.inside(text.sentence(turn), "trade.pronoun"))
+    pronoun = any(
+        turn.first - 2 <= each.last - 1 and each.first <= turn.last + 1
+        for each in text.inside(text.sentence(turn), "trade.pronoun", "trade.it")
+    )
     best: tuple[int, Span] | None = None
     for word in words:
         if (word.first, word.last) == (turn.first, turn.last):
             continue
         apart, gap = abs(text.tokens[word.first].sentence - number), _gap(word, turn)
-        if gap <= (NEAR if not apart else 2 * NEAR if pronoun and apart == 1 else -1) and (
-            best is None or gap < best[0]
-        ):
+        referred = pronoun and apart <= REACH and word.first < turn.first and word.concept == "trade.word"
+        if gap <= (NEAR if not apart else FAR if referred else -1) and (best is None or gap < best[0]):
             best = gap, word
     return best[1] if best else None
 
@@ -214,6 +276,14 @@ def _about_else(text: Prepared, turn: Span, word: Span) -> bool:
     return any(
         overlap(each, turn) or (_gap(each, turn) < _gap(word, turn) and not overlap(each, word))
         for each in text.inside(text.sentence(turn), "trade.elsewhere")
+    )
+
+
+def within_else(text: Prepared, span: Span) -> bool:
+    """Whether the span is part of words for something else: `our five-star guarantee`."""
+    return any(
+        overlap(each, span) and (each.first < span.first or span.last < each.last or each.last - each.first > 1)
+        for each in text.inside(text.sentence(span), "trade.elsewhere")
     )
 
 
@@ -237,12 +307,12 @@ def _values(text: Prepared) -> Iterable[Value]:
                 continue
             seen.append(span)
             value = Value(span, kind not in WEAK, False, kind)
-            if kind not in (*WEAK, "vague", "bestow") or not settled(text, value):
+            if kind not in (*WEAK, "vague", "bestow") or text.has("trade.hush") or not settled(text, value):
                 yield value
 
 
 def _valued(text: Prepared, span: Span, kind: str) -> bool:
-    if text.quoted(span) or text.reported(span):
+    if text.quoted(span) or told(text, span):
         return False
     sentence = text.sentence(span)
     if text.negated(span, 4) and not _exclusive(text, span):
@@ -256,13 +326,19 @@ def _apart(text: Prepared, one: Span, other: Span) -> int:
     return abs(text.tokens[one.first].sentence - text.tokens[other.first].sentence)
 
 
+def _in_reach(text: Prepared, one: Span, other: Span) -> bool:
+    return _apart(text, one, other) <= REACH or _gap(one, other) <= FAR
+
+
 def _paid(text: Prepared, meeting: Meeting, values: list[Value]) -> Value | None:
     """The value nearest to a change, if any is in reach."""
     near = [
         value
         for value in values
         if not any(part.first <= value.span.first and value.span.last <= part.last for part in meeting.parts)
-        and (_apart(text, value.span, meeting.change.span) <= REACH if value.strong else _linked(text, value, meeting))
+        and (_in_reach(text, value.span, meeting.change.span) if value.strong else _linked(text, value, meeting))
+        and not all(to_everybody(text, value.span, part) for part in meeting.parts)
+        and not (_apart(text, value.span, meeting.change.span) and _praised(text, meeting.change))
         and not (value.kind == "bestow" and not _chosen(text, value, meeting))
     ]
     return min(near, key=lambda value: _gap(value.span, meeting.change.span), default=None)
@@ -294,14 +370,19 @@ def _chosen(text: Prepared, value: Value, meeting: Meeting) -> bool:
 
 
 def _priced(text: Prepared, word: Span, values: list[Value]) -> Value | None:
-    """The value whose price the word is: a lure beside it, or a pact right before it."""
+    """The value whose price the word is: a lure beside it, a pact right before it, or an invitation to a deal."""
     pact = any(
         0 <= word.first - each.last <= NEAR or overlap(each, word)
         for each in text.inside(text.sentence(word), "trade.pact")
     )
+    bargain = text.has("trade.bargain")
     for value in values:
-        if overlap(value.span, word) or _apart(text, value.span, word) > 1 or settled(text, value):
+        if overlap(value.span, word) or _apart(text, value.span, word) > REACH or settled(text, value):
             continue
-        if value.kind == "lure" or (pact and value.strong and value.kind != "bestow"):
+        if value.kind != "bestow" and bargain:
+            return value
+        if _apart(text, value.span, word) <= 1 and (
+            value.kind == "lure" or (pact and value.strong and value.kind != "bestow")
+        ):
             return value
     return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
-from gateway_reading.trade_changes import Change, longest, overlap
+from gateway_reading.trade_changes import Change, longest, overlap, told
 
 VALUES = tuple(f"trade.{kind}" for kind in ("offer", "benefit", "vague", "refund", "amount", "bestow"))
 NEAR = 14
@@ -43,7 +43,7 @@ def values(text: Prepared, changes: list[Change]) -> Iterable[Value]:
 
 
 def _value(text: Prepared, span: Span, name: str) -> Value | None:
-    if text.quoted(span) or text.reported(span):
+    if text.quoted(span) or told(text, span):
         return None
     sentence = text.sentence(span)
     exclusive = next(text.inside(sentence, "trade.exclusive"), None) is not None
