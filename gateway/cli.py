@@ -113,6 +113,10 @@ def replay(
     shuffle: Annotated[float, typer.Option(help="Delay webhooks by up to so many seconds, at random.")] = 0.0,
     kill: Annotated[int, typer.Option(help="Kill the gateway's processes so many times at random moments.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
+    policies: Annotated[
+        bool,
+        typer.Option(help="Let the shipped policies watch in shadow, and decide everything once more at the end."),
+    ] = False,
 ) -> None:
     """Play recorded conversations, customers and agents, through the X twin and the Zendesk twin."""
     from gateway.demo.replay import run_replay
@@ -128,6 +132,7 @@ def replay(
                 shuffle=shuffle,
                 kills=kill,
                 seed=seed,
+                policies=policies,
             )
         )
     )

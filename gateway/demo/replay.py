@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from gateway.demo.conductor import Conductor
+from gateway.demo.decided_again import DecidedAgain, decide_again, only_watch
 from gateway.demo.playing import BEFORE, Playing, named_at_helpdesk, named_on_network
 from gateway.demo.process import StageBroken
 from gateway.demo.recordings import Recording, RecordingBroken, load
@@ -30,7 +31,7 @@ from gateway_schemas.time import SharedTime
 SPEED = 20.0
 """Virtual seconds per real second while something is under way: the helpdesk takes one new customer a second."""
 QUIET_SECONDS = 120.0
-SETTINGS = {"ancestor_wait": str(10 * 365 * 86_400), "default_policies": "false"}
+SETTINGS = {"ancestor_wait": str(10 * 365 * 86_400)}
 """A fetch takes real time, and waiting for it is measured in virtual time, which jumps by months."""
 UNDER_FIRE = SETTINGS | {"call_timeout": "3", "lease_seconds": "3"}
 """What a killed process had in flight is taken up when its calls must have ended. On loopback none takes seconds."""
@@ -46,6 +47,8 @@ class Options:
     shuffle: float = 0.0
     kills: int = 0
     seed: int = 1
+    policies: bool = False
+    """Whether the shipped policies watch: they decide everything, do nothing, and decide once more at the end."""
     limits: bool = False
     """Whether the helpdesk enforces its rate limits."""
 
@@ -60,11 +63,12 @@ class Outcome:
     kills: list[Victim]
     elapsed: float
     set_up: float
+    again: DecidedAgain | None = None
 
     @property
     def clean(self) -> bool:
-        """Whether everything arrived everywhere exactly once."""
-        return self.verdict.clean and not self.failures
+        """Whether everything arrived everywhere exactly once, and was decided the same when it was decided again."""
+        return self.verdict.clean and not self.failures and (self.again is None or self.again.clean)
 
     def summary(self) -> dict[str, Any]:
         """The numbers, as `--json` prints them."""
@@ -82,6 +86,7 @@ class Outcome:
             "kills": len(self.kills),
             "elapsed_seconds": round(self.elapsed, 1),
             "set_up_seconds": round(self.set_up, 1),
+            **(self.again.summary() if self.again is not None else {}),
             "clean": self.clean,
         }
 
@@ -130,13 +135,14 @@ async def run_replay(
     shuffle: float = 0.0,
     kills: int = 0,
     seed: int = 1,
+    policies: bool = False,
 ) -> int:
     """Called by `gateway replay`: the exit code, 0 only when everything arrived everywhere exactly once."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     with ending_on_sigterm() as told:
         try:
             recording = load(file, limit)
-            outcome = await play(recording, Options(speed, duplicate, shuffle, kills, seed), console)
+            outcome = await play(recording, Options(speed, duplicate, shuffle, kills, seed, policies), console)
         except asyncio.CancelledError:
             if told.is_set():
                 return TERMINATED
@@ -160,12 +166,14 @@ async def play(recording: Recording, options: Options, console: Console) -> Outc
         helpdesk = helpdesk_twin(time=clock, seed=options.seed)
         if not options.limits:
             helpdesk.limits.off()
-        settings = UNDER_FIRE if options.kills else SETTINGS
+        settings = (UNDER_FIRE if options.kills else SETTINGS) | {"default_policies": str(options.policies).lower()}
         async with set_stage([network, helpdesk], clock, folder, settings) as stage:
             witness = Witness(patience=120.0 if options.kills else 45.0)
             witness.watch(helpdesk, named_at_helpdesk)
             witness.watch(network, named_on_network)
             playing = Playing(recording, network, helpdesk, witness)
+            if options.policies:
+                await only_watch(stage.rest)
             await playing.set_up(stage.rest)
             set_up = time.monotonic() - began
             console.print(f"The stage stands after {set_up:.1f} s: {len(recording.companies)} companies.")
@@ -187,9 +195,10 @@ async def play(recording: Recording, options: Options, console: Console) -> Outc
             await network.settle()
             witness.look()
             verdict = await judge(playing, stage.rest)
+            again = await decide_again(stage.rest, first - BEFORE) if options.policies else None
             if failures or not verdict.clean:
                 console.print(stage.serve.last_words(), markup=False)
-        return Outcome(recording, verdict, failures, killer.done, time.monotonic() - began, set_up)
+        return Outcome(recording, verdict, failures, killer.done, time.monotonic() - began, set_up, again)
 
 
 def _tell_progress(console: Console, count: int, total: int, clock: SharedTime, began: float) -> None:

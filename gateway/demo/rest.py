@@ -50,6 +50,10 @@ class Rest:
         """Make or do something. Raises RestRefused."""
         return await self._call("POST", path, body, parameters)
 
+    async def change(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Change one thing. Raises RestRefused."""
+        return await self._call("PATCH", path, body, {})
+
     async def listed(self, path: str, **parameters: str) -> AsyncIterator[dict[str, Any]]:
         """Every item of a list, page by page. Raises RestRefused."""
         while True:

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), needs_conversations]
 
 @pytest.mark.parametrize(
     ("limit", "trouble"),
-    [(40, ()), (24, ("--duplicate", "1.0", "--shuffle", "0.3")), (24, ("--kill", "2", "--seed", "4"))],
+    [(24, ()), (14, ("--duplicate", "1.0", "--shuffle", "0.3")), (14, ("--kill", "2", "--seed", "4"))],
     ids=["undisturbed", "twice and out of order", "killed"],
 )
 async def test_recorded_conversations_arrive_once_and_in_order(limit: int, trouble: tuple[str, ...]) -> None:
@@ -22,3 +22,11 @@ async def test_recorded_conversations_arrive_once_and_in_order(limit: int, troub
     assert (summary["lost"], summary["duplicated"], summary["misplaced"]) == (0, 0, 0)
     assert summary["replies_published"] + summary["native_answers"] >= limit
     assert summary["kills"] == (2 if "--kill" in trouble else 0)
+
+
+async def test_everything_is_decided_the_same_when_it_is_decided_again() -> None:
+    ended = await gateway("replay", str(CONVERSATIONS), "--limit", "8", "--policies")
+    summary = ended.summary
+    assert ended.code == 0, ended.told[-4000:]
+    assert summary["decided_again"] == summary["identical"] == summary["decisions"] >= 16
+    assert (summary["clean"], summary["not_reproducible"]) == (True, 0)

@@ -12,8 +12,8 @@ pytestmark = [pytest.mark.torture, needs_conversations]
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
     "trouble",
-    [(), ("--duplicate", "1.0", "--shuffle", "0.5"), ("--kill", "20")],
-    ids=["undisturbed", "twice and out of order", "killed"],
+    [(), ("--duplicate", "1.0", "--shuffle", "0.5"), ("--kill", "20"), ("--policies",)],
+    ids=["undisturbed", "twice and out of order", "killed", "decided again"],
 )
 async def test_all_conversations_arrive_once_and_in_order(trouble: tuple[str, ...], seed: int) -> None:
     ended = await gateway("replay", str(CONVERSATIONS), "--seed", str(seed), *trouble)
