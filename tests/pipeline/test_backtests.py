@@ -225,3 +225,38 @@ async def test_what_would_be_ignored_is_there_to_be_judged(guarded: LineLike) ->
     channels = (await call(guarded, "GET", "/reports/parity"))["items"]
     assert [(one["channel"], one["tickets"], one["answered"]) for one in channels] == [("public", 3, 2)]
     assert (await call(guarded, "GET", "/reports/causes"))["items"] == []
+
+
+async def test_another_target_tells_exactly_the_tickets_whose_breach_it_changes(guarded: LineLike) -> None:
+    """Three customers were answered after ten, fifty and ninety minutes of an hour's target."""
+    hour = {"targets": [{"first_minutes": 60}]}
+    made = await call(guarded, "POST", "/policies", 201, name="guard", type="response_sla", params=hour)
+    await call(guarded, "POST", f"/policies/{made['id']}/revisions", 201, reason="for this test")
+    await call(guarded, "POST", "/policies/activate", policies=[{"policy": "guard"}], reason="for this test")
+    tickets = {}
+    for minutes, who in ((10, "rita"), (50, "bob"), (90, "carol")):
+        guarded.x.post(who, f"@AcmeSupport my parcel is late, says {who}")
+        await guarded.settle()
+        await guarded.answer(len(tickets) + 1, f"We are sorry, {who}: it comes today.")
+        tickets[minutes] = str(await guarded.gateway.value("SELECT id FROM ticket ORDER BY opened_at DESC LIMIT 1"))
+        await guarded.gateway.execute(
+            """UPDATE clock SET started_at = stopped_at - make_interval(mins => :minutes),
+                   due_at = stopped_at - make_interval(mins => :minutes) + interval '1 hour',
+                   stretches = jsonb_build_array(jsonb_build_array(
+                       stopped_at - make_interval(mins => :minutes), stopped_at))
+               WHERE ticket_id = CAST(:ticket AS uuid) AND kind = 'first_response'""",
+            minutes=minutes,
+            ticket=tickets[minutes],
+        )
+
+    async def with_target(minutes: int) -> Any:
+        response = await guarded.http.patch(
+            f"/policies/{made['id']}", json={"params": {"targets": [{"first_minutes": minutes}]}}
+        )
+        assert response.status_code == 200, response.text
+        return (await backtested(guarded, "guard"))["breaches"]
+
+    assert await with_target(30) == {"new": [tickets[50]], "averted": []}
+    assert await with_target(120) == {"new": [], "averted": [tickets[90]]}
+    assert await with_target(5) == {"new": sorted([tickets[10], tickets[50]]), "averted": []}
+    assert await with_target(60) == {"new": [], "averted": []}
