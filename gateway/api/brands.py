@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
+from pydantic import AfterValidator, StringConstraints
 from sqlalchemy.exc import IntegrityError
 
 from gateway.api.deps import ReadsConnections, RuntimeDep, WritesConnections
@@ -15,10 +17,21 @@ from gateway.api.problems import conflict, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_one
 from gateway.db.tables.columns import new_id
+from gateway.sla.zones import UnknownZone, zone
+
+
+def _known(name: str) -> str:
+    try:
+        zone(name)
+    except UnknownZone as error:
+        raise ValueError(f"{error}; a name of the IANA database is needed, such as Europe/Berlin") from None
+    return name
+
 
 router = APIRouter(prefix="/brands", tags=["connections"], route_class=ApiRoute)
 
-SELECT = "SELECT id, name, created_at FROM brand"
+Zone = Annotated[str, StringConstraints(max_length=100), AfterValidator(_known)]
+SELECT = "SELECT id, name, timezone, created_at FROM brand"
 
 
 class NewBrand(Input):
@@ -26,6 +39,15 @@ class NewBrand(Input):
 
     name: Name
     """Unique."""
+    timezone: Zone = "UTC"
+    """Where it counts its days, such as `Europe/Berlin`: what "by Friday" in an answer means."""
+
+
+class BrandChange(Input):
+    """What to change of a brand. What is left out stays."""
+
+    name: Name | None = None
+    timezone: Zone | None = None
 
 
 class BrandView(Answer):
@@ -33,6 +55,7 @@ class BrandView(Answer):
 
     id: UUID
     name: str
+    timezone: str
     created_at: datetime
 
 
@@ -42,10 +65,11 @@ async def create_brand(runtime: RuntimeDep, _: WritesConnections, given: NewBran
     async with runtime.database.write() as connection:
         row = await fetch_one(
             connection,
-            """INSERT INTO brand (id, name, created_at) VALUES (:id, :name, :now) ON CONFLICT (name) DO NOTHING
-               RETURNING id, name, created_at""",
+            """INSERT INTO brand (id, name, timezone, created_at) VALUES (:id, :name, :timezone, :now)
+               ON CONFLICT (name) DO NOTHING RETURNING id, name, timezone, created_at""",
             id=new_id(),
             name=given.name,
+            timezone=given.timezone,
             now=runtime.now(),
         )
     if row is None:
@@ -73,15 +97,17 @@ async def read_brand(runtime: RuntimeDep, _: ReadsConnections, brand_id: UUID) -
 
 
 @router.patch("/{brand_id}", responses=responses(409))
-async def change_brand(runtime: RuntimeDep, _: WritesConnections, brand_id: UUID, given: NewBrand) -> BrandView:
-    """Give a brand another name. What belongs to it goes on belonging to it."""
+async def change_brand(runtime: RuntimeDep, _: WritesConnections, brand_id: UUID, given: BrandChange) -> BrandView:
+    """Give a brand another name or time zone. What belongs to it goes on belonging to it."""
     async with runtime.database.write() as connection:
         try:
             row = await fetch_one(
                 connection,
-                "UPDATE brand SET name = :name WHERE id = :id RETURNING id, name, created_at",
+                """UPDATE brand SET name = COALESCE(:name, name), timezone = COALESCE(:timezone, timezone)
+                   WHERE id = :id RETURNING id, name, timezone, created_at""",
                 id=brand_id,
                 name=given.name,
+                timezone=given.timezone,
             )
         except IntegrityError as error:
             raise conflict(f"There is a brand {given.name} already.", field="name") from error

@@ -146,7 +146,7 @@ async def check_reply(runtime: RuntimeDep, _: ReadsReplies, given: Check) -> Che
 
 async def check(runtime: Runtime, given: Check) -> Checked:
     """Ask the policies in force about a reply that nobody has written yet. Raises Problem 422 for unknown names."""
-    place, visibility = await _place(runtime, given)
+    place, timezone, visibility = await _place(runtime, given)
     now = given.sent_at or runtime.now()
     heard = _interaction(given, now)
     rendered = _rendered(runtime, given, place.source, visibility)
@@ -156,6 +156,7 @@ async def check(runtime: Runtime, given: Check) -> Checked:
         brand=place.brand,
         source=place.source,
         connection=place.connection,
+        timezone=timezone,
         interaction=heard,
         timeline=_timeline(given, heard, visibility, now),
         lists=dict(in_force.lists),
@@ -169,10 +170,11 @@ async def check(runtime: Runtime, given: Check) -> Checked:
     return _answer(rendered, verdict, verdict.reading)
 
 
-async def _place(runtime: Runtime, given: Check) -> tuple[Place, Visibility]:
+async def _place(runtime: Runtime, given: Check) -> tuple[Place, str, Visibility]:
     kind = given.interaction.kind or ("direct_message" if given.visibility == "private" else "post")
     visibility = given.visibility or ("private" if kind == "direct_message" else "public")
     source, brand, connection = given.interaction.source or "", None, None
+    timezone = "UTC"
     if given.brand is not None or given.connection is not None:
         async with runtime.database.read() as database:
             brand_id = await brand_of(database, given.brand)
@@ -184,9 +186,10 @@ async def _place(runtime: Runtime, given: Check) -> tuple[Place, Visibility]:
                 if row is not None:
                     source, connection, brand_id = source or row["plugin"], row["name"], brand_id or row["brand_id"]
             if brand_id is not None:
-                found = await fetch_one(database, "SELECT name FROM brand WHERE id = :id", id=brand_id)
-                brand = found["name"] if found is not None else None
-    return Place(source, kind, visibility, brand, connection), visibility
+                found = await fetch_one(database, "SELECT name, timezone FROM brand WHERE id = :id", id=brand_id)
+                if found is not None:
+                    brand, timezone = found["name"], found["timezone"]
+    return Place(source, kind, visibility, brand, connection), timezone, visibility
 
 
 def _interaction(given: Check, now: datetime) -> Interaction:

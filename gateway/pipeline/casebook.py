@@ -76,6 +76,7 @@ class Casebook:
             brand=self._brand(item.brand_id),
             source=item.provider,
             connection=item.connection_name,
+            timezone=facts.timezone(item.brand_id),
             ticket=None if ticket is None else ticket_facts(ticket),
             timeline=tuple(
                 line.entry for line in facts.timeline(ticket_id, self._above(item), but=item.interaction_id)

@@ -221,6 +221,7 @@ async def decide_reply(
         brand=brand,
         source=source,
         connection=connection_name,
+        timezone=facts.timezone(row["brand_id"] if row is not None else None),
         ticket=TicketFacts(
             id=str(ticket["id"]),
             status=ticket["status"],

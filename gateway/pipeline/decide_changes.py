@@ -191,6 +191,7 @@ def _question(in_force: PolicySetInForce, facts: Facts, state: State, item: Tick
         brand=row["brand"],
         source=row["source"],
         connection=row["connection"],
+        timezone=facts.timezone(row["brand_id"]),
         ticket=state.facts(),
         timeline=tuple(line.entry for line in facts.timeline(row["id"])),
         customer=person.facts(row["customer_id"], row["id"]) if person is not None else None,

@@ -107,6 +107,7 @@ def _question(in_force: PolicySetInForce, facts: Facts, row: Row, clock: Clock, 
         brand=row["brand"],
         source=row["source"],
         connection=row["connection"],
+        timezone=facts.timezone(row["brand_id"]),
         ticket=TicketFacts(
             id=str(row["id"]),
             status=row["status"],

@@ -147,6 +147,8 @@ class Facts:
 
     needs: Needs
     brands: dict[UUID, str] = field(default_factory=dict)
+    timezones: dict[UUID, str] = field(default_factory=dict)
+    """Where each brand counts its days."""
     timelines: dict[UUID, list[Line]] = field(default_factory=lambda: defaultdict(list))
     people: dict[UUID, Person] = field(default_factory=dict)
     clocks: dict[UUID, list[Clock]] = field(default_factory=lambda: defaultdict(list))
@@ -174,6 +176,10 @@ class Facts:
         forked.incidents = {key: copy.copy(one) for key, one in self.incidents.items()}
         return forked
 
+    def timezone(self, brand_id: UUID | None) -> str:
+        """Where a brand counts its days."""
+        return self.timezones.get(brand_id, "UTC") if brand_id is not None else "UTC"
+
     def timeline(self, ticket_id: UUID | None, more: Sequence[Line] = (), but: UUID | None = None) -> list[Line]:
         """The last messages of a matter and of what else is given, oldest first, without the one asked about."""
         if not self.needs.timeline:
@@ -200,8 +206,8 @@ async def load_facts(
     """
     facts = Facts(needs)
     ids = sorted(tickets)
-    for row in await fetch_all(connection, "SELECT id, name FROM brand"):
-        facts.brands[row["id"]] = row["name"]
+    for row in await fetch_all(connection, "SELECT id, name, timezone FROM brand"):
+        facts.brands[row["id"]], facts.timezones[row["id"]] = row["name"], row["timezone"]
     if ids:
         await _waivers(connection, facts, ids, now)
         if needs.timeline:

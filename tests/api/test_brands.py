@@ -37,13 +37,29 @@ async def test_a_name_that_is_taken_is_refused_and_named(api: Api, name: str) ->
     assert (await api.http.patch(f"/v1/brands/{other['id']}", json={"name": f"{name}b"})).status_code == 200
 
 
+async def test_a_brand_counts_its_days_where_it_is(api: Api, name: str) -> None:
+    made = await api.made("/v1/brands", name=name, timezone="Pacific/Auckland")
+    assert made["timezone"] == "Pacific/Auckland"
+    # noon in UTC on a Thursday is Friday in Auckland already, and tomorrow is Saturday
+    asked = {"reply": "You get your refund tomorrow.", "sent_at": "2026-03-12T12:00:00Z"}
+    due = [(await api.http.post("/v1/replies/check", json=body)).json() for body in (asked, {**asked, "brand": name})]
+    assert [one["promises"][0]["due"] for one in due] == ["2026-03-13", "2026-03-14"]
+
+    path = f"/v1/brands/{made['id']}"
+    changed = await api.http.patch(path, json={"timezone": "Europe/Lisbon"})
+    assert changed.json() == {**made, "timezone": "Europe/Lisbon"}
+    refused = await api.http.patch(path, json={"timezone": "Mars/Olympus"})
+    assert (refused.status_code, [one["field"] for one in refused.json()["errors"]]) == (422, ["timezone"])
+    assert "Europe/Berlin" in refused.text
+
+
 @pytest.mark.parametrize("given", ["", " ", "a\x00b", None, 7, "x" * 1000])
 async def test_what_is_no_name_is_refused_and_named(api: Api, name: str, given: object) -> None:
     made = await api.made("/v1/brands", name=name)
-    for answer in (
-        await api.http.post("/v1/brands", json={"name": given}),
-        await api.http.patch(f"/v1/brands/{made['id']}", json={"name": given}),
-    ):
+    answers = [await api.http.post("/v1/brands", json={"name": given})]
+    if given is not None:  # of a change, what is null is left out
+        answers.append(await api.http.patch(f"/v1/brands/{made['id']}", json={"name": given}))
+    for answer in answers:
         assert answer.status_code == 422
         assert [one["field"] for one in answer.json()["errors"]] == ["name"]
 

@@ -27,6 +27,8 @@ class Brand(SQLModel, table=True):
 
     id: UUID = identifier()
     name: str = string(unique=True)
+    timezone: str = string("UTC")
+    """Where it counts its days."""
     created_at: datetime = timestamp()
 
 
