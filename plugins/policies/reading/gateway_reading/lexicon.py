@@ -35,7 +35,8 @@ _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 WAYS = 64
 """Into so many rows a pattern may fall, by its words that are written in pieces."""
 _SPLIT_GLUE = frozenset("-'’‘.·_•/‐‑*+~|")
-Lattice = list[list[tuple[tuple[int, ...], int]]]
+Elements = frozenset[int]
+Lattice = list[list[tuple[Elements, int]]]
 """For each token the ways to go on: the elements that it is, and the number of the token after them."""
 SHORTEST_TYPO = 6
 LONGEST_WORD = 40
@@ -130,6 +131,7 @@ class Lexicon:
         self._choices: dict[tuple[str, str], int] = {}
         self.elements = lru_cache(maxsize=65_536)(self._elements)
         self.joined = lru_cache(maxsize=65_536)(self._joined)
+        self.starts = lru_cache(maxsize=65_536)(self._starts)
 
     # compiling
 
@@ -180,6 +182,8 @@ class Lexicon:
 
     def _insert(self, concept: str, pieces: list[str], scope: str) -> None:
         node = self.root
+        while pieces[0].startswith("..") and len(pieces) > 1:  # what may be absent was, and a gap before all is none
+            pieces = pieces[1:]
         for piece in pieces:
             if piece[:2] == ".." and piece[2:].isdigit():
                 if node.gaps is None:
@@ -258,7 +262,7 @@ class Lexicon:
 
     # finding
 
-    def _elements(self, accented: str, forms: tuple[str, ...]) -> tuple[int, ...]:
+    def _elements(self, accented: str, forms: tuple[str, ...]) -> Elements:
         """The elements that a word is, by any of its forms; by a likely typing error where it is none."""
         found = set(self._accents.get(accented, ()))
         if self._accented_endings and not accented.isascii():
@@ -276,14 +280,14 @@ class Lexicon:
             found.update(self._mistyped(forms[0]))
         return self._with_classes(found)
 
-    def _with_classes(self, found: set[int]) -> tuple[int, ...]:
+    def _with_classes(self, found: set[int]) -> Elements:
         """The elements and every class that they belong to, directly or through another class."""
         waiting = list(found)
         while waiting:
             new = self._member.get(waiting.pop(), set()) - found
             found |= new
             waiting += new
-        return tuple(sorted(found))
+        return frozenset(found)
 
     def _plain(self, form: str) -> Iterable[int]:
         if meant := self._aliases.get(form):
@@ -310,9 +314,14 @@ class Lexicon:
         for word in sorted(candidates):
             yield from self._literals[word]
 
-    def _joined(self, form: str) -> tuple[int, ...]:
+    def _joined(self, form: str) -> Elements:
         """The elements of several pieces read as one word; no typing errors on top of that."""
         return self._with_classes(set(self._plain(form)))
+
+    def _starts(self, elements: Elements) -> tuple[Node, ...]:
+        """Where the patterns go on that may begin with a word."""
+        known = self.root.edges or {}
+        return tuple(known[element] for element in sorted(known.keys() & elements))
 
     def lattice(self, tokens: Sequence[Token]) -> Lattice:
         """The ways to go on from each token; several pieces may be one word (`c.o.u.p.o.n`, `re-move`, `cou pon`)."""
@@ -357,7 +366,7 @@ class Lexicon:
     def _join(
         self,
         tokens: Sequence[Token],
-        edges: list[list[tuple[tuple[int, ...], int]]],
+        edges: Lattice,
         start: int,
         stop: int,
         pieces: int,
@@ -382,33 +391,47 @@ class Lexicon:
         for start in range(len(tokens)):
             longest: dict[str, int] = {}
             end = ends[start]
-            waiting: list[tuple[Node, int]] = [(self.root, start)]
+            waiting = [
+                (node, following)
+                for elements, following in edges[start]
+                if following <= end
+                for node in self.starts(elements)
+            ]
+            if self.root.any is not None:
+                waiting.append((self.root.any, start + 1))
             seen: set[tuple[int, int]] = set()
             while waiting:
                 node, at = waiting.pop()
-                steps += 1
                 for concept in node.ends:
                     if longest.get(concept, -1) < at:
                         longest[concept] = at
+                places = [(node, at)]
                 for size, after in node.gaps.items() if node.gaps else ():
-                    for skipped in range(min(size, end - at) + 1):
-                        if (key := (id(after), at + skipped)) not in seen:
+                    for skipped in range(at, at + min(size, end - at) + 1):
+                        if (key := (id(after), skipped)) not in seen:
                             seen.add(key)
-                            waiting.append((after, at + skipped))
-                if at >= end:
-                    continue
-                if node.any is not None and (key := (id(node.any), at + 1)) not in seen:
-                    seen.add(key)
-                    waiting.append((node.any, at + 1))
-                if node.edges:
-                    known = node.edges
-                    for elements, following in edges[at]:
+                            places.append((after, skipped))
+                steps += len(places)
+                for place, here in places:
+                    if place is not node and (place.ends or place.gaps):
+                        waiting.append((place, here))
+                        continue
+                    if here >= end:
+                        continue
+                    if place.any is not None and (key := (id(place.any), here + 1)) not in seen:
+                        seen.add(key)
+                        waiting.append((place.any, here + 1))
+                    if not (known := place.edges):
+                        continue
+                    for elements, following in edges[here]:
                         if following > end:
                             continue
-                        for element in elements:
-                            if (child := known.get(element)) is not None and (
-                                key := (id(child), following)
-                            ) not in seen:
+                        if len(known) < len(elements):  # most places lead on by a word or two
+                            children = [child for element, child in known.items() if element in elements]
+                        else:
+                            children = [known[element] for element in elements if element in known]
+                        for child in children:
+                            if (key := (id(child), following)) not in seen:
                                 seen.add(key)
                                 waiting.append((child, following))
             spans += [Span(concept, start, last) for concept, last in longest.items()]
