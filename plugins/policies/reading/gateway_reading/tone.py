@@ -127,9 +127,11 @@ def _disputes(prepared: Prepared) -> Iterator[Mark]:
 
 
 def _contradictions(prepared: Prepared, apologies: list[Span]) -> Iterator[Mark]:
-    """A sentence that sets something against what the customer says: their account beside a denial, a record beside what
-    they did or beside a denial, what they did beside their own words in quotation marks or a mocking turn, or, in a
-    reply without a kind word, beside what it cost them."""
+    """A sentence that sets something against what the customer says.
+
+    Their account beside a denial, a record beside what they did or beside a denial, what they did beside their own
+    words in quotation marks or a mocking turn, or, in a reply without a kind word, beside what it cost them.
+    """
     cold = not apologies and not prepared.has("tone.thanks", "contact.invite", "tone.acknowledge")
     sorry = {prepared.tokens[span.first].sentence for span in apologies}
     for number, sentence in enumerate(prepared.sentences):
