@@ -405,35 +405,33 @@ class Lexicon:
                 for concept in node.ends:
                     if longest.get(concept, -1) < at:
                         longest[concept] = at
-                places = [(node, at)]
+                ways = [(node, at, at)]
                 for size, after in node.gaps.items() if node.gaps else ():
-                    for skipped in range(at, at + min(size, end - at) + 1):
-                        if (key := (id(after), skipped)) not in seen:
-                            seen.add(key)
-                            places.append((after, skipped))
-                steps += len(places)
-                for place, here in places:
-                    if place is not node and (place.ends or place.gaps):
-                        waiting.append((place, here))
-                        continue
-                    if here >= end:
-                        continue
-                    if place.any is not None and (key := (id(place.any), here + 1)) not in seen:
-                        seen.add(key)
-                        waiting.append((place.any, here + 1))
-                    if not (known := place.edges):
-                        continue
-                    for elements, following in edges[here]:
-                        if following > end:
-                            continue
-                        if len(known) < len(elements):  # most places lead on by a word or two
-                            children = [child for element, child in known.items() if element in elements]
-                        else:
-                            children = [known[element] for element in elements if element in known]
-                        for child in children:
-                            if (key := (id(child), following)) not in seen:
+                    last = at + min(size, end - at)
+                    if after.ends or after.gaps or after.any is not None:
+                        for here in range(at, last + 1):
+                            if (key := (id(after), here)) not in seen:
                                 seen.add(key)
-                                waiting.append((child, following))
+                                waiting.append((after, here))
+                    else:
+                        ways.append((after, at, min(last, end - 1)))
+                if node.any is not None and at < end and (key := (id(node.any), at + 1)) not in seen:
+                    seen.add(key)
+                    waiting.append((node.any, at + 1))
+                for place, first, last in ways:
+                    if place.edges is None:
+                        continue
+                    steps += last - first + 1
+                    known = place.edges.keys()
+                    for here in range(first, min(last + 1, end)):
+                        for elements, following in edges[here]:
+                            if following > end or known.isdisjoint(elements):
+                                continue
+                            for element in known & elements:
+                                child = place.edges[element]
+                                if (key := (id(child), following)) not in seen:
+                                    seen.add(key)
+                                    waiting.append((child, following))
             spans += [Span(concept, start, last) for concept, last in longest.items()]
         self.steps = steps
         return spans
