@@ -87,6 +87,7 @@ def moments(prepared: Prepared, at: datetime) -> Iterator[When]:
             continue
         if (found := grammar.parse(start)) is not None and found.last > found.first:
             position = found.last
+            grammar.named = found.due.date()
             if at - timedelta(minutes=1) <= found.due <= at + timedelta(days=FARTHEST):
                 yield found
 
@@ -98,6 +99,8 @@ class _Grammar:
         self.language = (prepared.language or "").split("-")[0].lower()
         self.at = at
         self.today = at.date()
+        self.named = self.today
+        """The day named last, which `the same afternoon` means."""
 
     def parse(self, start: int) -> When | None:
         """The longest moment that begins at this token, with the words before it that say `by` or `before`."""
@@ -206,7 +209,9 @@ class _Grammar:
         return self._end(date(today.year + ahead, 12, 31))
 
     def _day(self, first: int, before: bool, led: bool) -> When | None:
-        """`tomorrow morning`, `tonight`, `the day after tomorrow at 3 pm`, and `at 3 pm tomorrow`."""
+        """`tomorrow morning`, `tonight`, `the day after tomorrow at 3 pm`, and `the same afternoon` as a day named."""
+        if (same := self.words.take("same", first)) is not None:
+            return When(first, same[1], self._end(self.named, PARTS.get(same[0], END)), "day")
         if (part := self.words.take("today", first)) is not None:
             if (clock := self._time(part[1])) is not None:
                 return When(first, clock[1], self._end(self.today, clock[0]), "day")
@@ -314,6 +319,8 @@ class _Grammar:
         if not (ordinal or marked) or (ordinal and not led and not marked):
             return None
         last = ordinal[1] if ordinal else number[1]
+        if last < len(self.tokens) and self.tokens[last].kind == "number":
+            return None  # a telephone number
         if self.words.take("unit", last) is not None or self.words.take("oclock", last) is not None:
             return None
         found = _day_of(self.today.year, self.today.month, number[0])
@@ -358,8 +365,8 @@ class _Grammar:
     def _time(self, first: int) -> tuple[time, int] | None:
         """A time of day, with the word before it that says so (`at`, `um`, `a las`) or the one after (`pm`, `Uhr`)."""
         position = self.words.skip("before", first)
-        at = self.words.take("clock", position)
-        position = at[1] if at else position
+        at = self.words.take("clock", position) or (self.words.take("before", first) if position > first else None)
+        position = max(position, at[1]) if at else position
         if position < len(self.tokens) and (noon := self.words.take("hour12", position)) is not None:
             return (PARTS["noon"], noon[1]) if at or position > first else None
         if position >= len(self.tokens) or self.tokens[position].kind != "number":

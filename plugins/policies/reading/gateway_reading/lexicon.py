@@ -35,7 +35,8 @@ _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 WAYS = 64
 """Into so many rows a pattern may fall, by its words that are written in pieces."""
 _SPLIT_GLUE = frozenset("-'’‘.·_•/‐‑*+~|")
-Lattice = list[list[tuple[frozenset[int], int]]]
+Elements = frozenset[int]
+Lattice = list[list[tuple[Elements, int]]]
 """For each token the ways to go on: the elements that it is, and the number of the token after them."""
 SHORTEST_TYPO = 6
 LONGEST_WORD = 40
@@ -130,6 +131,7 @@ class Lexicon:
         self._choices: dict[tuple[str, str], int] = {}
         self.elements = lru_cache(maxsize=65_536)(self._elements)
         self.joined = lru_cache(maxsize=65_536)(self._joined)
+        self.starts = lru_cache(maxsize=65_536)(self._starts)
 
     # compiling
 
@@ -180,6 +182,8 @@ class Lexicon:
 
     def _insert(self, concept: str, pieces: list[str], scope: str) -> None:
         node = self.root
+        while pieces[0].startswith("..") and len(pieces) > 1:  # what may be absent was, and a gap before all is none
+            pieces = pieces[1:]
         for piece in pieces:
             if piece[:2] == ".." and piece[2:].isdigit():
                 if node.gaps is None:
@@ -258,7 +262,7 @@ class Lexicon:
 
     # finding
 
-    def _elements(self, accented: str, forms: tuple[str, ...]) -> frozenset[int]:
+    def _elements(self, accented: str, forms: tuple[str, ...]) -> Elements:
         """The elements that a word is, by any of its forms; by a likely typing error where it is none."""
         found = set(self._accents.get(accented, ()))
         if self._accented_endings and not accented.isascii():
@@ -276,7 +280,7 @@ class Lexicon:
             found.update(self._mistyped(forms[0]))
         return self._with_classes(found)
 
-    def _with_classes(self, found: set[int]) -> frozenset[int]:
+    def _with_classes(self, found: set[int]) -> Elements:
         """The elements and every class that they belong to, directly or through another class."""
         waiting = list(found)
         while waiting:
@@ -310,9 +314,14 @@ class Lexicon:
         for word in sorted(candidates):
             yield from self._literals[word]
 
-    def _joined(self, form: str) -> frozenset[int]:
+    def _joined(self, form: str) -> Elements:
         """The elements of several pieces read as one word; no typing errors on top of that."""
         return self._with_classes(set(self._plain(form)))
+
+    def _starts(self, elements: Elements) -> tuple[Node, ...]:
+        """Where the patterns go on that may begin with a word."""
+        known = self.root.edges or {}
+        return tuple(known[element] for element in sorted(known.keys() & elements))
 
     def lattice(self, tokens: Sequence[Token]) -> Lattice:
         """The ways to go on from each token; several pieces may be one word (`c.o.u.p.o.n`, `re-move`, `cou pon`)."""
@@ -383,36 +392,47 @@ class Lexicon:
         for start in range(len(tokens)):
             longest: dict[str, int] = {}
             end = ends[start]
-            waiting: list[tuple[Node, int]] = [(self.root, start)]
+            waiting = [
+                (node, following)
+                for elements, following in edges[start]
+                if following <= end
+                for node in self.starts(elements)
+            ]
+            if self.root.any is not None:
+                waiting.append((self.root.any, start + 1))
             seen: set[tuple[int, int]] = set()
             while waiting:
                 node, at = waiting.pop()
-                steps += 1
                 for concept in node.ends:
                     if longest.get(concept, -1) < at:
                         longest[concept] = at
+                ways = [(node, at, at)]
                 for size, after in node.gaps.items() if node.gaps else ():
-                    leads = after.edges and not after.edges.keys().isdisjoint(present)
-                    if not (leads or after.any or after.ends or after.gaps):
-                        continue  # what would have to follow is nowhere in the text
-                    for skipped in range(min(size, end - at) + 1):
-                        if (key := (id(after), at + skipped)) not in seen:
-                            seen.add(key)
-                            waiting.append((after, at + skipped))
-                if at >= end:
-                    continue
-                if node.any is not None and (key := (id(node.any), at + 1)) not in seen:
+                    last = at + min(size, end - at)
+                    if after.ends or after.gaps or after.any is not None:
+                        for here in range(at, last + 1):
+                            if (key := (id(after), here)) not in seen:
+                                seen.add(key)
+                                waiting.append((after, here))
+                    elif after.edges and not after.edges.keys().isdisjoint(present):
+                        ways.append((after, at, min(last, end - 1)))  # else what would have to follow is nowhere
+                if node.any is not None and at < end and (key := (id(node.any), at + 1)) not in seen:
                     seen.add(key)
                     waiting.append((node.any, at + 1))
-                if known := node.edges:
-                    for elements, following in edges[at]:
-                        if following > end:
-                            continue
-                        for element in known.keys() & elements:  # goes through the smaller of the two
-                            child = known[element]
-                            if (key := (id(child), following)) not in seen:
-                                seen.add(key)
-                                waiting.append((child, following))
+                for place, first, last in ways:
+                    if place.edges is None:
+                        continue
+                    steps += last - first + 1
+                    known = place.edges.keys()
+                    for here in range(first, min(last + 1, end)):
+                        for elements, following in edges[here]:
+                            if following > end or known.isdisjoint(elements):
+                                continue
+                            for element in known & elements:
+                                child = place.edges[element]
+                                if (key := (id(child), following)) not in seen:
+                                    seen.add(key)
+                                    waiting.append((child, following))
             spans += [Span(concept, start, last) for concept, last in longest.items()]
         self.steps = steps
         return spans

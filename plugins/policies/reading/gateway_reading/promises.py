@@ -123,9 +123,14 @@ def _binding(prepared: Prepared, moment: When) -> bool:
     ):
         return False
     future = next(prepared.inside(stretch, "promise.future"), None) is not None
+    if not (future or receives) and next(prepared.inside(stretch, "tone.evidence", "tone.charge"), None) is not None:
+        return False  # `the delivery note has your signature at 14:02`
     past = next(prepared.inside(Stretch(start, moment.first), "promise.past_verb"), None) is not None
     if past and not future and moment.kind in ("weekday", "date", "clock"):
         return False
+    told = Stretch(moment.last, min(moment.last + 3, sentence.last))
+    if moment.kind == "weekday" and not future and next(prepared.inside(told, "promise.past_verb"), None) is not None:
+        return False  # `the queue on Saturday was a mess`
     if moment.kind == "period" and not (future or receives or moment.led):
         return False  # `the third time this week`
     # A moment alone is no commitment: something must happen in its clause, before it or after it.
@@ -138,8 +143,11 @@ def _clause(prepared: Prepared, moment: When) -> Stretch:
     clause = prepared.clauses[number]
     first, last = min(clause.first, moment.first), clause.last
     sentence = prepared.sentences[prepared.tokens[moment.first].sentence]
-    if last - first - (moment.last - moment.first) < 2 and last < sentence.last:
-        last = prepared.clauses[number + 1].last
+    if last - first - (moment.last - moment.first) < 2:
+        if last < sentence.last:
+            last = prepared.clauses[number + 1].last
+        elif first == moment.first and first > sentence.first:
+            first = prepared.clauses[number - 1].first  # `the credit is on your next bill, on 1 April`
     return Stretch(first, last)
 
 

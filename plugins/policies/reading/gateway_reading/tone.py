@@ -16,6 +16,10 @@ from gateway_schemas.reading import Mark
 EXCUSES = ("staff", "supply", "weather", "demand", "system", "outside")
 MANY_EXCUSES = 3
 """So many kinds of reasons in one text are a lecture, not an explanation."""
+SCARE = 6
+"""So many words in quotation marks at most are held up, not quoted."""
+ENOUGH_BESIDE = 5
+"""Words beside a bare `Sorry!` from which on it is for something."""
 MANY_CAUSES = 4
 """So many reasons are one too, of whatever kind; half as many kinds are, where the text lectures in words."""
 
@@ -24,9 +28,10 @@ def marks(prepared: Prepared) -> list[Mark]:
     """The signals of tone in a reply; a customer's message has none of them."""
     if prepared.speaker != "brand":
         return []
-    hostile = [*_insults(prepared), *_threats(prepared), *_blames(prepared), *_disputes(prepared)]
-    talked_down = list(_condescension(prepared))
     apologies = list(_apologies(prepared))
+    hostile = [*_insults(prepared), *_threats(prepared), *_blames(prepared), *_disputes(prepared)]
+    hostile += _contradictions(prepared, apologies)
+    talked_down = list(_condescension(prepared))
     found = [prepared.mark("apologises", span) for span in apologies]
     found += _acknowledgements(prepared, apologies, hostile, talked_down)
     found += hostile
@@ -55,34 +60,56 @@ def _apologies(prepared: Prepared) -> Iterator[Span]:
 def _acknowledgements(
     prepared: Prepared, apologies: list[Span], hostile: list[Mark], talked_down: list[Mark]
 ) -> list[Mark]:
-    """What recognises the problem: set phrases, an apology for something, or a problem stated without a quarrel."""
+    """What recognises the problem: set phrases, an apology for something, or a problem stated without a quarrel.
+
+    In a sentence that scolds, and anywhere beside a quarrel or excuses, a problem counts where it is conceded (`Yes, it
+    was late, but…`).
+    """
+    starts = {mark.start for mark in (*hostile, *talked_down)}
+    scolding = {token.sentence for token in prepared.tokens if token.start in starts}
+    passes = covered(prepared.spans("tone.acknowledge_pass"))
     spans = [
         span
         for span in _said(prepared, "tone.acknowledge")
-        if not _has(prepared, prepared.clause(span), "promise.if") and not prepared.sentence(span).question
+        if not (
+            touches(span, passes)
+            or prepared.tokens[span.first].sentence in scolding
+            or _has(prepared, prepared.clause(span), "promise.if")
+            or prepared.sentence(span).question
+        )
     ]
     for apology in apologies:
         sentence = prepared.sentence(apology)
-        if sentence.last - apology.last >= 2 or apology.first - sentence.first >= 4:
+        beside = len(prepared.tokens) - (sentence.last - sentence.first)
+        if prepared.tokens[apology.first].sentence not in scolding and (
+            sentence.last - apology.last >= 2
+            or apology.first - sentence.first >= 4
+            or (beside >= ENOUGH_BESIDE and not hostile and not talked_down)
+        ):
             spans.append(Span("tone.apology", apology.first, min(sentence.last, apology.last + 6)))
+    quarrel = bool(hostile) or any(mark.detail == "excuses" for mark in talked_down)
+    spans += _problems(prepared, quarrel, scolding)
+    return [prepared.mark("acknowledges", span) for span in spans]
+
+
+def _problems(prepared: Prepared, quarrel: bool, scolding: set[int]) -> Iterator[Span]:
+    """What went wrong, stated as a fact; in a quarrel, and in a sentence that scolds, what is conceded before."""
+    if prepared.has("tone.warning"):
+        return
     conceded = {span.first for span in _said(prepared, "tone.concede")}
-    if not prepared.has("tone.warning"):
-        for span in _said(prepared, "tone.problem"):
-            sentence = prepared.sentence(span)
-            if hostile and not any(first in conceded for first in range(sentence.first, span.first)):
-                continue  # in a quarrel, only what is conceded is recognised
-            if not (
-                prepared.question(span)
-                or prepared.conditional(sentence)
-                or prepared.reported(span)
-                or _has(prepared, sentence, "tone.problem_pass")
-            ):
-                spans.append(span)
-    starts = {mark.start for mark in (*hostile, *talked_down)}
-    scolding = {token.sentence for token in prepared.tokens if token.start in starts}
-    return [
-        prepared.mark("acknowledges", span) for span in spans if prepared.tokens[span.first].sentence not in scolding
-    ]
+    for span in _said(prepared, "tone.problem"):
+        sentence = prepared.sentence(span)
+        if (quarrel or prepared.tokens[span.first].sentence in scolding) and not any(
+            first in conceded for first in range(sentence.first, span.first)
+        ):
+            continue
+        if not (
+            prepared.question(span)
+            or prepared.conditional(sentence)
+            or prepared.reported(span)
+            or _has(prepared, sentence, "tone.problem_pass")
+        ):
+            yield span
 
 
 def _has(prepared: Prepared, stretch: Stretch, *concepts: str) -> bool:
@@ -97,6 +124,54 @@ def _disputes(prepared: Prepared) -> Iterator[Mark]:
         if touches(span, passes) or _has(prepared, sentence, "tone.warning") or prepared.reported(span):
             continue
         yield prepared.mark("argues", span, "dispute")
+
+
+def _contradictions(prepared: Prepared, apologies: list[Span]) -> Iterator[Mark]:
+    """A sentence that sets something against what the customer says.
+
+    Their account beside a denial, a record beside what they did or beside a denial, what they did beside their own
+    words in quotation marks or a mocking turn, or, in a reply without a kind word, beside what it cost them.
+    """
+    cold = not apologies and not prepared.has("tone.thanks", "contact.invite", "tone.acknowledge")
+    sorry = {prepared.tokens[span.first].sentence for span in apologies}
+    for number, sentence in enumerate(prepared.sentences):
+        account = _first(prepared, sentence, "tone.account")
+        evidence = _first(prepared, sentence, "tone.evidence")
+        charge = _first(prepared, sentence, "tone.charge")
+        if account is None and evidence is None and charge is None:
+            continue
+        contrary = _first(prepared, sentence, "tone.contrary")
+        pairs = (
+            (account, contrary),
+            (evidence, contrary),
+            (evidence, charge),
+            (charge, _first(prepared, sentence, "tone.mocking_turn") or _scare_quotes(prepared, sentence)),
+            (charge if cold else None, _first(prepared, sentence, "tone.adverse")),
+        )
+        pair = next((pair for pair in pairs if pair[0] is not None and pair[1] is not None), None)
+        if pair is None or number in sorry or _has(prepared, sentence, "tone.warning", "tone.contradiction_pass"):
+            continue
+        yield prepared.mark("argues", [span for span in pair if span is not None], "contradiction")
+
+
+def _first(prepared: Prepared, stretch: Stretch, concept: str) -> Span | None:
+    """The first span of a stretch that the company says itself."""
+    return next(
+        (
+            span
+            for span in prepared.inside(stretch, concept)
+            if not prepared.quoted(span) and not prepared.reported(span)
+        ),
+        None,
+    )
+
+
+def _scare_quotes(prepared: Prepared, sentence: Stretch) -> Span | None:
+    """A few of the customer's words in quotation marks within a sentence of one's own."""
+    quoted = [index for index in range(sentence.first, sentence.last) if prepared.tokens[index].quoted]
+    if not quoted or len(quoted) > SCARE or len(quoted) == sentence.last - sentence.first:
+        return None
+    return Span("tone.scare_quotes", quoted[0], quoted[-1] + 1)
 
 
 def _blames(prepared: Prepared) -> Iterator[Mark]:
@@ -131,7 +206,9 @@ def _condescension(prepared: Prepared) -> Iterator[Mark]:
     kinds = [reason for reason in first if reason is not None]
     causes = [span for kind in EXCUSES for span in _said(prepared, f"tone.excuse_{kind}")]
     apart = {span.first for span in causes}
-    many = len(kinds) >= MANY_EXCUSES and prepared.has("tone.excuse_link")
+    many = len(kinds) >= MANY_EXCUSES and (
+        prepared.has("tone.excuse_link") or len({prepared.tokens[span.first].sentence for span in kinds}) == 1
+    )
     lectured = prepared.has("tone.lecture")
     if (
         many

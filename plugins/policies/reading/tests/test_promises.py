@@ -79,12 +79,22 @@ def test_dated_promises_are_found_with_their_due_day(part: str) -> None:
         ("Wir schicken Ihnen bis 21 Uhr eine neue.", "de", "2026-03-12T21:00:00+00:00"),
         ("You'll hear from us within the hour.", "en", "2026-03-12T11:15:00+00:00"),
         ("Le risponderemo entro domani.", "it", "2026-03-13T23:59:59+00:00"),
+        ("La chiamiamo domani prima delle 16.", "it", "2026-03-13T16:00:00+00:00"),
+        ("You will find it on your next bill, on 1 April.", "en", "2026-04-01T23:59:59+00:00"),
     ],
 )
 def test_when_it_is_due(text: str, language: str, due: str) -> None:
     [promise] = promises(text, language)
     assert promise.due is not None
     assert promise.due.isoformat() == due
+
+
+def test_the_same_afternoon_is_that_of_the_day_named_before() -> None:
+    found = promises("The part arrives on Monday and Kev will fit it the same afternoon.")
+    assert [one.due.isoformat() if one.due else None for one in found] == [
+        "2026-03-16T23:59:59+00:00",
+        "2026-03-16T18:00:00+00:00",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +111,8 @@ def test_when_it_is_due(text: str, language: str, due: str) -> None:
         "Refunds usually arrive within 5 days.",
         "We are open Monday to Friday.",
         "We're here until 6 pm today.",
+        "The delivery note has your signature at 14:02.",
+        "The queue on Saturday was a mess.",
         "You wrote that it will arrive on Friday.",
     ],
 )

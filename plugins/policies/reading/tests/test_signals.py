@@ -37,7 +37,7 @@ COLLOQUIAL_SIGNALS = (
     "invites_private",
     "asks_personal_data_publicly",
 )
-"""What `replies_colloquial.jsonl` is labelled with."""
+"""What `replies_colloquial.jsonl` and `replies_plain.jsonl` are labelled with."""
 MESSAGE_SIGNALS = (
     "complains",
     "praises",
@@ -129,11 +129,36 @@ def test_each_signal_is_found_and_little_else(
     assert not weak
 
 
-def test_colloquial_answers_are_read_as_well() -> None:
-    scores = measure("replies_colloquial.jsonl", COLLOQUIAL_SIGNALS, "brand", "tune")
+@pytest.mark.parametrize("name", ["replies_colloquial.jsonl", "replies_plain.jsonl"])
+def test_answers_without_set_phrases_are_read_as_well(name: str) -> None:
+    scores = measure(name, COLLOQUIAL_SIGNALS, "brand", "tune")
     print(f"\n{table(scores)}")
     weak = {signal: f"{by['all'].f1:.3f}" for signal, by in scores.items() if by["all"].f1 < 0.85}
     assert not weak
+
+
+def test_what_is_said_plainly_is_read_in_answers_never_tuned_for() -> None:
+    """What only the matter tells (`Try carrying eleven suitcases up four floors`) is counted, and seldom found."""
+    scores = measure("replies_plain.jsonl", COLLOQUIAL_SIGNALS, "brand", "held_out")
+    print(f"\n{table(scores)}")
+    for signal in ("apologises", "invites_private", "asks_personal_data_publicly"):
+        assert scores[signal]["all"].f1 >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "argues"),
+    [
+        ('You signed the quote and now it is a "hidden fee"?', True),
+        ("Our scan has your signature at 14:02.", True),
+        ("The room you describe does not exist in our building.", True),
+        ("Sorry, our records show that your parcel never left the depot.", False),
+        ("You signed the form, thank you, so your refund is on its way.", False),
+        ("The lamp you describe is in stock.", False),
+    ],
+)
+def test_what_is_set_against_the_customer_is_an_argument(text: str, argues: bool) -> None:
+    at = datetime.fromisoformat("2026-03-12T10:15:00Z")
+    assert PackReader().read(text, speaker="brand", at=at, language="en").has("argues") is argues
 
 
 @pytest.mark.parametrize(
