@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
-from gateway_reading.trade_changes import CHANGES, longest, overlap
-from gateway_reading.trade_meeting import meetings, values_by_idea
+from gateway_reading.trade_changes import CHANGES, longest, overlap, refusals
+from gateway_reading.trade_meeting import meetings, values_by_idea, values_near
+from gateway_reading.trade_open import bare
 from gateway_schemas.reading import Mark
 
 
@@ -14,7 +15,7 @@ def answers(text: Prepared) -> list[Mark]:
     found: list[Mark] = []
     declines = [
         span
-        for span in text.spans("trade.decline")
+        for span in refusals(text)
         if not text.quoted(span) and not any(text.inside(text.sentence(span), "trade.exclusive"))
     ]
     found += [text.mark("declines", span) for span in declines[:2]]
@@ -65,6 +66,9 @@ def _proposed_by_ideas(text: Prepared) -> list[Mark]:
                 or any(text.inside(text.sentence(value), "trade.past"))
             ):
                 return [text.mark("proposes_trade", (meeting.change.span, value), meeting.change.kind)]
+    for value, change, _ in bare(text, values_near(text)):
+        if not any(text.inside(text.sentence(value.span), "trade.past")):
+            return [text.mark("proposes_trade", (change.span, value.span), change.kind)]
     return []
 
 

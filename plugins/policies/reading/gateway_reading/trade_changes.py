@@ -14,6 +14,8 @@ _ANYWHERE = ("trade.positive", "trade.withhold")
 """Changes whose words may have punctuation between them. Elsewhere a verb would take the noun of the next clause:
 `we cancel the fee, but the thread…`."""
 WEAK = tuple(f"trade.{kind}" for kind in ("passive", "wish", "pronoun"))
+PRAISE = ("wish", "positive", "rating")
+"""Changes that are also how a good review is named: `thank you for five stars`."""
 CHANGES = STRONG + WEAK
 LINKS = ("trade.bound", "trade.exclusive", "common.conditional")
 REACH = 14
@@ -43,7 +45,8 @@ def changes(text: Prepared) -> Iterable[Change]:
     """The changes that the customer is to make, as far as the words around them say."""
     strong: list[Span] = []
     whole = [span for span in text.spans(*STRONG) if span.concept in _ANYWHERE or not broken(text, span)]
-    for span in (*longest(whole), *longest(text.spans(*WEAK))):
+    named = [span for span in text.spans(*WEAK) if span.concept != "trade.wish" or not broken(text, span)]
+    for span in (*longest(whole), *longest(named)):
         kind = span.concept.removeprefix("trade.")
         weak = span.concept in WEAK
         if weak and any(overlap(each, span) for each in strong):
@@ -52,6 +55,8 @@ def changes(text: Prepared) -> Iterable[Change]:
             continue
         sentence = text.sentence(span)
         praised = thanked(text, span)
+        if praised and kind in PRAISE and _gratitude(text, span):
+            continue
         asked = next(text.inside(sentence, "trade.request"), None) is not None
         linked = link_before(text, span) is not None
         if not weak:
@@ -71,6 +76,13 @@ def changes(text: Prepared) -> Iterable[Change]:
         yield Change(span, kind, requested)
     if not strong:
         yield from _conditions(text)
+
+
+def _gratitude(text: Prepared, span: Span) -> bool:
+    """Whether thanks are for what was written as it is, and their sentence holds nothing of value: `Thanks for the five
+    stars! In December everything is 20 % off.` Thanks for a turn to the better are another matter."""
+    sentence = text.sentence(span)
+    return not any(text.inside(sentence, "trade.turn", "trade.boon", "trade.benefit", "trade.offer", "trade.lure"))
 
 
 def thanked(text: Prepared, span: Span) -> bool:
@@ -114,14 +126,17 @@ def _meant(text: Prepared, span: Span, kind: str) -> bool:
         return False
     sentence = text.sentence(span)
     if any(
-        overlap(each, span) and not between(text, each, span, *LINKS) for each in text.inside(sentence, "trade.third")
+        overlap(each, span) and not any(each.first < link.first <= span.first for link in text.inside(sentence, *LINKS))
+        for each in text.inside(sentence, "trade.third")
     ):
         return False
-    if kind in ("removal", "edit", "pronoun") and next(text.inside(sentence, "trade.personal"), None) is not None:
+    if kind in ("removal", "edit", "pronoun") and about_person(text, span):
+        return False
+    if kind in (*PRAISE, "removal", "edit") and _about_else(text, span):
         return False
     if _refused(text, sentence):
         return False
-    refusal = next((each for each in text.inside(sentence, "trade.decline") if each.first < span.first), None)
+    refusal = next((each for each in refusals(text, sentence) if each.first < span.first), None)
     if refusal is not None and not any(text.inside(sentence, "trade.exclusive")):
         return False
     unwanted = [each for each in text.inside(sentence, "trade.not_wanted") if each.first <= span.first]
@@ -132,6 +147,39 @@ def _meant(text: Prepared, span: Span, kind: str) -> bool:
     ):
         return False  # `ändern Sie nichts an Ihrer Bewertung`
     return kind == "withhold" or not _denied(text, span)
+
+
+def refusals(text: Prepared, sentence: Stretch | None = None) -> list[Span]:
+    """What says no. A question refuses nothing (`could we agree that you don't post it?`), nor does a waiver, whose
+    negation belongs to the value: `we won't charge the fee`."""
+    spans = text.spans("trade.decline") if sentence is None else text.inside(sentence, "trade.decline")
+    return [span for span in spans if not text.sentence(span).question and not _waives(text, span)]
+
+
+def _waives(text: Prepared, span: Span) -> bool:
+    return any(overlap(each, span) for each in text.inside(text.sentence(span), "trade.waiver"))
+
+
+def about_person(text: Prepared, span: Span) -> bool:
+    """Whether it is about personal data: its sentence names some, or the one before, where it is about a picture."""
+    sentence = text.sentence(span)
+    number = text.tokens[span.first].sentence
+    if any(text.inside(sentence, "trade.personal")):
+        return True
+    pictured = number > 0 and any(
+        span.first <= each.first <= span.last for each in text.inside(sentence, "trade.picture")
+    )
+    return pictured and any(text.inside(text.sentences[number - 1], "trade.personal"))
+
+
+def _about_else(text: Prepared, span: Span) -> bool:
+    """Whether the stars are a hotel's, or the object of the verb follows it: `your comment made us change the menu`."""
+    others = list(text.inside(text.sentence(span), "trade.elsewhere"))
+    if any(each.first <= span.first and span.last <= each.last for each in others):
+        return True
+    words = [each for each in text.inside(text.sentence(span), "trade.word") if overlap(each, span)]
+    after = bool(words) and words[-1].first == span.first and words[-1].last < span.last
+    return after and any(0 <= each.first - span.last <= 1 for each in others)
 
 
 def _refused(text: Prepared, sentence: Stretch) -> bool:

@@ -3,8 +3,8 @@
 `trade_changes` and `trade_values` know a change and a value by whole phrases. Here single ideas are enough, and what a
 text says besides decides. The packs name the ideas:
 
-- `boon`: anything worth having, whatever its words; `sum`: money, and money back, which may be owed; `lure`: value that
-  is only hinted at ("won't leave empty-handed")
+- `boon`: anything worth having, whatever its words; `waiver`: what is not charged, in words that deny; `sum`: money,
+  and money back, which may be owed; `lure`: value that is only hinted at ("won't leave empty-handed")
 - `word`: what somebody wrote, where it stands, and where else it could go (the press, a forum)
 - `turn`: gone, hidden, rewritten, kinder, higher; as an act or as a state
 - `whole`: a change complete in itself ("keep this between us", "five stars")
@@ -27,11 +27,11 @@ from itertools import islice
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
-from gateway_reading.trade_changes import Change, link_before, longest, overlap
+from gateway_reading.trade_changes import Change, about_person, broken, link_before, longest, overlap, refusals
 from gateway_reading.trade_values import VALUES, Value, settled
 from gateway_schemas.reading import Mark
 
-BROAD = ("trade.boon", "trade.lure", "trade.sum", *VALUES)
+BROAD = ("trade.waiver", "trade.boon", "trade.lure", "trade.sum", *VALUES)
 WEAK = ("sum", "refund", "amount")
 """Values that may be owed: money alone, and what is given back."""
 EXCUSES = (
@@ -63,7 +63,7 @@ class Meeting:
 
 def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
     """The changes of what was written that a text names, each idea at most once."""
-    if _excused(text):
+    if excused(text):
         return []
     troubled = text.has("trade.trouble")  # `remove it and type it again`: the code, not the review
     found = [
@@ -71,7 +71,8 @@ def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
         for change in known
         if not (troubled and change.kind == "pronoun")
     ]
-    for span in longest(text.spans("trade.whole")):
+    wholes = text.spans("trade.whole")
+    for span in longest([each for each in wholes if not broken(text, each)] or wholes):
         if _meant(text, span) and not _thanked(text, span) and not _about_else(text, span, span):
             found.append(Meeting(Change(span, "whole", False), (span,), _asked(text, span)))
     words = _standing(text, "trade.word")
@@ -81,21 +82,23 @@ def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
         if word is None or _about_else(text, turn, word) or _after_thanks(text, turn):
             continue
         span = Span("trade.meeting", min(word.first, turn.first), max(word.last, turn.last))
+        if about_person(text, span):
+            continue
         found.append(Meeting(Change(span, "meeting", False), (word, turn), _asked(text, turn)))
     return found
 
 
 def met(text: Prepared, changes: list[Meeting]) -> Iterable[tuple[Value, Change, str]]:
     """The trades that ideas make of a text in which whole phrases made none."""
-    if not text.has(*BROAD) or _excused(text):
+    if not text.has(*BROAD) or excused(text):
         return
-    values = list(islice(_values(text), MOST))
+    values = values_near(text)
     for meeting in changes:
         if (value := _paid(text, meeting, values)) is not None:
             yield value, meeting.change, "together"
             return
     for word in _standing(text, "trade.word"):
-        if _thanked(text, word) or text.reported(word) or _about_person(text, word):
+        if _thanked(text, word) or text.reported(word) or about_person(text, word):
             continue
         if any(text.inside(text.sentence(word), "trade.leave")):
             continue
@@ -111,7 +114,7 @@ def hints(text: Prepared, changes: list[Meeting]) -> list[Mark]:
     `x_value_hinted` with the kind of value; `x_untied` where the text says that it trades nothing.
     """
     found = [text.mark("x_change_hinted", each.change.span, "asked" if each.asked else "named") for each in changes[:2]]
-    if not found and not _excused(text):
+    if not found and not excused(text):
         turns = (span for span in _standing(text, "trade.turn", "trade.pronoun") if _meant(text, span))
         found = [text.mark("x_change_hinted", span, "alone") for span in islice(turns, 1)]
     if untying := _excuse(text):
@@ -126,7 +129,7 @@ def disowned(text: Prepared) -> bool:
     return any(not text.quoted(span) and not _exclusive(text, span) for span in text.spans("trade.disown"))
 
 
-def _excused(text: Prepared) -> bool:
+def excused(text: Prepared) -> bool:
     """Whether the text says that it trades nothing. `No voucher unless…` sets a price instead."""
     return _excuse(text) is not None
 
@@ -137,8 +140,14 @@ def _excuse(text: Prepared) -> Span | None:
             span
             for span in text.spans(*EXCUSES)
             if not text.quoted(span)
-            and (span.concept == "trade.plain" or not _exclusive(text, span))
-            and not any(overlap(span, each) for each in text.inside(text.sentence(span), "trade.whole"))
+            and (span.concept != "trade.decline" or span in refusals(text))
+            and (
+                span.concept == "trade.plain"
+                or not (
+                    _exclusive(text, span)
+                    or any(overlap(span, each) for each in text.inside(text.sentence(span), "trade.whole"))
+                )
+            )
         ),
         None,
     )
@@ -154,7 +163,7 @@ def _standing(text: Prepared, *concepts: str) -> list[Span]:
 
 def _meant(text: Prepared, span: Span) -> bool:
     """Whether the customer is to make the change: not the brand, not a third party, and not in a denial."""
-    if text.quoted(span) or text.reported(span) or _about_person(text, span):
+    if text.quoted(span) or text.reported(span) or about_person(text, span):
         return False
     sentence = text.sentence(span)
     if any(overlap(each, span) for each in text.inside(sentence, "trade.third", "trade.ours")):
@@ -163,10 +172,6 @@ def _meant(text: Prepared, span: Span) -> bool:
     if next(unwanted, None) is not None and not _exclusive(text, span):
         return False
     return span.concept == "trade.whole" or not text.negated(span, 3) or _exclusive(text, span)
-
-
-def _about_person(text: Prepared, span: Span) -> bool:
-    return any(text.inside(text.sentence(span), "trade.personal"))
 
 
 def _thanked(text: Prepared, span: Span) -> bool:
@@ -210,11 +215,15 @@ def _nearest(text: Prepared, turn: Span, words: list[Span]) -> Span | None:
 
 
 def _about_else(text: Prepared, turn: Span, word: Span) -> bool:
-    """Whether something else than the word is nearer to its turn: `thanks for the review, we changed the order`."""
-    return any(
-        overlap(each, turn) or (_gap(each, turn) < _gap(word, turn) and not overlap(each, word))
-        for each in text.inside(text.sentence(turn), "trade.elsewhere")
-    )
+    """Whether something else than the word is nearer to its turn: `thanks for the review, we changed the order`. What
+    follows a verb is nearer than what stands before it: `your comment made us change the menu`."""
+    for each in text.inside(text.sentence(turn), "trade.elsewhere"):
+        if overlap(each, turn):
+            return True
+        nearer = _gap(each, turn) < _gap(word, turn) + (each.first > turn.first)
+        if turn is not word and nearer and not overlap(each, word):
+            return True
+    return False
 
 
 def values_by_idea(text: Prepared) -> list[Span]:
@@ -226,6 +235,11 @@ def values_by_idea(text: Prepared) -> list[Span]:
         )
         if not text.negated(span, 4)
     ]
+
+
+def values_near(text: Prepared) -> list[Value]:
+    """The values that single ideas make, whole phrases among them."""
+    return list(islice(_values(text), MOST))
 
 
 def _values(text: Prepared) -> Iterable[Value]:
@@ -247,7 +261,11 @@ def _valued(text: Prepared, span: Span, kind: str) -> bool:
     sentence = text.sentence(span)
     if text.negated(span, 4) and not _exclusive(text, span):
         return False
-    if kind not in ("boon", "lure") and any(text.inside(sentence, "trade.trouble")):
+    if kind not in ("boon", "waiver", "lure") and any(text.inside(sentence, "trade.trouble")):
+        return False
+    if kind == "bestow" and any(
+        span.first <= each.first < span.last + 4 for each in text.inside(sentence, "trade.chore")
+    ):
         return False
     return kind not in (*WEAK, "vague") or not any(text.inside(sentence, "trade.owed"))
 
@@ -283,13 +301,20 @@ def _linked(text: Prepared, value: Value, meeting: Meeting) -> bool:
 
 
 def _chosen(text: Prepared, value: Value, meeting: Meeting) -> bool:
-    """Whether a giving verb counts, whatever it gives: with a pact in its sentence or the change's, or where what is
-    asked for is more than an edit."""
+    """Whether a giving verb counts, whatever it gives: in one sentence with the change and a pact; elsewhere with an
+    exchange of its own, or after a change that is asked for and more than an edit. Joy and help are no price."""
     change = meeting.change
+    given = text.sentence(value.span)
+    if any(text.inside(given, "trade.welcome")):
+        return False
+    if given is text.sentence(change.span):
+        return any(text.inside(given, "trade.pact", "trade.consequence"))
+    if any(text.inside(given, "trade.bound", "trade.sequel")):
+        return True
     return (
-        any(text.inside(text.sentence(value.span), "trade.pact"))
-        or any(text.inside(text.sentence(change.span), "trade.pact"))
-        or (change.kind in ("removal", "rating", "positive", "withhold", "whole") and change.requested)
+        value.span.first > change.span.first
+        and change.kind in ("removal", "rating", "positive", "withhold", "whole")
+        and (change.requested or meeting.asked)
     )
 
 

@@ -1,0 +1,83 @@
+"""Trades of which one half has no words of its own.
+
+- *A change as a condition of whatever*: `if you take the thread down, the boat trip stays on our list`. What is worth
+  having is an open class, so here the rest of the sentence counts, unless it only rejoices or thanks (`welcome`) or
+  explains (`harmless`: `if you edit your review, it appears after a day`).
+- *A change of nothing named*: `deleted by Friday = 30 € by PayPal`. What else there is to delete is an open class too,
+  so this counts only in a text that names nothing else, right beside the value.
+
+The packs name the ideas: `deed` is whatever somebody does, gets or becomes, and `bare` an act on a text by
+its verb alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway_reading.lexicon import Span
+from gateway_reading.prepared import Prepared
+from gateway_reading.trade_changes import Change, broken, link_before, overlap, thanked
+from gateway_reading.trade_meeting import Meeting, excused
+from gateway_reading.trade_values import Value
+
+SHORTEST = 3
+"""Words beside the condition that make a promise of their own."""
+TERSE = 12
+"""Words of a text that says hardly more than a bargain, at most."""
+GOVERNED = ("removal", "edit", "rating", "positive", "withhold", "whole", "condition", "passive", "meeting")
+
+
+def opened(text: Prepared, changes: list[Meeting], values: Iterable[Value]) -> Iterable[tuple[Value, Change, str]]:
+    """The trades that a person should look at, where neither phrases nor ideas made one."""
+    if excused(text):
+        return
+    for meeting in changes:
+        change = meeting.change
+        if change.kind in GOVERNED and (deed := _stake(text, change)) is not None:
+            yield Value(deed, True, True, "deed"), change, "hinted"
+            return
+    yield from bare(text, values)
+
+
+def _stake(text: Prepared, change: Change) -> Span | None:
+    """What depends on a change: a deed in the rest of its sentence; in the one before, where that is all it says."""
+    link = link_before(text, change.span)
+    if link is None or link.concept == "trade.purpose" or thanked(text, change.span):
+        return None
+    sentence = text.sentence(change.span)
+    number = text.tokens[change.span.first].sentence
+    taken = Span("", min(link.first, change.span.first), max(link.last, change.span.last))
+    stretches = [sentence]
+    if sentence.last - sentence.first - (taken.last - taken.first) < SHORTEST and number > 0:
+        stretches.insert(0, text.sentences[number - 1])
+    if any(text.inside(each, "trade.welcome", "trade.harmless", "trade.elsewhere") for each in stretches):
+        return None
+    for stretch in stretches:
+        for deed in text.inside(stretch, "trade.deed"):
+            if not overlap(deed, taken) and not text.negated(deed) and not text.reported(deed):
+                return deed
+    return None
+
+
+def bare(text: Prepared, values: Iterable[Value]) -> Iterable[tuple[Value, Change, str]]:
+    """An act on a text beside a value, in a text that names nothing that the act could be about."""
+    if text.has("trade.elsewhere", "trade.trouble", "trade.owed", "trade.personal"):
+        return
+    for act in text.spans("trade.bare"):
+        if text.quoted(act) or text.reported(act) or text.negated(act) or thanked(text, act):
+            continue
+        if any(overlap(each, act) for each in text.inside(text.sentence(act), "trade.third") if not broken(text, each)):
+            continue
+        for value in values:
+            near = text.tokens[value.span.first].sentence - text.tokens[act.first].sentence
+            if 0 <= near <= 1 and not overlap(value.span, act) and _dealt(text, act, value):
+                yield value, Change(act, "bare", False), "hinted"
+                return
+
+
+def _dealt(text: Prepared, act: Span, value: Value) -> bool:
+    """Whether the two are one bargain: by a word for it, or because the text says hardly more than that."""
+    if len(text.tokens) <= TERSE:
+        return True
+    sentences = (text.sentence(act), text.sentence(value.span))
+    return any(True for each in sentences for _ in text.inside(each, "trade.pact", "trade.consequence", "trade.agree"))
