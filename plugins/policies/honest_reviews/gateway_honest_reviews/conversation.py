@@ -9,8 +9,11 @@ from gateway_schemas.decision import Case, Evidence, TimelineEntry
 from gateway_schemas.policy import Policy
 from gateway_schemas.reading import Mark, Reading
 
-WORTH = ("boon", "lure", "sum", "benefit", "offer", "amount")
+WORTH = ("boon", "waiver", "lure", "sum", "benefit", "offer", "amount")
 """Kinds of hinted value that stand for an offer where the same message hints at a change."""
+
+OWED = ("sum", "amount")
+"""Those that may be owed where the message says nothing of a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class Conversation:
             self.proposal = None
         changed = reading.of("x_change_hinted")
         valued = tuple(mark for mark in reading.of("x_value_hinted") if mark.detail in WORTH)
-        if offers := reading.of("incentive_offered") or (valued if changed else ()):
+        extra = tuple(mark for mark in valued if mark.detail not in OWED)
+        if offers := reading.of("incentive_offered") or (valued if changed else extra):
             self.offer = _half(offers[0], place)
         asked = tuple(mark for mark in changed if mark.detail == "asked" or valued)
         if requests := reading.of("retraction_requested") or asked:

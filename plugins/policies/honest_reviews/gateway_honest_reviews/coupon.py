@@ -208,10 +208,14 @@ def _change_hinted(reading: Reading, conversation: Conversation) -> tuple[Mark, 
 
 def _value_hinted(reading: Reading, conversation: Conversation) -> tuple[Mark, ...]:
     """Value named without an offer of it. Money that may be owed counts where the brand named both halves before, or
-    the customer asked for a price."""
+    the customer asked for a price. After both halves, word that it is on its way is enough: `it's in your inbox`."""
     any_kind = conversation.offer is not None or conversation.haggling
+    if conversation.offer is not None and (given := reading.of("x_given")):
+        return given
     return tuple(
-        mark for mark in reading.of("x_value_hinted") if any_kind or mark.detail in ("boon", "lure", "benefit", "offer")
+        mark
+        for mark in reading.of("x_value_hinted")
+        if any_kind or mark.detail in ("boon", "waiver", "lure", "benefit", "offer")
     )
 
 

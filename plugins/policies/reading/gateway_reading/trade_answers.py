@@ -40,6 +40,7 @@ def answers(text: Prepared) -> list[Mark]:
         ):
             found.append(text.mark("grants_value", (span, values[0])))
             break
+    found += [text.mark("x_given", span) for span in text.spans("trade.granted")[:1] if not text.negated(span)]
     return found
 
 

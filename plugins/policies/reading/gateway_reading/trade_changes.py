@@ -10,7 +10,7 @@ from gateway_reading.prepared import Prepared
 from gateway_reading.tokens import Stretch
 
 STRONG = tuple(f"trade.{kind}" for kind in ("removal", "edit", "rating", "positive", "withhold"))
-_ANYWHERE = ("trade.positive", "trade.withhold")
+_ANYWHERE = ("trade.withhold",)
 """Changes whose words may have punctuation between them. Elsewhere a verb would take the noun of the next clause:
 `we cancel the fee, but the thread…`."""
 WEAK = tuple(f"trade.{kind}" for kind in ("passive", "wish", "pronoun"))
@@ -125,7 +125,7 @@ def _meant(text: Prepared, span: Span, kind: str) -> bool:
     if text.quoted(span) or text.reported(span):
         return False
     sentence = text.sentence(span)
-    if any(
+    if text.speaker != "customer" and any(
         overlap(each, span) and not any(each.first < link.first <= span.first for link in text.inside(sentence, *LINKS))
         for each in text.inside(sentence, "trade.third")
     ):

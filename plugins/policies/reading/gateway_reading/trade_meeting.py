@@ -73,7 +73,10 @@ def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
     ]
     wholes = text.spans("trade.whole")
     for span in longest([each for each in wholes if not broken(text, each)] or wholes):
-        if _meant(text, span) and not _thanked(text, span) and not _about_else(text, span, span):
+        praised = _thanked(text, span) and not any(
+            span.first <= each.first < span.last for each in text.inside(text.sentence(span), "trade.turn")
+        )
+        if _meant(text, span) and not praised and not _about_else(text, span, span):
             found.append(Meeting(Change(span, "whole", False), (span,), _asked(text, span)))
     words = _standing(text, "trade.word")
     turns = [span for span in _standing(text, "trade.turn") if _meant(text, span)]
@@ -100,7 +103,10 @@ def met(text: Prepared, changes: list[Meeting]) -> Iterable[tuple[Value, Change,
     for word in _standing(text, "trade.word"):
         if _thanked(text, word) or text.reported(word) or about_person(text, word):
             continue
-        if any(text.inside(text.sentence(word), "trade.leave")):
+        sentence = text.sentence(word)
+        if any(text.inside(sentence, "trade.leave")):
+            continue
+        if any(overlap(each, word) and not broken(text, each) for each in text.inside(sentence, "trade.third")):
             continue
         if (value := _priced(text, word, values)) is not None:
             yield value, Change(word, "stake", False), "hinted"
@@ -166,7 +172,8 @@ def _meant(text: Prepared, span: Span) -> bool:
     if text.quoted(span) or text.reported(span) or about_person(text, span):
         return False
     sentence = text.sentence(span)
-    if any(overlap(each, span) for each in text.inside(sentence, "trade.third", "trade.ours")):
+    others = () if text.speaker == "customer" else text.inside(sentence, "trade.third", "trade.ours")
+    if any(overlap(each, span) for each in others):
         return False
     unwanted = (each for each in text.inside(sentence, "trade.not_wanted") if not overlap(each, span))
     if next(unwanted, None) is not None and not _exclusive(text, span):
@@ -231,7 +238,14 @@ def values_by_idea(text: Prepared) -> list[Span]:
     return [
         span
         for span in _standing(
-            text, "trade.boon", "trade.lure", "trade.sum", "trade.benefit", "trade.offer", "trade.amount"
+            text,
+            "trade.boon",
+            "trade.lure",
+            "trade.sum",
+            "trade.benefit",
+            "trade.offer",
+            "trade.amount",
+            "trade.refund",
         )
         if not text.negated(span, 4)
     ]

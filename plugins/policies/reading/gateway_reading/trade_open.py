@@ -45,12 +45,14 @@ def _stake(text: Prepared, change: Change) -> Span | None:
     if link is None or link.concept == "trade.purpose" or thanked(text, change.span):
         return None
     sentence = text.sentence(change.span)
+    if sentence.question:
+        return None
     number = text.tokens[change.span.first].sentence
     taken = Span("", min(link.first, change.span.first), max(link.last, change.span.last))
     stretches = [sentence]
     if sentence.last - sentence.first - (taken.last - taken.first) < SHORTEST and number > 0:
         stretches.insert(0, text.sentences[number - 1])
-    if any(text.inside(each, "trade.welcome", "trade.harmless", "trade.elsewhere") for each in stretches):
+    if any(True for each in stretches for _ in text.inside(each, "trade.welcome", "trade.harmless")):
         return None
     for stretch in stretches:
         for deed in text.inside(stretch, "trade.deed"):
@@ -66,7 +68,8 @@ def bare(text: Prepared, values: Iterable[Value]) -> Iterable[tuple[Value, Chang
     for act in text.spans("trade.bare"):
         if text.quoted(act) or text.reported(act) or text.negated(act) or thanked(text, act):
             continue
-        if any(overlap(each, act) for each in text.inside(text.sentence(act), "trade.third") if not broken(text, each)):
+        others = () if text.speaker == "customer" else text.inside(text.sentence(act), "trade.third")
+        if any(overlap(each, act) and not broken(text, each) for each in others):
             continue
         for value in values:
             near = text.tokens[value.span.first].sentence - text.tokens[act.first].sentence
