@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway_honest_reviews import rules, wording
-from gateway_honest_reviews.conversation import Conversation, Half
+from gateway_honest_reviews.conversation import OWED, WORTH, Conversation, Half
 from gateway_schemas.decision import Case, Effect, Evidence, Finding, Severity
 from gateway_schemas.interaction import Interaction
 from gateway_schemas.policy import Needs, Policy
@@ -213,9 +213,7 @@ def _value_hinted(reading: Reading, conversation: Conversation) -> tuple[Mark, .
     if conversation.offer is not None and (given := reading.of("x_given")):
         return given
     return tuple(
-        mark
-        for mark in reading.of("x_value_hinted")
-        if any_kind or mark.detail in ("boon", "waiver", "lure", "benefit", "offer")
+        mark for mark in reading.of("x_value_hinted") if any_kind or (mark.detail in WORTH and mark.detail not in OWED)
     )
 
 

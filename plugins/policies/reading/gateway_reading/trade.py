@@ -25,7 +25,8 @@ from itertools import islice
 from gateway_reading.prepared import Prepared
 from gateway_reading.trade_answers import answers, customer
 from gateway_reading.trade_changes import CHANGES, PRAISE, Change, between, changes, link_before, overlap, thanked
-from gateway_reading.trade_meeting import Meeting, disowned, hints, meetings, met, values_near
+from gateway_reading.trade_ideas import values_near
+from gateway_reading.trade_meeting import Meeting, disowned, hints, meetings, met
 from gateway_reading.trade_open import opened
 from gateway_reading.trade_values import VALUES, Value, priced, settled, values
 from gateway_schemas.reading import Mark

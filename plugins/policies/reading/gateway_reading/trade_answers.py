@@ -5,7 +5,8 @@ from __future__ import annotations
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
 from gateway_reading.trade_changes import CHANGES, longest, overlap, refusals
-from gateway_reading.trade_meeting import meetings, values_by_idea, values_near
+from gateway_reading.trade_ideas import values_by_idea, values_near
+from gateway_reading.trade_meeting import meetings
 from gateway_reading.trade_open import bare
 from gateway_schemas.reading import Mark
 
@@ -67,9 +68,9 @@ def _proposed_by_ideas(text: Prepared) -> list[Mark]:
                 or any(text.inside(text.sentence(value), "trade.past"))
             ):
                 return [text.mark("proposes_trade", (meeting.change.span, value), meeting.change.kind)]
-    for value, change, _ in bare(text, values_near(text)):
-        if not any(text.inside(text.sentence(value.span), "trade.past")):
-            return [text.mark("proposes_trade", (change.span, value.span), change.kind)]
+    for price, act, _ in bare(text, values_near(text)):
+        if not any(text.inside(text.sentence(price.span), "trade.past")):
+            return [text.mark("proposes_trade", (act.span, price.span), act.kind)]
     return []
 
 

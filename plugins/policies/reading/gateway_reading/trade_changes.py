@@ -130,9 +130,9 @@ def _meant(text: Prepared, span: Span, kind: str) -> bool:
         for each in text.inside(sentence, "trade.third")
     ):
         return False
-    if kind in ("removal", "edit", "pronoun") and about_person(text, span):
+    if kind != "withhold" and about_person(text, span):
         return False
-    if kind in (*PRAISE, "removal", "edit") and _about_else(text, span):
+    if kind in (*PRAISE, "removal", "edit", "pronoun") and _about_else(text, span, kind in PRAISE):
         return False
     if _refused(text, sentence):
         return False
@@ -161,7 +161,8 @@ def _waives(text: Prepared, span: Span) -> bool:
 
 
 def about_person(text: Prepared, span: Span) -> bool:
-    """Whether it is about personal data: its sentence names some, or the one before, where it is about a picture."""
+    """Whether it is about personal data: its sentence names some; or the one before, where it is about a picture or
+    follows a warning (`no account numbers in public, please`)."""
     sentence = text.sentence(span)
     number = text.tokens[span.first].sentence
     if any(text.inside(sentence, "trade.personal")):
@@ -169,13 +170,16 @@ def about_person(text: Prepared, span: Span) -> bool:
     pictured = number > 0 and any(
         span.first <= each.first <= span.last for each in text.inside(sentence, "trade.picture")
     )
-    return pictured and any(text.inside(text.sentences[number - 1], "trade.personal"))
+    warned = number > 0 and any(text.inside(text.sentences[number - 1], "common.negator"))
+    return (pictured or warned) and any(text.inside(text.sentences[number - 1], "trade.personal"))
 
 
-def _about_else(text: Prepared, span: Span) -> bool:
+def _about_else(text: Prepared, span: Span, praise: bool) -> bool:
     """Whether the stars are a hotel's, or the object of the verb follows it: `your comment made us change the menu`."""
     others = list(text.inside(text.sentence(span), "trade.elsewhere"))
     if any(each.first <= span.first and span.last <= each.last for each in others):
+        return True
+    if praise and any(each.last - each.first > 1 and overlap(each, span) for each in others):
         return True
     words = [each for each in text.inside(text.sentence(span), "trade.word") if overlap(each, span)]
     after = bool(words) and words[-1].first == span.first and words[-1].last < span.last

@@ -28,12 +28,10 @@ from itertools import islice
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
 from gateway_reading.trade_changes import Change, about_person, broken, link_before, longest, overlap, refusals
-from gateway_reading.trade_values import VALUES, Value, settled
+from gateway_reading.trade_ideas import BROAD, exclusive, standing, values_near
+from gateway_reading.trade_values import Value, settled
 from gateway_schemas.reading import Mark
 
-BROAD = ("trade.waiver", "trade.boon", "trade.lure", "trade.sum", *VALUES)
-WEAK = ("sum", "refund", "amount")
-"""Values that may be owed: money alone, and what is given back."""
 EXCUSES = (
     "trade.plain",
     "trade.disown",
@@ -47,8 +45,6 @@ NEAR = 8
 """Words between a word and its turn, at most."""
 REACH = 2
 """Sentences between a change and its value, at most."""
-MOST = 24
-"""Spans of one idea that are looked at in one text."""
 
 
 @dataclass(slots=True)
@@ -72,14 +68,15 @@ def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
         if not (troubled and change.kind == "pronoun")
     ]
     wholes = text.spans("trade.whole")
-    for span in longest([each for each in wholes if not broken(text, each)] or wholes):
+    unbroken = [each for each in wholes if not broken(text, each)]
+    for span in longest(unbroken or (wholes if (text.language or "").startswith("de") else ())):
         praised = _thanked(text, span) and not any(
             span.first <= each.first < span.last for each in text.inside(text.sentence(span), "trade.turn")
         )
         if _meant(text, span) and not praised and not _about_else(text, span, span):
             found.append(Meeting(Change(span, "whole", False), (span,), _asked(text, span)))
-    words = _standing(text, "trade.word")
-    turns = [span for span in _standing(text, "trade.turn") if _meant(text, span)]
+    words = standing(text, "trade.word")
+    turns = [span for span in standing(text, "trade.turn") if _meant(text, span)]
     for turn in turns:
         word = _nearest(text, turn, words)
         if word is None or _about_else(text, turn, word) or _after_thanks(text, turn):
@@ -100,7 +97,7 @@ def met(text: Prepared, changes: list[Meeting]) -> Iterable[tuple[Value, Change,
         if (value := _paid(text, meeting, values)) is not None:
             yield value, meeting.change, "together"
             return
-    for word in _standing(text, "trade.word"):
+    for word in standing(text, "trade.word"):
         if _thanked(text, word) or text.reported(word) or about_person(text, word):
             continue
         sentence = text.sentence(word)
@@ -121,18 +118,18 @@ def hints(text: Prepared, changes: list[Meeting]) -> list[Mark]:
     """
     found = [text.mark("x_change_hinted", each.change.span, "asked" if each.asked else "named") for each in changes[:2]]
     if not found and not excused(text):
-        turns = (span for span in _standing(text, "trade.turn", "trade.pronoun") if _meant(text, span))
+        turns = (span for span in standing(text, "trade.turn", "trade.pronoun") if _meant(text, span))
         found = [text.mark("x_change_hinted", span, "alone") for span in islice(turns, 1)]
     if untying := _excuse(text):
         found.append(text.mark("x_untied", untying))
     else:
-        found += [text.mark("x_value_hinted", value.span, value.kind) for value in islice(_values(text), 2)]
+        found += [text.mark("x_value_hinted", value.span, value.kind) for value in values_near(text)[:2]]
     return found
 
 
 def disowned(text: Prepared) -> bool:
     """Whether the brand says that reviews are not traded, or takes back that they were."""
-    return any(not text.quoted(span) and not _exclusive(text, span) for span in text.spans("trade.disown"))
+    return any(not text.quoted(span) and not exclusive(text, span) for span in text.spans("trade.disown"))
 
 
 def excused(text: Prepared) -> bool:
@@ -150,21 +147,13 @@ def _excuse(text: Prepared) -> Span | None:
             and (
                 span.concept == "trade.plain"
                 or not (
-                    _exclusive(text, span)
+                    exclusive(text, span)
                     or any(overlap(span, each) for each in text.inside(text.sentence(span), "trade.whole"))
                 )
             )
         ),
         None,
     )
-
-
-def _exclusive(text: Prepared, span: Span) -> bool:
-    return any(text.inside(text.sentence(span), "trade.exclusive"))
-
-
-def _standing(text: Prepared, *concepts: str) -> list[Span]:
-    return [span for span in islice(longest(text.spans(*concepts)), MOST) if not text.quoted(span)]
 
 
 def _meant(text: Prepared, span: Span) -> bool:
@@ -176,9 +165,9 @@ def _meant(text: Prepared, span: Span) -> bool:
     if any(overlap(each, span) for each in others):
         return False
     unwanted = (each for each in text.inside(sentence, "trade.not_wanted") if not overlap(each, span))
-    if next(unwanted, None) is not None and not _exclusive(text, span):
+    if next(unwanted, None) is not None and not exclusive(text, span):
         return False
-    return span.concept == "trade.whole" or not text.negated(span, 3) or _exclusive(text, span)
+    return span.concept == "trade.whole" or not text.negated(span, 3) or exclusive(text, span)
 
 
 def _thanked(text: Prepared, span: Span) -> bool:
@@ -233,57 +222,6 @@ def _about_else(text: Prepared, turn: Span, word: Span) -> bool:
     return False
 
 
-def values_by_idea(text: Prepared) -> list[Span]:
-    """What of value a customer names."""
-    return [
-        span
-        for span in _standing(
-            text,
-            "trade.boon",
-            "trade.lure",
-            "trade.sum",
-            "trade.benefit",
-            "trade.offer",
-            "trade.amount",
-            "trade.refund",
-        )
-        if not text.negated(span, 4)
-    ]
-
-
-def values_near(text: Prepared) -> list[Value]:
-    """The values that single ideas make, whole phrases among them."""
-    return list(islice(_values(text), MOST))
-
-
-def _values(text: Prepared) -> Iterable[Value]:
-    seen: list[Span] = []
-    for concept in BROAD:
-        kind = concept.removeprefix("trade.")
-        for span in longest(text.spans(concept)):
-            if any(overlap(span, each) for each in seen) or not _valued(text, span, kind):
-                continue
-            seen.append(span)
-            value = Value(span, kind not in WEAK, False, kind)
-            if kind not in (*WEAK, "vague", "bestow") or not settled(text, value):
-                yield value
-
-
-def _valued(text: Prepared, span: Span, kind: str) -> bool:
-    if text.quoted(span) or text.reported(span):
-        return False
-    sentence = text.sentence(span)
-    if text.negated(span, 4) and not _exclusive(text, span):
-        return False
-    if kind not in ("boon", "waiver", "lure") and any(text.inside(sentence, "trade.trouble")):
-        return False
-    if kind == "bestow" and any(
-        span.first <= each.first < span.last + 4 for each in text.inside(sentence, "trade.chore")
-    ):
-        return False
-    return kind not in (*WEAK, "vague") or not any(text.inside(sentence, "trade.owed"))
-
-
 def _apart(text: Prepared, one: Span, other: Span) -> int:
     return abs(text.tokens[one.first].sentence - text.tokens[other.first].sentence)
 
@@ -308,7 +246,7 @@ def _linked(text: Prepared, value: Value, meeting: Meeting) -> bool:
         first, last = min(value.span.last, change.last), max(value.span.first, change.first)
         return ";" not in text.text[text.tokens[first - 1].start : text.tokens[last].start]
     return apart == 1 and (
-        meeting.change.kind == "whole"
+        (meeting.change.kind == "whole" and not any(text.inside(text.sentence(change), "trade.welcome")))
         or link_before(text, change) is not None
         or any(text.inside(text.sentence(change), "trade.sequel"))
     )
@@ -321,15 +259,14 @@ def _chosen(text: Prepared, value: Value, meeting: Meeting) -> bool:
     given = text.sentence(value.span)
     if any(text.inside(given, "trade.welcome")):
         return False
+    asked = change.kind in ("removal", "rating", "positive", "withhold", "whole") and (
+        change.requested or meeting.asked
+    )
     if given is text.sentence(change.span):
-        return any(text.inside(given, "trade.pact", "trade.consequence"))
+        return asked or any(text.inside(given, "trade.pact", "trade.consequence"))
     if any(text.inside(given, "trade.bound", "trade.sequel")):
         return True
-    return (
-        value.span.first > change.span.first
-        and change.kind in ("removal", "rating", "positive", "withhold", "whole")
-        and (change.requested or meeting.asked)
-    )
+    return asked and value.span.first > change.span.first
 
 
 def _priced(text: Prepared, word: Span, values: list[Value]) -> Value | None:

@@ -52,8 +52,11 @@ def _stake(text: Prepared, change: Change) -> Span | None:
     stretches = [sentence]
     if sentence.last - sentence.first - (taken.last - taken.first) < SHORTEST and number > 0:
         stretches.insert(0, text.sentences[number - 1])
-    if any(True for each in stretches for _ in text.inside(each, "trade.welcome", "trade.harmless")):
-        return None
+    silent = change.kind in ("withhold", "whole") and len(stretches) == 1  # its own negation is no harmless word
+    for stretch in stretches:
+        harmless = text.inside(stretch, "trade.welcome", "trade.harmless")
+        if any(not (silent and overlap(each, change.span)) for each in harmless):
+            return None
     for stretch in stretches:
         for deed in text.inside(stretch, "trade.deed"):
             if not overlap(deed, taken) and not text.negated(deed) and not text.reported(deed):
