@@ -9,7 +9,9 @@ from gateway_schemas.decision import Case, Evidence, TimelineEntry
 from gateway_schemas.policy import Policy
 from gateway_schemas.reading import Mark, Reading
 
-WORTH = ("boon", "lure", "sum", "benefit", "offer", "amount")
+BEYOND = ("boon", "waiver", "lure", "benefit", "offer")
+"""Kinds of hinted value that are beyond what may be owed."""
+WORTH = (*BEYOND, "sum", "amount")
 """Kinds of hinted value that stand for an offer where the same message hints at a change."""
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway_honest_reviews import rules, wording
-from gateway_honest_reviews.conversation import Conversation, Half
+from gateway_honest_reviews.conversation import BEYOND, Conversation, Half
 from gateway_schemas.decision import Case, Effect, Evidence, Finding, Severity
 from gateway_schemas.interaction import Interaction
 from gateway_schemas.policy import Needs, Policy
@@ -21,8 +21,6 @@ DOUBTS = {
     "hinted": "It hints at something of value beside what the customer wrote.",
 }
 """What to say of a trade that a person should look at, by the detail of its mark."""
-BEYOND = ("boon", "lure", "benefit", "offer")
-"""Kinds of hinted value that are beyond what may be owed."""
 Trade = tuple[Severity, str, tuple[Evidence, ...], str]
 """Severity, message, evidence and suggestion of a trade that was found."""
 
@@ -218,8 +216,10 @@ def _change_hinted(reading: Reading, conversation: Conversation) -> tuple[Mark, 
 
 def _value_hinted(reading: Reading, conversation: Conversation) -> tuple[Mark, ...]:
     """Value named without an offer of it. Money that may be owed counts where the brand named both halves before, or
-    the customer asked for a price."""
+    the customer asked for a price. After both halves, word that it is on its way is enough: `it's in your inbox`."""
     any_kind = conversation.offer is not None or conversation.haggling
+    if conversation.offer is not None and (given := reading.of("x_given")):
+        return given
     return tuple(mark for mark in reading.of("x_value_hinted") if any_kind or mark.detail in BEYOND)
 
 

@@ -11,6 +11,7 @@ same for all languages and stands here:
 - What is negated, quoted or told of the other side counts for nothing. A negation that sets a condition ("no voucher
   until the review is gone") is a tie all the same.
 - *Value and change by single ideas* are a tie where whole phrases made none: see `trade_meeting`.
+- *A change set as a condition of whatever* is a hint for a person to look at: see `trade_open`.
 - "No strings attached" next to a request is a tie with the detail `untied_in_words`: the words and the deed disagree,
   and a person should look.
 """
@@ -23,8 +24,23 @@ from itertools import islice
 
 from gateway_reading.prepared import Prepared
 from gateway_reading.trade_answers import answers, customer
-from gateway_reading.trade_changes import CHANGES, Change, between, changes, link_before, overlap, thanked, told
-from gateway_reading.trade_meeting import PRAISE, Meeting, disowned, hints, meetings, met, to_everybody
+from gateway_reading.trade_changes import (
+    CHANGES,
+    PRAISE,
+    Change,
+    as_it_is,
+    between,
+    changes,
+    link_before,
+    overlap,
+    refusals,
+    thanked,
+    told,
+)
+from gateway_reading.trade_excuses import disowned
+from gateway_reading.trade_ideas import values_near
+from gateway_reading.trade_meeting import Meeting, hints, meetings, met, to_everybody
+from gateway_reading.trade_open import opened
 from gateway_reading.trade_values import VALUES, Value, priced, settled, values
 from gateway_schemas.reading import Mark
 
@@ -71,7 +87,8 @@ def read(text: Prepared) -> Trade:
             trade.ties = list(_ties(text, trade))
     trade.meetings = meetings(text, trade.changes)
     if not trade.ties:
-        for value, change, detail in met(text, trade.meetings):
+        found = list(met(text, trade.meetings)) or list(opened(text, trade.meetings, values_near(text)))
+        for value, change, detail in found:
             trade.ties.append((value, change, detail))
             if not any(each is change for each in trade.changes):
                 trade.changes.append(change)
@@ -87,7 +104,7 @@ def _ties(text: Prepared, trade: Trade) -> Iterable[tuple[Value, Change, str]]:
     found: list[tuple[Value, Change, str]] = []
     for change in trade.changes:
         untied = any(text.inside(text.sentence(change.span), "trade.untied"))
-        if untied:
+        if untied or any(text.inside(text.sentence(change.span), "trade.plain")):
             continue
         if text.has("trade.untied") and not change.requested:
             continue
@@ -108,7 +125,7 @@ def _declined(text: Prepared, value: Value, change: Change) -> bool:
         text.tokens[span.first].sentence > last
         and not text.quoted(span)
         and not any(text.inside(text.sentence(span), "trade.exclusive"))
-        for span in text.spans("trade.decline")
+        for span in refusals(text)
     )
 
 
@@ -128,13 +145,15 @@ def _tied(text: Prepared, value: Value, change: Change) -> str | None:
     )
     if to_everybody(text, value.span, change.span):
         return None
-    if distance and change.kind in PRAISE and thanked(text, change.span):
+    if distance and as_it_is(text, change):
         return None
     if value.strong and (value.given or distance == 0 or governs):
         if change.kind == "pronoun" and not governs and not text.has("trade.mention"):
             paid = distance == 0 and between(text, change.span, value.span, "trade.consequence")
             return "exchange" if paid else None
-        return "condition" if governs else "together"
+        if governs:
+            return "condition"
+        return _beside(text, value, change)
     if distance > 1:
         return None
     if governs and (distance == 0 or value.kind in ("vague", "bestow")) and not settled(text, value):
@@ -152,6 +171,15 @@ def _tied(text: Prepared, value: Value, change: Change) -> str | None:
     if value.kind == "vague" and (change.requested or governs):
         return "exchange" if _eager(text, value) else None
     return None
+
+
+def _beside(text: Prepared, value: Value, change: Change) -> str | None:
+    """What a value beside a change makes of it. In a sentence with words that no trade would use, a hint at most, and
+    that only where a change is asked for."""
+    if text.has("trade.no_strings") or not any(text.inside(text.sentence(value.span), "trade.plain")):
+        return "together"
+    asked = any(text.inside(text.sentence(change.span), "trade.request"))
+    return "hinted" if asked and change.kind not in PRAISE else None
 
 
 def _sequel(text: Prepared, value: Value, change: Change) -> bool:

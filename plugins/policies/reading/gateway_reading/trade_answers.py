@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
-from gateway_reading.trade_changes import CHANGES, longest, overlap, told
-from gateway_reading.trade_meeting import meetings, values_by_idea
+from gateway_reading.trade_changes import CHANGES, longest, overlap, refusals, told
+from gateway_reading.trade_ideas import values_by_idea, values_near
+from gateway_reading.trade_meeting import meetings
+from gateway_reading.trade_open import bare
 from gateway_schemas.reading import Mark
 
 
@@ -14,7 +16,7 @@ def answers(text: Prepared) -> list[Mark]:
     found: list[Mark] = []
     declines = [
         span
-        for span in text.spans("trade.decline")
+        for span in refusals(text)
         if not text.quoted(span) and not any(text.inside(text.sentence(span), "trade.exclusive"))
     ]
     found += [text.mark("declines", span) for span in declines[:2]]
@@ -39,6 +41,8 @@ def answers(text: Prepared) -> list[Mark]:
         ):
             found.append(text.mark("grants_value", (span, values[0])))
             break
+    # that it is on its way, whatever it is: enough for a reader who knows both halves from the conversation
+    found += [text.mark("x_given", span) for span in text.spans("trade.granted")[:1] if not text.negated(span)]
     return found
 
 
@@ -65,6 +69,9 @@ def _proposed_by_ideas(text: Prepared) -> list[Mark]:
                 or any(text.inside(text.sentence(value), "trade.past"))
             ):
                 return [text.mark("proposes_trade", (meeting.change.span, value), meeting.change.kind)]
+    for price, act, _ in bare(text, values_near(text)):
+        if not any(text.inside(text.sentence(price.span), "trade.past")):
+            return [text.mark("proposes_trade", (act.span, price.span), act.kind)]
     return []
 
 

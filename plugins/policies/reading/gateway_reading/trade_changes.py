@@ -10,10 +10,12 @@ from gateway_reading.prepared import Prepared
 from gateway_reading.tokens import Stretch
 
 STRONG = tuple(f"trade.{kind}" for kind in ("removal", "edit", "rating", "positive", "withhold"))
-_ANYWHERE = ("trade.positive", "trade.withhold")
+_ANYWHERE = ("trade.withhold",)
 """Changes whose words may have punctuation between them. Elsewhere a verb would take the noun of the next clause:
 `we cancel the fee, but the thread…`."""
 WEAK = tuple(f"trade.{kind}" for kind in ("passive", "wish", "pronoun"))
+PRAISE = ("rating", "positive", "wish", "passive", "whole")
+"""Changes that may be what somebody wrote in the first place: thanks for five stars ask for none."""
 CHANGES = STRONG + WEAK
 LINKS = ("trade.bound", "trade.exclusive", "common.conditional")
 REACH = 14
@@ -43,7 +45,8 @@ def changes(text: Prepared) -> Iterable[Change]:
     """The changes that the customer is to make, as far as the words around them say."""
     strong: list[Span] = []
     whole = [span for span in text.spans(*STRONG) if span.concept in _ANYWHERE or not broken(text, span)]
-    for span in (*longest(whole), *longest(text.spans(*WEAK))):
+    named = [span for span in text.spans(*WEAK) if span.concept != "trade.wish" or not broken(text, span)]
+    for span in (*longest(whole), *longest(named)):
         kind = span.concept.removeprefix("trade.")
         weak = span.concept in WEAK
         if weak and any(overlap(each, span) for each in strong):
@@ -73,6 +76,13 @@ def changes(text: Prepared) -> Iterable[Change]:
         yield from _conditions(text)
 
 
+def as_it_is(text: Prepared, change: Change) -> bool:
+    """Whether the text thanks for praise as it was written: what else it gives is no price of that. Thanks for a turn
+    to the better are another matter."""
+    turned = text.inside(text.sentence(change.span), "trade.turn")
+    return change.kind in PRAISE and thanked(text, change.span) and next(turned, None) is None
+
+
 def thanked(text: Prepared, span: Span) -> bool:
     """Whether the span is what the customer is thanked for, or was seen to have done."""
     return any(
@@ -80,11 +90,11 @@ def thanked(text: Prepared, span: Span) -> bool:
     )
 
 
-def broken(text: Prepared, span: Span) -> bool:
+def broken(text: Prepared, span: Span, marks: str = ",;:–—") -> bool:
     """Whether punctuation stands within the span."""
     tokens = text.tokens
     return any(
-        not mark.isspace() and mark in ",;:–—"
+        not mark.isspace() and mark in marks
         for index in range(span.first + 1, span.last)
         for mark in text.text[tokens[index - 1].end : tokens[index].start]
     )
@@ -113,21 +123,18 @@ def _meant(text: Prepared, span: Span, kind: str) -> bool:
     if text.quoted(span) or told(text, span):
         return False
     sentence = text.sentence(span)
-    if any(
+    if text.speaker != "customer" and any(
         overlap(each, span) and not between(text, each, span, *LINKS)
         for each in text.inside(sentence, "trade.third", "trade.ours")
     ):
         return False
     if kind in ("removal", "edit", "pronoun", "withhold") and any(text.inside(sentence, "trade.personal")):
         return False
-    if any(
-        span.last <= each.last and (each.first <= span.first or (overlap(each, span) and each.last - each.first > 1))
-        for each in text.inside(sentence, "trade.elsewhere")
-    ):
-        return False  # `our five-star guarantee`, `raise their response score`
+    if (kind != "withhold" and _warned(text, span)) or _about_else(text, span, kind):
+        return False
     if _refused(text, sentence):
         return False
-    refusal = next((each for each in text.inside(sentence, "trade.decline") if each.first < span.first), None)
+    refusal = next((each for each in refusals(text, sentence) if each.first < span.first), None)
     if refusal is not None and not any(text.inside(sentence, "trade.exclusive")):
         return False
     unwanted = [each for each in text.inside(sentence, "trade.not_wanted") if each.first <= span.first]
@@ -138,6 +145,49 @@ def _meant(text: Prepared, span: Span, kind: str) -> bool:
     ):
         return False  # `ändern Sie nichts an Ihrer Bewertung`
     return kind == "withhold" or not _denied(text, span)
+
+
+def refusals(text: Prepared, sentence: Stretch | None = None) -> list[Span]:
+    """What says no, in the whole text or in one sentence."""
+    spans = text.spans("trade.decline") if sentence is None else text.inside(sentence, "trade.decline")
+    return [span for span in spans if refuses(text, span)]
+
+
+def refuses(text: Prepared, decline: Span) -> bool:
+    """Whether words that decline do say no. A question refuses nothing (`could we agree that you don't post it?`), nor
+    does a waiver, whose negation belongs to the value: `we won't charge the fee`."""
+    sentence = text.sentence(decline)
+    return not sentence.question and not any(overlap(each, decline) for each in text.inside(sentence, "trade.waiver"))
+
+
+def about_person(text: Prepared, span: Span) -> bool:
+    """Whether it is about personal data, which may go: its clause names some, or the sentence before warns of them."""
+    return any(text.inside(text.clause(span), "trade.personal")) or _warned(text, span)
+
+
+def _warned(text: Prepared, span: Span) -> bool:
+    """Whether the sentence before names personal data, and this one is about a picture or follows a warning
+    (`no account numbers in public, please`)."""
+    number = text.tokens[span.first].sentence
+    if number == 0 or not any(text.inside(text.sentences[number - 1], "trade.personal")):
+        return False
+    pictured = any(span.first <= each.first <= span.last for each in text.inside(text.sentence(span), "trade.picture"))
+    return pictured or any(text.inside(text.sentences[number - 1], "common.negator"))
+
+
+def _about_else(text: Prepared, span: Span, kind: str) -> bool:
+    """Whether the words are part of words for something else (`our five-star guarantee`, `raise their response score`),
+    or the object of the verb follows: `your comment made us change the menu`."""
+    sentence = text.sentence(span)
+    others = list(text.inside(sentence, "trade.elsewhere"))
+    for each in others:
+        if each.first <= span.first and span.last <= each.last:
+            return True
+        if overlap(each, span) and each.last - each.first > 1 and (span.last <= each.last or kind in PRAISE):
+            return True
+    words = [each for each in text.inside(sentence, "trade.word") if overlap(each, span)]
+    after = bool(words) and words[-1].first == span.first and words[-1].last < span.last
+    return after and any(0 <= each.first - span.last <= 1 for each in others)
 
 
 def _refused(text: Prepared, sentence: Stretch) -> bool:

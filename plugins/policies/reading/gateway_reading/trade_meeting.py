@@ -3,26 +3,24 @@
 `trade_changes` and `trade_values` know a change and a value by whole phrases. Here single ideas are enough, and what a
 text says besides decides. The packs name the ideas:
 
-- `boon`: anything worth having, whatever its words; `sum`: money, and money back, which may be owed; `lure`: value that
-  is only hinted at ("won't leave empty-handed")
+- `boon`: anything worth having, whatever its words; `waiver`: what is not charged, in words that deny; `sum`: money,
+  and money back, which may be owed; `lure`: value that is only hinted at ("won't leave empty-handed")
 - `word`: what somebody wrote, where it stands, and where else it could go (the press, a forum)
 - `turn`: gone, hidden, rewritten, kinder, higher; as an act or as a state
 - `whole`: a change complete in itself ("keep this between us", "five stars")
 - `pact`: a condition or an exchange, and never a mere "when" or "after"
-- `plain`: words that no trade would use ("just as it is"): then nothing here counts
-- `disown`: what a refusal says ("that's not how we work"): then whole phrases do not count either
-- `ours`: a turn that the brand makes ("it helped us change"), beside `third`
+- `ours`: a turn that the brand makes ("it helped us change"), also a `whole` one; `third`: one that others may make
 - `bargain`: what invites to a deal, wherever it stands ("what do you say?"); `hush`: silence, which is never free
 - `leave`: a word that is only asked for, whatever it says
 - `elsewhere`: what else a turn may be about (an order, an address): then it is no turn of a word
 - `gone`: a turn by which a word is no longer there; `scene`: what is a word only beside that (a photo, the public)
 - `it`: a pronoun, by which a turn is about the word of the last sentence
-- `deed`: anything that the brand does, beside `chore` for what has no value; `since`: a change that was made ("as you")
-- `supposed`: a deed as a condition ("if we sent you…"), beside `mending` for a repair that is owed
+- `welcome`: joy, thanks and help, which are no price whatever gives them
 - `general`: what an offer to everybody says ("all guests", "in December"): it pays no change of another sentence
 
 A word and a turn near each other are a change. Value in reach of a change is a trade. A word alone is one only where a
-pact sets it as the price, or where the value is a lure: goodwill says what it is.
+pact sets it as the price, or where the value is a lure: goodwill says what it is. `trade_excuses` says when none of
+this counts, and `trade_open` reads trades of which one half has no words of its own.
 """
 
 from __future__ import annotations
@@ -33,32 +31,18 @@ from itertools import islice
 
 from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
-from gateway_reading.trade_changes import Change, link_before, longest, overlap, told
-from gateway_reading.trade_values import VALUES, Value, settled
+from gateway_reading.trade_changes import Change, about_person, as_it_is, broken, link_before, longest, overlap, told
+from gateway_reading.trade_excuses import excuse, excused
+from gateway_reading.trade_ideas import BROAD, exclusive, standing, values_near
+from gateway_reading.trade_values import Value, settled
 from gateway_schemas.reading import Mark
 
-BROAD = ("trade.boon", "trade.lure", "trade.sum", *VALUES)
-WEAK = ("sum", "refund", "amount")
-"""Values that may be owed: money alone, and what is given back."""
-PRAISE = ("rating", "positive", "wish", "passive", "whole")
-"""Changes that may be what somebody wrote in the first place: thanks for five stars ask for none."""
-EXCUSES = (
-    "trade.plain",
-    "trade.disown",
-    "trade.decline",
-    "trade.withdraw",
-    "trade.untied",
-    "trade.no_strings",
-    "trade.not_wanted",
-)
 NEAR = 8
 """Words between a word and its turn, at most."""
 FAR = 24
 """Words between a word and a pronoun for it in a later sentence, or a change and its value in short ones, at most."""
 REACH = 2
 """Sentences between a change and its value, at most."""
-MOST = 24
-"""Spans of one idea that are looked at in one text."""
 
 
 @dataclass(slots=True)
@@ -73,17 +57,20 @@ class Meeting:
 
 def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
     """The changes of what was written that a text names, each idea at most once."""
-    if _excused(text):
+    if excused(text):
         return []
     # `remove it and type it again`: the code, not the review; and with no review in sight, it may be anything
     about = text.has("trade.word") and not text.has("trade.trouble")
     found = [Meeting(change, (change.span,), change.requested) for change in known if about or change.kind != "pronoun"]
-    for span in longest(text.spans("trade.whole")):
-        if _meant(text, span) and not _thanked(text, span) and not within_else(text, span):
+    for span in _wholes(text):
+        praised = _thanked(text, span) and not any(
+            span.first <= each.first < span.last for each in text.inside(text.sentence(span), "trade.turn")
+        )
+        if _meant(text, span) and not praised and not _within_else(text, span):
             found.append(Meeting(Change(span, "whole", False), (span,), _asked(text, span)))
-    words = _standing(text, "trade.word")
-    scenes = _standing(text, "trade.word", "trade.scene")
-    turns = [span for span in _standing(text, "trade.turn", "trade.gone") if _meant(text, span)]
+    words = standing(text, "trade.word")
+    scenes = standing(text, "trade.word", "trade.scene")
+    turns = [span for span in standing(text, "trade.turn", "trade.gone") if _meant(text, span)]
     for turn in turns:
         word = _nearest(text, turn, scenes if turn.concept == "trade.gone" else words)
         if word is None:  # `swap the video`, right beside it
@@ -91,54 +78,41 @@ def meetings(text: Prepared, known: list[Change]) -> list[Meeting]:
         if word is None or _about_else(text, turn, word) or _after_thanks(text, turn):
             continue
         span = Span("trade.meeting", min(word.first, turn.first), max(word.last, turn.last))
+        if about_person(text, span):
+            continue
         found.append(Meeting(Change(span, "meeting", False), (word, turn), _asked(text, turn)))
     return found
 
 
+def _wholes(text: Prepared) -> list[Span]:
+    """The changes complete in themselves; one with a comma within, where none is without: `no review, no fee`."""
+    wholes = [span for span in text.spans("trade.whole") if not broken(text, span, ";:–—")]
+    return longest([span for span in wholes if not broken(text, span)] or wholes)
+
+
 def met(text: Prepared, changes: list[Meeting]) -> Iterable[tuple[Value, Change, str]]:
     """The trades that ideas make of a text in which whole phrases made none."""
-    if not (changes or text.has(*BROAD)) or _excused(text):
+    if not text.has(*BROAD) or excused(text):
         return
-    values = list(islice(_values(text), MOST))
+    values = values_near(text)
     for meeting in changes:
         if (value := _paid(text, meeting, values)) is not None:
             yield value, meeting.change, "together"
             return
-    for word in _standing(text, "trade.word"):
-        if _thanked(text, word) or told(text, word) or _about_person(text, word):
+    for word in standing(text, "trade.word"):
+        if _thanked(text, word) or told(text, word) or about_person(text, word):
             continue
-        if any(text.inside(text.sentence(word), "trade.leave")):
+        sentence = text.sentence(word)
+        if any(text.inside(sentence, "trade.leave")):
+            continue
+        if any(
+            overlap(each, word) and not broken(text, each)
+            for each in text.inside(sentence, "trade.third", "trade.ours")
+        ):
             continue
         if (value := _priced(text, word, values)) is not None:
             yield value, Change(word, "stake", False), "hinted"
             return
-    for meeting in changes:
-        if (deed := _answered(text, meeting.change)) is not None:
-            yield Value(deed, False, False, "deed"), meeting.change, "hinted"
-            return
-
-
-def _answered(text: Prepared, change: Change) -> Span | None:
-    """What the brand does, whatever it is, where the change is its condition: `if you edit it, we raise your speed`.
-
-    `chore` names what a brand does without any value in it: thanks, a reply, a look into the matter."""
-    sentence = text.sentence(change.span)
-    supposed = next(text.inside(sentence, "trade.supposed"), None)
-    if supposed is not None and supposed.last <= change.span.first:  # `if we sent you the new one, could you revise…`
-        owed = text.inside(sentence, "trade.chore", "trade.mending")
-        if not any(supposed.first <= each.first < supposed.last + 4 for each in owed):
-            return supposed
-    bound = any(text.inside(sentence, "trade.pact", "trade.since"))
-    for deed in text.inside(sentence, "trade.deed"):
-        if overlap(deed, change.span) or text.negated(deed, 3):
-            continue
-        follows = deed.first > change.span.first and any(
-            overlap(each, deed) for each in text.inside(sentence, "trade.consequence")
-        )
-        chores = (each for each in text.inside(sentence, "trade.chore") if deed.first <= each.first < deed.last + 4)
-        if (bound or follows) and next(chores, None) is None:
-            return deed
-    return None
 
 
 def hints(text: Prepared, changes: list[Meeting]) -> list[Mark]:
@@ -148,25 +122,15 @@ def hints(text: Prepared, changes: list[Meeting]) -> list[Mark]:
     `x_value_hinted` with the kind of value; `x_untied` where the text says that it trades nothing.
     """
     found = [text.mark("x_change_hinted", each.change.span, "asked" if each.asked else "named") for each in changes[:2]]
-    if not found and not _excused(text):
-        turns = (span for span in _standing(text, "trade.turn", "trade.gone", "trade.pronoun") if _meant(text, span))
+    if not found and not excused(text):
+        turns = (span for span in standing(text, "trade.turn", "trade.gone", "trade.pronoun") if _meant(text, span))
         found = [text.mark("x_change_hinted", span, "alone") for span in islice(turns, 1)]
-    if untying := _excuse(text):
+    if untying := excuse(text):
         found.append(text.mark("x_untied", untying))
     else:
-        hinted = (each for each in _values(text) if not any(text.inside(text.sentence(each.span), "trade.owed")))
+        hinted = (each for each in values_near(text) if not any(text.inside(text.sentence(each.span), "trade.owed")))
         found += [text.mark("x_value_hinted", value.span, value.kind) for value in islice(hinted, 2)]
     return found
-
-
-def disowned(text: Prepared) -> bool:
-    """Whether the brand says that reviews are not traded, or takes back that they were."""
-    return any(not text.quoted(span) and not _exclusive(text, span) for span in text.spans("trade.disown"))
-
-
-def _praised(text: Prepared, change: Change) -> bool:
-    """Whether the text thanks for praise: what else it gives is no price of that."""
-    return change.kind in PRAISE and _thanked(text, change.span)
 
 
 def to_everybody(text: Prepared, value: Span, change: Span) -> bool:
@@ -174,59 +138,18 @@ def to_everybody(text: Prepared, value: Span, change: Span) -> bool:
     return _apart(text, value, change) > 0 and any(text.inside(text.sentence(value), "trade.general"))
 
 
-def _excused(text: Prepared) -> bool:
-    """Whether the text says that it trades nothing. `No voucher unless…` sets a price instead."""
-    return _excuse(text) is not None
-
-
-def _excuse(text: Prepared) -> Span | None:
-    return next(
-        (
-            span
-            for span in text.spans(*EXCUSES)
-            if not text.quoted(span)
-            and (span.concept == "trade.plain" or not _exclusive(text, span))
-            and (
-                span.concept in ("trade.plain", "trade.untied")
-                or not any(overlap(span, each) for each in text.inside(text.sentence(span), "trade.whole"))
-            )
-            and not (span.concept == "trade.decline" and _beforehand(text, span))
-        ),
-        None,
-    )
-
-
-def _beforehand(text: Prepared, decline: Span) -> bool:
-    """Whether something else is declined before the first word of a review: `We can't waive that. But your post…`."""
-    end = text.sentence(decline).last
-    return text.has("trade.word") and all(word.first >= end for word in text.spans("trade.word"))
-
-
-def _exclusive(text: Prepared, span: Span) -> bool:
-    return any(text.inside(text.sentence(span), "trade.exclusive"))
-
-
-def _standing(text: Prepared, *concepts: str) -> list[Span]:
-    return [span for span in islice(longest(text.spans(*concepts)), MOST) if not text.quoted(span)]
-
-
 def _meant(text: Prepared, span: Span) -> bool:
     """Whether the customer is to make the change: not the brand, not a third party, and not in a denial."""
-    if text.quoted(span) or told(text, span) or _about_person(text, span):
+    if text.quoted(span) or told(text, span) or about_person(text, span):
         return False
     sentence = text.sentence(span)
     others = ("trade.ours",) if span.concept == "trade.whole" else ("trade.third", "trade.ours")
-    if text.speaker == "brand" and any(overlap(each, span) for each in text.inside(sentence, *others)):
+    if text.speaker != "customer" and any(overlap(each, span) for each in text.inside(sentence, *others)):
         return False
     unwanted = (each for each in text.inside(sentence, "trade.not_wanted") if not overlap(each, span))
-    if next(unwanted, None) is not None and not _exclusive(text, span):
+    if next(unwanted, None) is not None and not exclusive(text, span):
         return False
-    return span.concept == "trade.whole" or not text.negated(span, 3) or _exclusive(text, span)
-
-
-def _about_person(text: Prepared, span: Span) -> bool:
-    """Whether its clause names personal data: those may go."""
-    return any(text.inside(text.clause(span), "trade.personal"))
+    return span.concept == "trade.whole" or not text.negated(span, 3) or exclusive(text, span)
 
 
 def _thanked(text: Prepared, span: Span) -> bool:
@@ -272,54 +195,21 @@ def _nearest(text: Prepared, turn: Span, words: list[Span]) -> Span | None:
 
 
 def _about_else(text: Prepared, turn: Span, word: Span) -> bool:
-    """Whether something else than the word is nearer to its turn: `thanks for the review, we changed the order`."""
+    """Whether something else than the word is nearer to its turn: `thanks for the review, we changed the order`. What
+    follows a verb is nearer than what stands before it: `your comment made us change the menu`."""
     return any(
-        overlap(each, turn) or (_gap(each, turn) < _gap(word, turn) and not overlap(each, word))
+        overlap(each, turn)
+        or (_gap(each, turn) < _gap(word, turn) + (each.first > turn.first) and not overlap(each, word))
         for each in text.inside(text.sentence(turn), "trade.elsewhere")
     )
 
 
-def within_else(text: Prepared, span: Span) -> bool:
+def _within_else(text: Prepared, span: Span) -> bool:
     """Whether the span is part of words for something else: `our five-star guarantee`."""
     return any(
         overlap(each, span) and (each.first < span.first or span.last < each.last or each.last - each.first > 1)
         for each in text.inside(text.sentence(span), "trade.elsewhere")
     )
-
-
-def values_by_idea(text: Prepared) -> list[Span]:
-    """What of value a customer names."""
-    return [
-        span
-        for span in _standing(
-            text, "trade.boon", "trade.lure", "trade.sum", "trade.benefit", "trade.offer", "trade.amount"
-        )
-        if not text.negated(span, 4)
-    ]
-
-
-def _values(text: Prepared) -> Iterable[Value]:
-    seen: list[Span] = []
-    for concept in BROAD:
-        kind = concept.removeprefix("trade.")
-        for span in longest(text.spans(concept)):
-            if any(overlap(span, each) for each in seen) or not _valued(text, span, kind):
-                continue
-            seen.append(span)
-            value = Value(span, kind not in WEAK, False, kind)
-            if kind not in (*WEAK, "vague", "bestow") or text.has("trade.hush") or not settled(text, value):
-                yield value
-
-
-def _valued(text: Prepared, span: Span, kind: str) -> bool:
-    if text.quoted(span) or told(text, span):
-        return False
-    sentence = text.sentence(span)
-    if text.negated(span, 4) and not _exclusive(text, span):
-        return False
-    if kind not in ("boon", "lure") and any(text.inside(sentence, "trade.trouble")):
-        return False
-    return kind not in (*WEAK, "vague") or not any(text.inside(sentence, "trade.owed"))
 
 
 def _apart(text: Prepared, one: Span, other: Span) -> int:
@@ -338,7 +228,7 @@ def _paid(text: Prepared, meeting: Meeting, values: list[Value]) -> Value | None
         if not any(part.first <= value.span.first and value.span.last <= part.last for part in meeting.parts)
         and (_in_reach(text, value.span, meeting.change.span) if value.strong else _linked(text, value, meeting))
         and not all(to_everybody(text, value.span, part) for part in meeting.parts)
-        and not (_apart(text, value.span, meeting.change.span) and _praised(text, meeting.change))
+        and not (_apart(text, value.span, meeting.change.span) and as_it_is(text, meeting.change))
         and not (value.kind == "bestow" and not _chosen(text, value, meeting))
     ]
     return min(near, key=lambda value: _gap(value.span, meeting.change.span), default=None)
@@ -352,21 +242,27 @@ def _linked(text: Prepared, value: Value, meeting: Meeting) -> bool:
         first, last = min(value.span.last, change.last), max(value.span.first, change.first)
         return ";" not in text.text[text.tokens[first - 1].start : text.tokens[last].start]
     return apart == 1 and (
-        meeting.change.kind == "whole"
+        (meeting.change.kind == "whole" and not any(text.inside(text.sentence(change), "trade.welcome")))
         or link_before(text, change) is not None
         or any(text.inside(text.sentence(change), "trade.sequel"))
     )
 
 
 def _chosen(text: Prepared, value: Value, meeting: Meeting) -> bool:
-    """Whether a giving verb counts, whatever it gives: with a pact in its sentence or the change's, or where what is
-    asked for is more than an edit."""
+    """Whether a giving verb counts, whatever it gives: in one sentence with the change and a pact; elsewhere with an
+    exchange of its own, or after a change that is asked for and more than an edit. Joy and help are no price."""
     change = meeting.change
-    return (
-        any(text.inside(text.sentence(value.span), "trade.pact"))
-        or any(text.inside(text.sentence(change.span), "trade.pact"))
-        or (change.kind in ("removal", "rating", "positive", "withhold", "whole") and change.requested)
+    given = text.sentence(value.span)
+    if any(text.inside(given, "trade.welcome")):
+        return False
+    asked = change.kind in ("removal", "rating", "positive", "withhold", "whole") and (
+        change.requested or meeting.asked
     )
+    if given is text.sentence(change.span):
+        return asked or any(text.inside(given, "trade.pact", "trade.consequence"))
+    if any(text.inside(given, "trade.bound", "trade.sequel")):
+        return True
+    return asked and value.span.first > change.span.first
 
 
 def _priced(text: Prepared, word: Span, values: list[Value]) -> Value | None:

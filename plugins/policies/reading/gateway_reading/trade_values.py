@@ -50,7 +50,10 @@ def _value(text: Prepared, span: Span, name: str) -> Value | None:
     if not exclusive and (text.negated(span) or any(text.inside(sentence, "trade.decline", "trade.withdraw"))):
         return None
     clause = text.clause(span)
-    if name == "bestow" and any(each.first < span.last + 4 for each in _after(text, span, "trade.chore")):
+    if name == "bestow" and (
+        any(each.first < span.last + 4 for each in _after(text, span, "trade.chore"))
+        or any(text.inside(sentence, "trade.welcome"))
+    ):
         return None
     troubled = any(text.inside(sentence, "trade.trouble"))
     owed = name in ("benefit", "amount", "vague") and any(text.inside(sentence, "trade.owed", "trade.refund"))

@@ -110,6 +110,26 @@ def test_trades_without_the_words_of_a_bargain_are_found(language: str) -> None:
     assert false == []
 
 
+@cache
+def wordings(language: str, part: str) -> tuple[dict[str, Any], ...]:
+    """Single messages of `trade_wordings_<language>.jsonl`; those with earlier ones are read by the policy's tests."""
+    lines = (CORPUS / f"trade_wordings_{language}.jsonl").read_text("utf-8").splitlines()
+    return tuple(row for row in map(json.loads, lines) if row["part"] == part and not row["earlier"])
+
+
+@pytest.mark.parametrize(("part", "floor"), [("tune", 0.95), ("held_out", 0.85)])
+@pytest.mark.parametrize("language", ["de", "pt", "it"])
+def test_trades_in_many_registers_are_found(language: str, part: str, floor: float) -> None:
+    rows = wordings(language, part)
+    wanted = [row for row in rows if TRADE in row["labels"]]
+    harmless = [row for row in rows if TRADE not in row["labels"]]
+    missed = [row["id"] for row in wanted if not read(row["text"], language=language).has(TRADE)]
+    false = [row["id"] for row in harmless if read(row["text"], language=language).has(TRADE)]
+    assert len(wanted) >= 18
+    assert len(missed) <= (1 - floor) * len(wanted), missed
+    assert len(false) <= 0.02 * len(harmless), false
+
+
 @pytest.mark.parametrize(
     ("text", "language"),
     [
