@@ -148,7 +148,7 @@ def clock_requests(orders: Sequence[Order]) -> list[Request]:
             order = ClockOrder(one.ticket_id, effect, policy, one.wish.revision, one.at, one.seen_at)
             found.append(order.request())
         elif isinstance(effect, SettlePromise):
-            found.append(settle_request(effect, one.ticket_id, one.at, one.seen_at, policy=policy))
+            found.append(settle_request(effect, one.ticket_id, one.at, one.seen_at, by=f"policy:{policy}"))
         elif isinstance(effect, MakePromise):
             id, revision = str(promise_id(one)), one.wish.revision
             made = promise_request(effect, id, one.ticket_id, one.at, one.seen_at, policy=policy, revision=revision)
