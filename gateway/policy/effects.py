@@ -130,7 +130,8 @@ async def carry_out(connection: AsyncConnection, orders: Sequence[Order], now: d
     await _settle_promises(connection, by_kind[SettlePromise], now)
     await _incidents(connection, by_kind[OpenIncident], by_kind[JoinIncident], now)
     await raise_alarms(connection, [_alarm(order) for order in by_kind[Alarm]])
-    return await _ask_customers(connection, by_kind[AskCustomer], now)
+    wakes = await _ask_customers(connection, by_kind[AskCustomer], now)
+    return wakes | ({"incidents"} if by_kind[OpenIncident] or by_kind[JoinIncident] else set())
 
 
 def clock_requests(orders: Sequence[Order]) -> list[Request]:
