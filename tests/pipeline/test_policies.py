@@ -154,6 +154,15 @@ async def test_the_ticket_of_an_incident_says_for_how_many_messages_it_stands(li
     assert not line.ticket(1).comments[-1].public
 
 
+async def test_the_ticket_of_an_incident_can_be_answered(line: LineLike) -> None:
+    await script(line.gateway, *OUTAGE)
+    for who in ("rita", "bob"):
+        line.x.post(who, "@AcmeSupport down")
+        await line.settle()
+    await line.answer(1, "It is up again")
+    assert (await line.reply())["state"] == "sent", "what was counted since is no message of this customer's"
+
+
 async def test_an_incident_that_is_closed_is_told_of_no_more(line: LineLike) -> None:
     await script(line.gateway, *OUTAGE)
     for who in ("rita", "bob"):
