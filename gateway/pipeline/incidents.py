@@ -35,7 +35,7 @@ WHERE m.incident_id = :incident AND m.grouped AND i.deleted_at IS NULL ORDER BY 
 
 TICKET = """
 SELECT e.id, e.helpdesk_id, e.ended FROM ticket t JOIN ticket e ON e.id = COALESCE(t.merged_into, t.id)
-WHERE t.id = :id FOR UPDATE OF e
+WHERE t.id = :id FOR NO KEY UPDATE OF e
 """
 
 
