@@ -65,7 +65,7 @@ class ClockView(Answer):
     """Null when it was not breached, or the breach was voided."""
     stopped_at: datetime | None
     stopped_by: str | None
-    """`reply:<id>`, `interaction:<id>`, `ticket:<status>` or `policy:<name>`."""
+    """`reply:<id>`, `interaction:<id>`, `ticket:<status>`, `policy:<name>` or `person:<name>`."""
     reason: str | None
     """Why it is paused or cancelled."""
     remark: str | None

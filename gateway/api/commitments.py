@@ -17,6 +17,9 @@ from gateway.api.problems import conflict, invalid, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.sla.clocks import apply
+from gateway.sla.facts import settle_request
+from gateway_schemas.decision import SettlePromise
 
 promises = APIRouter(prefix="/promises", tags=["commitments"], route_class=ApiRoute)
 incidents = APIRouter(prefix="/incidents", tags=["commitments"], route_class=ApiRoute)
@@ -170,7 +173,8 @@ async def read_promise(runtime: RuntimeDep, _: ReadsTickets, promise_id: UUID) -
 
 @promises.post("/{promise_id}/settle")
 async def settle_promise(runtime: RuntimeDep, caller: WritesTickets, promise_id: UUID, given: Settle) -> PromiseView:
-    """Say what became of an open promise."""
+    """Say what became of an open promise. Nobody is warned of it any more."""
+    now = runtime.now()
     async with runtime.database.write() as database:
         row = await _row(database, PROMISE, promise_id, "promise", lock=True)
         if row["state"] != "open":
@@ -183,9 +187,14 @@ async def settle_promise(runtime: RuntimeDep, caller: WritesTickets, promise_id:
             outcome=given.outcome,
             evidence=given.evidence,
             who=caller.name,
-            now=runtime.now(),
+            now=now,
         )
-        return PromiseView(**await _row(database, PROMISE, promise_id, "promise"))
+        settled = SettlePromise(promise=str(promise_id), outcome=given.outcome, evidence=given.evidence)
+        request = settle_request(settled, row["ticket_id"], now, now, by=f"person:{caller.name}")
+        applied = await apply(database, runtime.calendars, [request], now)
+        view = PromiseView(**await _row(database, PROMISE, promise_id, "promise"))
+    await runtime.wake(applied.wakes)
+    return view
 
 
 @incidents.get("")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from gateway.demo.conductor import NotSeen, Step
-from gateway.demo.script import Line, Script
+from gateway.demo.observer import Observer
+from gateway.demo.script import OF_ITSELF, Line, Script
 from gateway.demo.twins import ForumTwin, HelpdeskTwin, SocialTwin, Twin
 from gateway.demo.witness import Witness, words
 from gateway_schemas.time import TimeSource
@@ -42,6 +44,7 @@ class Evening:
     helpdesk: HelpdeskTwin
     forum: ForumTwin
     witness: Witness
+    observer: Observer
     show: Callable[[Line, str], None]
     """Called with each line and what came of it."""
     ids: dict[str, str] = field(default_factory=dict)
@@ -117,6 +120,10 @@ class Evening:
             "solves": self._solve,
             "closes": self._close,
             "merges": self._merge,
+            "activates": self.observer.activate,
+            "settles": self._settle,
+            "ends": self._end,
+            **dict.fromkeys(OF_ITSELF, self._see),
         }
         outcome = await do.get(line.deed, self._say)(line)
         if line.says and not self.is_own(line):
@@ -130,7 +137,8 @@ class Evening:
     async def _say(self, line: Line) -> str:
         if not self.is_own(line):
             self.counts["inbound"] += 1
-            {"yes": self.told, "context": self.noted, "never": self.unheard}[line.heard].append(line.text)
+            heard = {"yes": self.told, "context": self.noted, "never": self.unheard, "counted": self.unheard}
+            heard[line.heard].append(line.text)
         with _telling(self.network if line.place == "x" else self.forum, twice=line.twice):
             self.ids[line.label] = self._utter(line)
         if self.is_own(line):
@@ -139,6 +147,9 @@ class Evening:
             if line.heard == "yes":
                 self._silent[line.who].append(line)
             return "X tells the company nothing of it"
+        if line.heard == "counted":
+            self.counts["counted"] += 1
+            return await self.observer.counted(line.text, await self._ticket(line.ticket or ""))
         return await self._follow_customer(line)
 
     def _utter(self, line: Line) -> str:
@@ -226,7 +237,12 @@ class Evening:
             if reason is None or f"gw_{line.back}" not in self._tags(str(ticket)):
                 raise NotSeen(f"“{line.text}” {line.back} because “{line.why}”: {note.data['text']}")
             self.counts["replies_held_or_refused"] += 1
-            return f"{line.back}, back to {line.who}. {reason.removeprefix('Reason: ')}"
+            self.counts[line.back] += 1
+            if line.policy is not None:
+                await self.observer.judged(line, ticket)
+                self.counts[f"policy:{line.policy}"] += 1
+            why = reason.removeprefix("Reason: ")
+            return "\n".join([f"{line.back}, back to {line.who}. {why}", *_evidence(note, why)])
         sent = self._expect(line)
         self.helpdesk.agent_comment(ticket, line.who, line.text, tags=tags)
         return await self._until_sent(sent, line)
@@ -237,7 +253,8 @@ class Evening:
         sent = self._expect(line)
         self.helpdesk.agent_comment(await self._ticket(line.label), line.who, "/approve", public=False)
         self.counts["replies_approved"] += 1
-        return await self._until_sent(sent, line)
+        out = await self._until_sent(sent, line)
+        return f"{out}: {await self.observer.approved(line.text, await self._ticket(line.label), line.who)}"
 
     def _expect(self, line: Line) -> Sent:
         """What must be out, once, from now on."""
@@ -278,6 +295,27 @@ class Evening:
         self.helpdesk.merge(source, target, line.who)
         return f"ticket {source} goes on in ticket {target}"
 
+    async def _settle(self, line: Line) -> str:
+        self.counts["kept"] += 1
+        return await self.observer.settle(line, await self._ticket(line.label))
+
+    async def _end(self, line: Line) -> str:
+        return await self.observer.end(line, await self._ticket(line.label))
+
+    async def _see(self, line: Line) -> str:
+        """What the gateway does of itself."""
+        ticket = await self._ticket(line.label)
+        if line.deed in ("warned", "breached"):
+            seen = await self.observer.step(line, ticket)
+        elif line.deed in ("kept", "broken"):
+            seen = await self.observer.promise(line, ticket)
+        elif line.deed == "opened":
+            seen = await self.observer.opened(ticket)
+        else:
+            seen = await self.observer.grown(line, ticket)
+        self.counts[line.deed] += 1
+        return seen
+
     async def _ticket(self, label: str) -> int:
         ticket: int = (await self._until_told(self.script.words[label].text)).data["ticket"]
         return ticket
@@ -315,6 +353,14 @@ def _telling(twin: Twin, *, twice: bool) -> Iterator[None]:
         yield
     finally:
         twin.webhooks.duplicate = TWICE
+
+
+def _evidence(note: Effect, reason: str) -> list[str]:
+    """What the gateway's note quotes for this reason, on one line, and what it suggests instead."""
+    _, found, rest = note.data["text"].partition(f"• {reason}\n")
+    lines = [line.strip() for line in itertools.takewhile(lambda line: line.startswith("  "), rest.splitlines())]
+    quotes = "  ".join(line for line in lines if line.startswith("“"))
+    return [line for line in (quotes, *(line for line in lines if line.startswith("Instead: "))) if found and line]
 
 
 def _with(earlier: list[Line]) -> str:

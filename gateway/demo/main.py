@@ -10,7 +10,6 @@ import json
 import secrets
 import sys
 import time
-from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -18,11 +17,13 @@ from rich.console import Console
 
 from gateway.demo.conductor import Conductor
 from gateway.demo.evening import TWICE, Evening
+from gateway.demo.observer import Observer
 from gateway.demo.process import StageBroken
 from gateway.demo.reckoning import reckon
 from gateway.demo.rest import RestRefused
 from gateway.demo.script import load_script
 from gateway.demo.stage import TERMINATED, Stage, ending_on_sigterm, set_stage, temporary_folder
+from gateway.demo.standing import stand
 from gateway.demo.telling import Teller
 from gateway.demo.twins import TwinMissing, forum_twin, helpdesk_twin, social_twin
 from gateway.demo.witness import Witness
@@ -36,6 +37,8 @@ TOGETHER = timedelta(minutes=3)
 """Lines this close may be under way at once."""
 SET_UP = timedelta(minutes=30)
 QUIET_SECONDS = 60.0
+PATIENCE = 90.0
+"""Real seconds for one thing to have its effect, on a machine that has much else to do."""
 SETTINGS = {"ancestor_wait": "86400"}
 """A fetch takes real time, and waiting for it is measured in virtual time, which jumps."""
 
@@ -69,7 +72,10 @@ async def _demo(console: Console, *, once: bool, as_json: bool, pace: float | No
         helpdesk.limits.off()
         forum = forum_twin(time=clock, signing_secret=secret, reply_secret=secret)
         async with set_stage([network, helpdesk, forum], clock, folder, SETTINGS) as stage:
-            evening = Evening(script, clock, network, helpdesk, forum, Witness(patience=45.0), teller.show)
+            observer = Observer(stage.rest, helpdesk, PATIENCE)
+            evening = Evening(
+                script, clock, network, helpdesk, forum, Witness(patience=PATIENCE), observer, teller.show
+            )
             evening.open_accounts()
             await _connect(stage, evening, secret)
             helpdesk.webhooks.duplicate = TWICE
@@ -77,9 +83,9 @@ async def _demo(console: Console, *, once: bool, as_json: bool, pace: float | No
             teller.curtain(set_up)
             failures = await _play(stage, evening, pace)
             teller.end()
-            summary = reckon(evening, failures) | {
-                "clocks": await _states(stage, "clocks"),
-                "promises": await _states(stage, "promises"),
+            standing, differing = await stand(evening, stage.rest)
+            summary = reckon(evening, [*failures, *differing]) | standing
+            summary |= {
                 "elapsed_seconds": round(time.monotonic() - began, 1),
                 "set_up_seconds": round(set_up, 1),
             }
@@ -111,11 +117,6 @@ async def _connect(stage: Stage, evening: Evening, secret: str) -> None:
     answers = {"reply_url": evening.forum.reply_url, "reply_secret": secret}
     config: dict[str, Any] = {"system": script.forum, "signing_secrets": [secret], **answers}
     evening.forum.door = (await rest.connection("inbound", script.forum, config, **shared))["door"]
-
-
-async def _states(stage: Stage, path: str) -> dict[str, int]:
-    """How many of the gateway's clocks or promises are in each state."""
-    return dict(sorted(Counter([str(item["state"]) async for item in stage.rest.listed(path, limit="200")]).items()))
 
 
 async def _play(stage: Stage, evening: Evening, pace: float | None) -> list[str]:

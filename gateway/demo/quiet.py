@@ -12,14 +12,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.db.database import Database, fetch_one
 from gateway.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from gateway.pipeline.incidents import GROWN
 
-UNDER_WAY = """
+UNDER_WAY = f"""
 SELECT EXISTS (SELECT 1 FROM delivery WHERE state = 'pending')
     OR EXISTS (SELECT 1 FROM revision WHERE state IN ('pending', 'waiting'))
     OR EXISTS (SELECT 1 FROM wanted WHERE state = 'pending')
     OR EXISTS (SELECT 1 FROM push WHERE state IN ('in_flight', 'job') OR (state = 'pending' AND kind <> 'update'))
     OR EXISTS (SELECT 1 FROM reply WHERE state IN ('received', 'queued', 'sending', 'retracting')
-               OR (state = 'unknown' AND code IS DISTINCT FROM 'needs_person')) AS yes
+               OR (state = 'unknown' AND code IS DISTINCT FROM 'needs_person'))
+    OR EXISTS (SELECT 1 FROM clock_event WHERE handled_at IS NULL)
+    OR EXISTS ({GROWN}) AS yes
 """
 
 AT_ITS_SOURCE = """

@@ -37,7 +37,15 @@ def reckon(evening: Evening, failures: list[str]) -> dict[str, Any]:
         "replies_published": evening.counts["replies_published"],
         "native_answers": evening.counts["native_answers"],
         "replies_held_or_refused": evening.counts["replies_held_or_refused"],
+        "replies_blocked": evening.counts["blocked"],
+        "replies_held": evening.counts["held"],
+        "replies_failed": evening.counts["failed"],
         "replies_approved": evening.counts["replies_approved"],
+        "kept_back_by": {
+            name.removeprefix("policy:"): count
+            for name, count in sorted(evening.counts.items())
+            if name.startswith("policy:")
+        },
         "lost": len(lost),
         "duplicated": len(twice),
         "first_response_seconds": {"median": _share(waits, 0.5), "p90": _share(waits, 0.9)},

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time
 from importlib.resources import files
 from typing import Any
 
 ACTORS = ("x", "forum", "agent", "rule")
 """Who a line may be by: a person on the network or the forum, a person or a trigger at the helpdesk."""
+OF_ITSELF = ("warned", "breached", "kept", "broken", "opened", "grown")
+"""What the gateway does of itself: its clocks step, a promise ends, an incident opens and grows."""
 DEEDS = (
     *("posts", "replies", "quotes", "reviews", "messages", "edits", "deletes"),
-    *("answers", "approves", "notes", "solves", "merges", "closes"),
+    *("answers", "approves", "notes", "solves", "merges", "closes", "settles", "activates", "ends", *OF_ITSELF),
 )
 SAYS = ("posts", "replies", "quotes", "reviews", "messages")
 """The deeds that put new words into the world, under a label."""
@@ -29,7 +31,7 @@ class Line:
 
     at: datetime
     place: str
-    """`x`, `forum` or `helpdesk`."""
+    """`x`, `forum`, `helpdesk` or, for what it does of itself, `gateway`."""
     who: str
     deed: str
     text: str = ""
@@ -43,6 +45,14 @@ class Line:
     leg: str | None = None
     back: str | None = None
     why: str = ""
+    policy: str | None = None
+    """Which one keeps an answer back."""
+    minutes: int | None = None
+    """How much of a response's time has passed."""
+    count: int | None = None
+    """For how many messages an incident's ticket stands."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Those of a policy that is put into force."""
     stars: int | None = None
     twice: bool = False
 
@@ -99,16 +109,17 @@ def _line(given: Mapping[str, Any], day: date, title: str) -> Line:
     """Read `{ at = …, <actor> = who, <deed> = text or label, … }`."""
     actor = next((name for name in ACTORS if name in given), "")
     deed = next((name for name in DEEDS if name in given), "")
-    if not deed or (not actor and deed != "closes"):
+    if not deed or (not actor and deed not in ("closes", *OF_ITSELF)):
         raise ScriptBroken(f"{title}: who does what? {dict(given)}")
     options = {name: value for name, value in given.items() if name in {each.name for each in fields(Line)} - {"at"}}
     content = given[deed]
-    options |= {"text": content, "label": given.get("as", "")} if deed in SAYS else {"label": content}
+    new = deed in SAYS or deed == "activates"
+    options |= {"text": content, "label": given.get("as", "")} if new else {"label": content}
     if deed == "merges":
         options["to"] = given.get("into")
     return Line(
         at=datetime.combine(day, time.fromisoformat(given["at"]), UTC),
-        place="helpdesk" if actor in ("agent", "rule", "") else actor,
+        place="gateway" if deed in OF_ITSELF else "helpdesk" if actor in ("agent", "rule", "") else actor,
         who=str(given.get(actor, "")),
         deed="rule" if actor == "rule" else deed,
         **options,
@@ -127,7 +138,11 @@ def _labelled(conversations: Iterable[Conversation], begins: datetime) -> dict[s
             before = line.at
             if line.says and (not line.label or line.label in known):
                 raise ScriptBroken(f"{where}: needs a label of its own")
-            for label in (None if line.says else line.label, line.to, line.ticket if line.ticket != "new" else None):
+            for label in (
+                None if line.says else line.label or None,
+                line.to,
+                line.ticket if line.ticket != "new" else None,
+            ):
                 if label is not None and label not in known:
                     raise ScriptBroken(f"{where}: speaks of {label}, which nobody has said")
             if line.says:

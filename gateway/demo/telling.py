@@ -25,7 +25,26 @@ DEEDS = {
     "solves": "solves the ticket of",
     "merges": "merges",
     "closes": "closes for good what was solved for",
+    "settles": "says that a promise was kept to",
+    "activates": "puts a policy into force",
+    "ends": "ends the incident on the ticket of",
+    "warned": "warns",
+    "breached": "notes the breach",
+    "kept": "sees a promise kept to",
+    "broken": "sees a promise broken to",
+    "opened": "sees an unusual rise, at the message of",
+    "grown": "counts",
 }
+MARKS = {
+    "blocked": ("↩", "yellow"),
+    "held": ("↩", "yellow"),
+    "failed": ("↩", "red"),
+    "warned": ("!", "yellow"),
+    "breached": ("!", "red"),
+    "broken": ("!", "red"),
+    "opened": ("!", "red"),
+}
+"""How what came of a line is shown, by how it ended or by what it is; else as a thing that went well."""
 
 
 class Teller:
@@ -49,7 +68,10 @@ class Teller:
 
     def curtain(self, seconds: float) -> None:
         """Called when the stage stands."""
-        self._console.print(f"[dim]It stands after {seconds:.1f} s.[/]\n")
+        self._console.print(
+            f"[dim]It stands after {seconds:.1f} s. Below each thing that happens: → what came of it, ↩ why an answer "
+            "came back, ! what somebody must know of.[/]\n"
+        )
 
     def show(self, line: Line, outcome: str) -> None:
         """Called when a line has had its effect; shown when those before it have been."""
@@ -69,15 +91,21 @@ class Teller:
         outcome = self._outcomes[id(line)]
         said = f": “{escape(_short(line.text))}”" if line.text else ""
         self._console.print(f"[dim]{line.at:%H:%M}[/]  {self._who(line)} {escape(self._does(line))}{said}")
-        style = {"blocked": "yellow", "held": "yellow", "failed": "red"}.get(line.back or "", "green")
-        mark = "↩" if line.back else "→"
-        self._console.print(f"       [{style}]{mark} {escape(outcome)}[/]")
+        mark, style = MARKS.get(line.back or line.deed, ("→", "green"))
+        told, *evidence = outcome.split("\n")
+        self._console.print(f"       [{style}]{mark} {escape(told)}[/]")
+        for each in evidence:
+            self._console.print(f"         [dim]{escape(each)}[/]")
 
     def _who(self, line: Line) -> str:
         if line.place == "x":
             return f"[bold]@{line.who}[/]"
         if line.place == "forum":
             return f"[bold]{line.who.title()}[/] on the forum"
+        if line.place == "gateway":
+            return "[bold]The gateway[/]"
+        if line.deed in ("activates", "ends", "settles"):
+            return f"[bold]{line.who}[/] over REST"
         if line.deed == "rule":
             return f"The rule [bold]{line.who}[/]"
         return f"[bold]{line.who}[/] at the helpdesk" if line.who else "An automation at the helpdesk"
@@ -89,8 +117,17 @@ class Teller:
         if line.deed in ("replies", "quotes"):
             other = self._name(line.to or "")
             return "goes on" if other == f"@{line.who}" else f"{does} {other}"
+        if line.deed in ("warned", "breached"):
+            return f"{does}: {self._name(line.label)} has waited for {line.minutes} minutes"
+        if line.deed == "grown":
+            return f"{does} {line.count} messages on the ticket of {self._name(line.label)}"
+        if line.deed == "activates":
+            return does
+        if line.place == "gateway":
+            return f"{does} {self._name(line.label)}"
         if line.deed == "merges":
-            return f"{does} the two tickets of {self._name(line.label)}"
+            one, other = self._name(line.label), self._name(line.to or "")
+            return f"{does} the two tickets of {one}" if one == other else f"{does} the ticket of {one} into {other}'s"
         if line.place == "helpdesk":
             private = self._script.words[line.label].deed == "messages"
             return f"{does} {self._name(line.label)}{' in private' if private and line.deed == 'answers' else ''}"
@@ -111,19 +148,28 @@ class Teller:
             "tickets": summary["tickets"],
             "answers published": summary["replies_published"],
             "answers given on X itself": summary["native_answers"],
-            "answers that came back": summary["replies_held_or_refused"],
-            "of them approved": summary["replies_approved"],
+            "answers that came back": (
+                f"{summary['replies_held_or_refused']}: {summary['replies_blocked']} blocked, "
+                f"{summary['replies_held']} held, {summary['replies_failed']} failed"
+            ),
+            "kept back by": _counted(summary["kept_back_by"]),
+            "approved by a second person": summary["replies_approved"],
+            "response times": ", ".join(f"{name} {count}" for name, count in summary["sla"].items()),
             "clocks": _counted(summary["clocks"]),
             "promises": _counted(summary["promises"]),
+            "incidents": _counted(summary["incidents"]),
+            "alarms": _counted(summary["alarms"]),
             "first response": f"median {waits['median'] / 60:.0f} min, nine in ten within {waits['p90'] / 60:.0f} min",
             "lost, duplicated": f"{summary['lost']}, {summary['duplicated']}",
         }
         for name, value in rows.items():
-            self._console.print(f"{name:>26}  {value}")
+            self._console.print(f"{name:>28}  {value}")
         for problem in summary["problems"]:
-            self._console.print(f"{'problem':>26}  {problem}", style="red", markup=False)
+            self._console.print(f"{'problem':>28}  {problem}", style="red", markup=False)
         if not summary["problems"]:
-            self._console.print(f"{'':>26}  [green]everything arrived everywhere exactly once[/]")
+            self._console.print(
+                f"{'':>28}  [green]everything arrived everywhere exactly once, and all went as written[/]"
+            )
 
     def invite(self, url: str, key: str) -> None:
         """How to look around, for as long as the stage stands."""
@@ -132,9 +178,14 @@ class Teller:
 The gateway goes on serving until Ctrl-C. Look around, in another terminal:
 
   export KEY={key}
-  curl -s -H "Authorization: Bearer $KEY" {url}/v1/tickets | python3 -m json.tool
-  curl -s -H "Authorization: Bearer $KEY" "{url}/v1/replies?state=blocked" | python3 -m json.tool
-  curl -s -H "Authorization: Bearer $KEY" {url}/v1/connections | python3 -m json.tool
+
+  # what was stopped: by which policy, for which words, and what to say instead
+  curl -s -H "Authorization: Bearer $KEY" "{url}/v1/decisions?verdict=block" | python3 -m json.tool
+  # the incident: what was unusual, and how many messages its ticket stands for
+  curl -s -H "Authorization: Bearer $KEY" {url}/v1/incidents | python3 -m json.tool
+  # an answer of your own, before anybody sends it
+  curl -s -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" {url}/v1/replies/check \\
+    -d '{{"reply": "Delete your review, and we send you 20 euros."}}' | python3 -m json.tool
 
 The whole API, to read and to try: {url}/docs""",
             markup=False,
@@ -142,7 +193,7 @@ The whole API, to read and to try: {url}/docs""",
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()) or "none"
 
 
 def _short(text: str) -> str:

@@ -29,6 +29,7 @@ PRIORITY = {
     "push": 5,
     "clock": 5,
     "decide": 5,
+    "incidents": 5,
     "calendar": 0,
     "poll": 0,
     "listen": 0,

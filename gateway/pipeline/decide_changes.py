@@ -16,7 +16,7 @@ from gateway.pipeline.decide import decision_row, settle
 from gateway.pipeline.normalise import Read
 from gateway.policy.clocks import clocks_of, facts_of
 from gateway.policy.combine import Stance, Wish
-from gateway.policy.effects import Order, carry_out_on_ticket, orders_of, update_ticket
+from gateway.policy.effects import Order, carry_out_on_tickets, orders_of, update_ticket
 from gateway.policy.engine import Question, Verdict
 from gateway.policy.facts import Facts, Person, load_facts
 from gateway.policy.sets import Place, PolicySetInForce
@@ -165,10 +165,7 @@ async def write_changes(
 ) -> set[str]:
     """Write the decisions and carry out what the policies want, after the changes themselves were followed."""
     await insert_rows(connection, "decision", followed.decisions)
-    wakes: set[str] = set()
-    for ticket_id, thing, orders in followed.orders:
-        wakes |= await carry_out_on_ticket(connection, calendars, ticket_id, thing, orders, now)
-    return wakes
+    return await carry_out_on_tickets(connection, calendars, followed.orders, now)
 
 
 def _is_old(item: TicketChanged, state: State) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from gateway.db.database import Row, execute, fetch_all, insert_rows
 from gateway.engine.leases import Held
@@ -11,7 +12,7 @@ from gateway.engine.sandbox import Sandbox
 from gateway.pipeline.decide import decision_row
 from gateway.policy.clocks import clocks_of, facts_of
 from gateway.policy.combine import Stance
-from gateway.policy.effects import carry_out_on_ticket, orders_of
+from gateway.policy.effects import Order, carry_out_on_tickets, orders_of
 from gateway.policy.engine import Question, evaluate_all
 from gateway.policy.facts import Facts, Person, load_facts
 from gateway.policy.sets import Place, PolicySetInForce
@@ -59,7 +60,7 @@ async def decide_clock_steps(runtime: Runtime, sandbox: Sandbox, held: Held) -> 
         facts.clocks |= await clocks_of(connection, runtime.calendars, tickets)
     questions = [_question(in_force, facts, row, clocks[row["clock_id"]], now) for row in asked]
     verdicts = await evaluate_all(sandbox, questions)
-    wakes: set[str] = set()
+    orders: list[tuple[UUID, str, list[Order]]] = []
     async with runtime.database.write() as connection:
         await held.check(connection)
         for row, question, verdict in zip(asked, questions, verdicts, strict=True):
@@ -76,11 +77,12 @@ async def decide_clock_steps(runtime: Runtime, sandbox: Sandbox, held: Held) -> 
                 now=now,
             )
             await insert_rows(connection, "decision", [decision])
-            orders = orders_of(
+            asks = orders_of(
                 thing, verdict.applied, at=row["at"], seen_at=now, ticket_id=row["id"], brand_id=row["brand_id"]
             )
-            if orders:
-                wakes |= await carry_out_on_ticket(connection, runtime.calendars, row["id"], thing, orders, now)
+            if asks:
+                orders.append((row["id"], thing, asks))
+        wakes = await carry_out_on_tickets(connection, runtime.calendars, orders, now)
         await execute(
             connection,
             "UPDATE clock_event SET handled_at = :now WHERE id = ANY(:ids)",

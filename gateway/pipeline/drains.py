@@ -1,7 +1,8 @@
 """Which station runs when: a wake-up names a drain, the drain takes its lease and works until nothing is left.
 
 Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
-`poll:<connection>:<stream>` `attach:<connection>` `clock:sweep` `decide:clocks` `calendar:<calendar>`.
+`poll:<connection>:<stream>` `attach:<connection>` `clock:sweep` `decide:clocks` `calendar:<calendar>`
+`incidents`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gateway.pipeline.decide_clocks import decide_clock_steps
 from gateway.pipeline.fetch import fetch_due
 from gateway.pipeline.holds import end_holds, mind_breaker
 from gateway.pipeline.inbox import drain_inbox, drain_threads
+from gateway.pipeline.incidents import GROWN, tell_incidents
 from gateway.pipeline.poll import poll_stream
 from gateway.pipeline.push import push_due
 from gateway.pipeline.render import render_due
@@ -101,6 +103,8 @@ class Drains:
             return await decide_clock_steps(self._runtime, self._sandbox, held)
         if kind == "clock":
             return await drain_clocks(self._runtime, held)
+        if kind == "incidents":
+            return await tell_incidents(self._runtime, held)
         if kind == "calendar":
             await refresh_feed(self._runtime, UUID(rest), held)
             return await drain_calendar(self._runtime, UUID(rest), held)
@@ -196,6 +200,8 @@ UNION ALL
 SELECT 'clock:sweep' WHERE (SELECT min(next_at) FROM clock WHERE state = 'running') <= :now
 UNION ALL
 SELECT 'decide:clocks' WHERE EXISTS (SELECT 1 FROM clock_event WHERE handled_at IS NULL)
+UNION ALL
+SELECT 'incidents' WHERE EXISTS ({GROWN})
 UNION ALL
 SELECT 'calendar:' || k.id FROM calendar k WHERE k.feed_due_at <= :now OR k.version > (
     SELECT min(c.calendar_version) FROM clock c WHERE c.calendar_id = k.id AND c.state IN ('running', 'paused'))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from gateway.pipeline.targets import DELETED, matter
+from gateway.pipeline.targets import DELETED, counted, matter
 
 REPEAT = "repeat"
 """A reply that may be out already and is sent again under its key to a source that drops repeated keys: it is not
@@ -16,8 +16,12 @@ decided anew, because holding it now could not take it back."""
 HEARD_BY = f"""(
     SELECT concat_ws('.', count(*), sum(n.revisions), count(n.deleted_at), max(n.id::text),
         (SELECT count(*) FROM note o WHERE o.ticket_id = r.ticket_id))
-    FROM interaction n WHERE n.ticket_id IN ({matter("r.ticket_id")}))"""
-"""What is known of the matter of reply `r`: it changes with every message, edit, deletion, note, merge and split."""
+    FROM interaction n WHERE n.ticket_id IN ({matter("r.ticket_id")}) AND NOT {counted("n.id")})"""
+"""What is known of the matter of reply `r`: it changes with every message, edit, deletion, note, merge and split.
+
+What is counted under an incident's ticket does not change it: in a crisis there is more of it every second, and nothing
+would ever leave.
+"""
 ENDED = "What it changes is not published any more."
 
 

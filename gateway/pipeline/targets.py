@@ -16,9 +16,15 @@ def matter(ticket: str) -> str:
     return f"SELECT m.id FROM ticket m WHERE m.id = {ticket} OR m.merged_into = {ticket} OR m.followup_of = {ticket}"
 
 
+def counted(interaction: str) -> str:
+    """SQL of whether a message is only counted under an incident's ticket: no agent sees it there as one to answer."""
+    return f"EXISTS (SELECT 1 FROM incident_member g WHERE g.interaction_id = {interaction} AND g.grouped)"
+
+
 HEARD = f"""
 SELECT i.id, i.external_id, i.revision, i.visibility, i.account_id, i.connection_id, i.published_at, i.deleted_at,
-       i.data, i.created_at AS seen_at, a.customer_id, p.done_at, p.done_at IS NOT NULL AS told
+       i.data, i.created_at AS seen_at, a.customer_id, p.done_at, p.done_at IS NOT NULL AS told,
+       {counted("i.id")} AS counted
 FROM interaction i JOIN account a ON a.id = i.account_id LEFT JOIN LATERAL (
     SELECT min(done_at) AS done_at FROM push WHERE interaction_id = i.id AND kind = 'comment'
         AND state IN ('done', 'job', 'in_flight')) p ON true
@@ -49,8 +55,10 @@ class Target:
 def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) -> Target:
     """Which message an answer goes to. `heard` is what the matter's customers and others wrote, oldest first.
 
-    `reply["customers"]` are those whose matter it is: one, or several where tickets were merged at the helpdesk.
+    `reply["customers"]` are those whose matter it is: one, or several where tickets were merged at the helpdesk. What
+    is only counted under an incident's ticket is answered where it is named, and is no news to anybody else.
     """
+    heard = [one for one in heard if not one["counted"] or one["id"] == reply["interaction_id"]]
     if not heard:
         return Target(None, "public", hold="There is no message by the customer to answer.", code="no_target")
     alive = [one for one in heard if one["deleted_at"] is None]

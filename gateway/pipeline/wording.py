@@ -92,6 +92,21 @@ def digest(comments: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
+def incident(title: str, messages: int, newest: Sequence[Mapping[str, Any]], *, first: bool, grouping: bool) -> str:
+    """The note on an incident's ticket: what is going on, for how many messages it stands, and the newest of them."""
+    parts = []
+    if first:
+        parts.append(f"Incident: {title}.")
+        if grouping:
+            parts.append("What says nearly the same is counted on this ticket and opens none of its own.")
+    if messages > 1:
+        parts.append(f"This ticket stands for {messages} messages now.")
+    for one in newest:
+        link = f" {one['url']}" if one.get("url") else ""
+        parts.append(f"— {one['author']}, {_at(one['at'])}{link}\n{one['text']}")
+    return "\n\n".join(parts)
+
+
 def carried(head: str, entries: Sequence[Mapping[str, Any]]) -> str:
     """What was said in a matter so far, for the ticket that goes on with it."""
     parts = [head]

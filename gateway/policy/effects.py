@@ -130,7 +130,8 @@ async def carry_out(connection: AsyncConnection, orders: Sequence[Order], now: d
     await _settle_promises(connection, by_kind[SettlePromise], now)
     await _incidents(connection, by_kind[OpenIncident], by_kind[JoinIncident], now)
     await raise_alarms(connection, [_alarm(order) for order in by_kind[Alarm]])
-    return await _ask_customers(connection, by_kind[AskCustomer], now)
+    wakes = await _ask_customers(connection, by_kind[AskCustomer], now)
+    return wakes | ({"incidents"} if by_kind[OpenIncident] or by_kind[JoinIncident] else set())
 
 
 def clock_requests(orders: Sequence[Order]) -> list[Request]:
@@ -148,7 +149,7 @@ def clock_requests(orders: Sequence[Order]) -> list[Request]:
             order = ClockOrder(one.ticket_id, effect, policy, one.wish.revision, one.at, one.seen_at)
             found.append(order.request())
         elif isinstance(effect, SettlePromise):
-            found.append(settle_request(effect, one.ticket_id, one.at, one.seen_at, policy=policy))
+            found.append(settle_request(effect, one.ticket_id, one.at, one.seen_at, by=f"policy:{policy}"))
         elif isinstance(effect, MakePromise):
             id, revision = str(promise_id(one)), one.wish.revision
             made = promise_request(effect, id, one.ticket_id, one.at, one.seen_at, policy=policy, revision=revision)
@@ -165,16 +166,44 @@ async def carry_out_on_ticket(
     now: datetime,
 ) -> set[str]:
     """Carry out a decision's effects where there is no batch at hand: the ticket's own part as well."""
+    return await carry_out_on_tickets(connection, calendars, [(ticket_id, thing, orders)], now)
+
+
+async def carry_out_on_tickets(
+    connection: AsyncConnection,
+    calendars: Calendars,
+    decided: Iterable[tuple[UUID, str, Sequence[Order]]],
+    now: datetime,
+) -> set[str]:
+    """The same for several decisions, each with its ticket and what was decided on.
+
+    Rows are locked in the order of tickets, and clocks after all of them: whoever else works on the same ones waits,
+    and never for a wait of ours.
+    """
+    wakes: set[str] = set()
+    requests: list[Request] = []
+    for ticket_id, thing, orders in sorted(decided, key=lambda one: one[0]):
+        about, woken = await _carry_out_on(connection, ticket_id, thing, orders, now)
+        wakes |= woken
+        requests += clock_requests(about)
+    return wakes | (await apply(connection, calendars, requests, now)).wakes
+
+
+async def _carry_out_on(
+    connection: AsyncConnection, ticket_id: UUID, thing: str, orders: Sequence[Order], now: datetime
+) -> tuple[list[Order], set[str]]:
+    """All of a decision but its clocks. Gives the orders as they are about the ticket, and the drains to wake."""
+    # no FOR UPDATE: the sweep, which holds clocks that are wanted here, writes rows that refer to the ticket
     row = await fetch_one(
         connection,
         """SELECT e.id, e.priority, e.tags, e.fields, e.helpdesk_id, e.brand_id, e.ended, h.name AS helpdesk
            FROM ticket t JOIN ticket e ON e.id = COALESCE(t.merged_into, t.id)
                 LEFT JOIN connection h ON h.id = e.helpdesk_id
-           WHERE t.id = :id FOR UPDATE OF e""",
+           WHERE t.id = :id FOR NO KEY UPDATE OF e""",
         id=ticket_id,
     )
     if row is None:
-        return set()
+        return [], set()
     ticket = _Row(row["priority"], tuple(row["tags"]), dict(row["fields"]))
     update = update_ticket(ticket, [one.wish for one in orders], row["helpdesk"])
     if update.payload and row["ended"] is None:
@@ -198,8 +227,7 @@ async def carry_out_on_ticket(
         await insert_rows(connection, "push", pushes, tail="ON CONFLICT (key) DO NOTHING")
         wakes |= {f"push:{row['helpdesk_id']}"} if pushes else set()
     about = [replace(one, ticket_id=row["id"], brand_id=row["brand_id"]) for one in orders]
-    wakes |= await carry_out(connection, about, now)
-    return wakes | (await apply(connection, calendars, clock_requests(about), now)).wakes
+    return about, wakes | await carry_out(connection, about, now)
 
 
 @dataclass

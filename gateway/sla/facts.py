@@ -81,13 +81,16 @@ def promise_request(
 
 
 def settle_request(
-    effect: SettlePromise, ticket_id: UUID, at: datetime, seen_at: datetime, *, policy: str
+    effect: SettlePromise, ticket_id: UUID, at: datetime, seen_at: datetime, *, by: str
 ) -> Fulfil | Cancel:
-    """The request of a policy's effect: a promise that was kept is fulfilled, any other is waited for no longer."""
+    """What a settled promise means for its clock: kept, it is fulfilled; any other is waited for no longer.
+
+    `by` is `policy:<name>` or, over REST, `person:<name>`.
+    """
     kinds: frozenset[Kind] = frozenset({"promise"})
     if effect.outcome == "kept":
-        return Fulfil(ticket_id, at, seen_at, f"policy:{policy}", "effect", kinds, effect.promise)
-    return Cancel(ticket_id, at, seen_at, f"{effect.outcome}: policy:{policy}", kinds, effect.promise)
+        return Fulfil(ticket_id, at, seen_at, by, "effect", kinds, effect.promise)
+    return Cancel(ticket_id, at, seen_at, f"{effect.outcome}: {by}", kinds, effect.promise)
 
 
 def _steps(given: tuple[ClockStep, ...]) -> tuple[Step, ...]:

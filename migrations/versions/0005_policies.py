@@ -115,6 +115,7 @@ def upgrade() -> None:
         sa.Column("tighten", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("grouping", sa.Boolean(), nullable=False),
         sa.Column("ticket_id", sa.Uuid(), nullable=True),
+        sa.Column("tell_at", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_by", sa.Text(), nullable=True),

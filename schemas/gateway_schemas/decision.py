@@ -168,7 +168,8 @@ class OpenIncident(Model):
 
     effect: Literal["open_incident"] = "open_incident"
     key: str
-    """One open incident per key; opening it again adds to it."""
+    """One open incident per key; opening it again adds to it. Its ticket gets the tag `incident:<key>`: no spaces, no
+    capitals."""
     title: str
     tighten: dict[str, Severity] = Field(default_factory=dict)
     """Policies by name, and the least severity their findings have meanwhile."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from gateway.db.tables.columns import new_id
 from gateway.policy.effects import raise_alarms
 from gateway.registry import Registry
+from gateway.sla.clocks import apply
+from gateway.sla.facts import promise_request
+from gateway_schemas.decision import MakePromise
 from support.gateway import fresh_database, settings_for
 from support.plugins import MODULE
 from support.postgres import server_url  # noqa: F401  a fixture
@@ -339,6 +343,27 @@ async def test_promises_are_kept_or_broken_once(api: Api) -> None:
     assert (await api.http.get(url)).json()["state"] == "kept"
     assert (await api.http.get(f"/v1/promises/{new_id()}")).status_code == 404
     assert (await api.http.post("/v1/promises", json={"ticket": str(new_id()), "quote": "x"})).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "word"),
+    [("kept", "met", "stopped_by"), ("broken", "cancelled", "reason"), ("withdrawn", "cancelled", "reason")],
+)
+async def test_the_clock_of_a_promise_that_a_person_settles_stops(
+    api: Api, outcome: str, state: str, word: str
+) -> None:
+    id = UUID(await ticket(api))
+    promise = await api.made("/v1/promises", ticket=str(id), quote="a refund by Friday")
+    now = api.runtime.now()
+    said = MakePromise(quote="a refund by Friday", due=now + timedelta(hours=1))
+    start = promise_request(said, promise["id"], id, now, now, policy="keep", revision=1)
+    assert start is not None
+    async with api.runtime.database.write() as connection:
+        await apply(connection, api.runtime.calendars, [start], now)
+    await api.http.post(f"/v1/promises/{promise['id']}/settle", json={"outcome": outcome})
+    [clock] = (await api.http.get("/v1/clocks", params={"ticket": str(id)})).json()["items"]
+    assert (clock["state"], clock["next_at"]) == (state, None), "nobody is warned of it any more"
+    assert "person:first key" in clock[word]
 
 
 async def test_an_incident_is_closed_by_a_person(api: Api) -> None:

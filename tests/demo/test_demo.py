@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from gateway.demo.script import ScriptBroken, load_script
+from gateway.demo.script import OF_ITSELF, Conversation, ScriptBroken, load_script
+from gateway.demo.telling import Teller
 from support.commands import gateway
 
 
@@ -23,7 +27,27 @@ async def test_the_evening_ends_with_everything_everywhere_once() -> None:
     assert (summary["edits"], summary["deletions"], summary["replies_held_or_refused"]) == (2, 2, 7)
     assert 60 < summary["first_response_seconds"]["median"] < summary["first_response_seconds"]["p90"] < 3600
     assert summary["elapsed_seconds"] < 90
-    assert "→ published on X" in ended.told, "the story is told beside the summary"
+    assert (summary["replies_blocked"], summary["replies_held"], summary["replies_failed"]) == (2, 3, 2)
+    assert summary["kept_back_by"] == {"acknowledge-first": 1, "no-argument": 1, "no-coupon-for-retraction": 1}
+    assert summary["replies_approved"] == 1
+    assert summary["sla"] == {"warnings": 1, "breaches": 1, "escalations": 0}
+    assert (summary["promises"]["kept"], summary["promises"]["broken"]) == (3, 1)
+    assert summary["incidents"] == {"opened": 1, "messages": 6, "counted": 5}
+    assert {summary["alarms"][code] for code in ("incident_opened", "promise_broken", "sla_breach")} == {1}
+    for told in (
+        "→ published on X",
+        "The gateway warns: @nora_f has waited for 45 minutes",
+        "! 60 of 60 minutes for the first response have passed",
+        "↩ blocked, back to Bo. It offers something of value for a change of what the customer wrote.",
+        "“delete your review”  “20 euro”  “voucher”",
+        "↩ held, back to Chidi. It puts the fault on the customer.",
+        "approved by Ann, written by Chidi",
+        "→ ticket 1: the ticket was solved in time",
+        'the answer: "As promised"',
+        "The gateway sees a promise broken to @nora_f: “we call you by 19:45”",
+        "The gateway counts 5 messages on the ticket of @dora_m",
+    ):
+        assert told in ended.told, "the story is told beside the summary"
 
 
 def script(*lines: dict[str, Any]) -> dict[str, Any]:
@@ -39,11 +63,21 @@ def test_the_evening_tells_every_kind_of_story() -> None:
     evening = load_script()
     deeds = {line.deed for line in evening.lines}
     assert deeds >= {"posts", "replies", "quotes", "reviews", "messages", "edits", "deletes", "answers", "rule"}
-    assert deeds >= {"notes", "solves", "closes", "merges"}
+    assert deeds >= {"notes", "solves", "closes", "merges", "settles", "activates", "ends", *OF_ITSELF}
     assert {line.back for line in evening.lines} == {None, "blocked", "held", "failed"}
-    assert {line.heard for line in evening.lines} == {"yes", "context", "never"}
+    assert {line.heard for line in evening.lines} == {"yes", "context", "never", "counted"}
     assert any(line.twice for line in evening.lines)
     assert len(evening.conversations) >= 40
+
+
+def test_every_line_can_be_told() -> None:
+    evening = load_script()
+    for line in evening.lines:
+        said = io.StringIO()
+        lone = dataclasses.replace(evening, conversations=(Conversation("One", (line,)),))
+        Teller(Console(file=said, width=400), lone).show(line, "it is so\nbecause")
+        assert "it is so" in said.getvalue()
+        assert "because" in said.getvalue()
 
 
 def test_a_customer_goes_on_in_the_ticket_of_their_first_line() -> None:

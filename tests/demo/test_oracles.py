@@ -14,11 +14,14 @@ import pytest
 
 from gateway.demo.conductor import Conductor
 from gateway.demo.evening import Evening
+from gateway.demo.observer import Observer
 from gateway.demo.playing import BEFORE, Playing, named_at_helpdesk, named_on_network
 from gateway.demo.reckoning import reckon
 from gateway.demo.recordings import load
+from gateway.demo.rest import Rest
 from gateway.demo.script import load_script
 from gateway.demo.stage import Stage, set_stage
+from gateway.demo.standing import stand
 from gateway.demo.twins import forum_twin, helpdesk_twin, social_twin
 from gateway.demo.verdict import Verdict, judge
 from gateway.demo.witness import Witness, words
@@ -37,7 +40,8 @@ def evening(tmp_path: Path) -> Evening:
     script = load_script({**document, "conversation": [{"title": "One", "lines": [POST, ANSWER]}]})
     twins = (social_twin(time=clock), helpdesk_twin(time=clock))
     forum = forum_twin(time=clock, signing_secret=SECRET, reply_secret=SECRET)
-    played = Evening(script, clock, *twins, forum, Witness(), lambda line, outcome: None)
+    observer = Observer(Rest(1, "none"), twins[1])
+    played = Evening(script, clock, *twins, forum, Witness(), observer, lambda line, outcome: None)
     played.told.append("@Acme hello")
     played.kept.append("a private thought")
     played.unheard.append("said to nobody")
@@ -100,6 +104,28 @@ def test_an_answer_that_came_back_must_not_look_published(evening: Evening) -> N
     comment(evening, "@Acme hello")
     evening.counts["replies_held_or_refused"] = 1
     assert found(evening)["problems"] == ["0 comments made private, 1 did not go out"]
+
+
+OF_ITSELF = [
+    {"at": "18:45", "warned": "a1", "minutes": 45},
+    {"at": "19:00", "breached": "a1", "minutes": 60},
+    {"at": "19:10", "broken": "a1", "text": "we call you"},
+    {"at": "19:20", "opened": "a1"},
+    {"at": "19:21", "x": "bob", "as": "a2", "ticket": "a1", "heard": "counted", "posts": "@Acme hello hello"},
+]
+
+
+@pytest.mark.slow
+async def test_what_the_gateway_did_not_do_of_itself_is_a_problem(evening: Evening, tmp_path: Path) -> None:
+    document = {"company": "Acme", "handle": "Acme", "forum": "Forum", "date": datetime.date(2026, 3, 6)}
+    evening.script = load_script({**document, "conversation": [{"title": "One", "lines": [POST, *OF_ITSELF]}]})
+    clock = SharedTime.create(tmp_path / "clock", at=evening.script.begins)
+    async with set_stage([], clock, tmp_path) as stage:
+        summary, problems = await stand(evening, stage.rest)
+    assert summary["sla"] == {"warnings": 0, "breaches": 0, "escalations": 0}
+    for missing in ("warnings: 0, and 1", "breaches: 0, and 1", "promises broken: 0, and 1", "incidents: 0, and 1"):
+        assert any(problem.startswith(missing) for problem in problems), problems
+    assert "counted 0 times: “@Acme hello hello”" in problems
 
 
 # the oracle of the replay, on what a real gateway has made of two conversations

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import psutil
 import pytest
+from rich.console import Console
 
 from gateway.demo.process import StageBroken
+from gateway.demo.script import load_script
 from gateway.demo.stage import set_stage
+from gateway.demo.telling import Teller
 from gateway.runtime import Runtime
 from gateway_schemas.time import SharedTime
 from support.gateway import Gateway
@@ -87,6 +94,34 @@ async def test_what_is_killed_runs_again(tmp_path: Path) -> None:
         assert await stage.kill("postgres")
         assert await stage.quiet.until_quiet(30.0)
         assert await stage.rest.get("brands") == {"items": [], "next": None}
+
+
+@pytest.mark.slow
+async def test_what_the_reader_is_invited_to_try_works(tmp_path: Path) -> None:
+    said = io.StringIO()
+    clock = SharedTime.create(tmp_path / "time", at=BEGINS)
+    async with set_stage([], clock, tmp_path) as stage:
+        Teller(Console(file=said, soft_wrap=True), load_script()).invite(stage.rest.url, stage.rest.key)
+        text = said.getvalue().replace("\\\n", "")
+        assert f"export KEY={stage.rest.key}" in text
+        answers = [await called(line, stage.rest.key) for line in text.splitlines() if "curl" in line]
+        assert len(answers) == 3
+        assert (answers[0]["items"], answers[1]["items"]) == ([], [])
+        assert answers[2]["verdict"] == "block", "the policies that ship stop it, and say why"
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            assert (await http.get(f"{stage.rest.url}/docs")).status_code == 200
+
+
+async def called(command: str, key: str) -> Any:
+    """What a printed curl command gets."""
+    words = shlex.split(command.partition("|")[0].replace("$KEY", key))
+    [url] = [word for word in words if word.startswith("http")]
+    headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
+    body = next((words[at + 1] for at, word in enumerate(words) if word == "-d"), None)
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
+        answer = await http.request("POST" if body else "GET", url, content=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 async def workers(look, *, but: psutil.Process | None = None) -> list[psutil.Process]:  # type: ignore[no-untyped-def]

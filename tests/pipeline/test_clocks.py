@@ -13,6 +13,8 @@ from gateway.db.database import fetch_all
 from gateway.db.tables.columns import new_id
 from gateway.pipeline.drains import DUE
 from gateway.pipeline.outcomes import follow_merge, follow_up
+from gateway.policy.combine import Wish
+from gateway.policy.effects import carry_out_on_ticket, orders_of
 from gateway.runtime import Runtime
 from gateway.sla.clock import Step, Terms
 from gateway.sla.clocks import apply, disown
@@ -20,6 +22,7 @@ from gateway.sla.news import answered, status_changed
 from gateway.sla.requests import Fulfil, Retarget
 from gateway.sla.stored import write_version
 from gateway.sla.sweep import replan_calendar, sweep_due
+from gateway_schemas.decision import AddTags
 from support.clocks import add_tickets, ask, clocks_of, started
 from support.gateway import Gateway
 
@@ -318,6 +321,21 @@ async def test_clocks_follow_their_matter_to_the_ticket_that_goes_on_with_it(gat
     await ask(gateway.runtime, [answered(merged, at(10), at(10), "reply:1")], at(10))
     (response,) = [one for one in await clocks_of(gateway.runtime, into) if one.kind == "first_response"]
     assert response.state == "met"
+
+
+async def test_the_sweep_and_who_decides_on_its_tickets_never_wait_for_each_other(
+    gateway: Gateway, source: UUID
+) -> None:
+    (ticket,) = await tickets(gateway, source)
+    await ask(gateway.runtime, [started(ticket, at(0))], at(0))
+    wish = Wish("sla", "response_sla", 1, AddTags(tags=("late",)))
+    orders = orders_of("c:1", [wish], at=at(50), seen_at=at(50), ticket_id=ticket, brand_id=None)
+    async with gateway.runtime.database.write() as deciding:
+        await carry_out_on_ticket(deciding, gateway.runtime.calendars, ticket, "c:1", orders, at(50))
+        async with asyncio.timeout(5):  # the ticket's row is held, and its clocks will be wanted
+            assert await sweep(gateway, at(50)) == 1
+        await apply(deciding, gateway.runtime.calendars, [answered(ticket, at(50), at(50), "reply:1")], at(50))
+    assert await events(gateway) == [("warned", 1), ("met", 0)]
 
 
 async def test_the_tick_wakes_the_sweep_when_a_step_is_due_and_not_before(gateway: Gateway, source: UUID) -> None:

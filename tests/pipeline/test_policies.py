@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 
 from gateway.db.tables.columns import new_id
 from gateway.engine.sandbox import Sandbox
-from gateway.pipeline.drains import Drains
+from gateway.pipeline.drains import Drains, tick
 from gateway.pipeline.holds import mind_breaker
+from gateway.pipeline.incidents import GROWN, next_step
 from gateway.policy.library import differences
 from gateway_schemas.time import SharedTime
 from support.gateway import Gateway, fresh_database, running
@@ -118,6 +120,66 @@ async def test_an_incident_gathers_what_is_alike_under_one_ticket(line: LineLike
     forget(line.gateway.runtime)
     in_force = await line.gateway.runtime.policies.in_force(line.gateway.runtime.now())
     assert in_force.tightened == {"outage": {"manners": "block"}}
+
+
+OUTAGE = (
+    {**inbound("down", effect="open_incident", key="outage", title="Down"), "unless_incident": "outage"},
+    {**inbound("down", effect="join_incident", key="outage"), "if_incident": "outage"},
+)
+
+
+async def told(line: LineLike, number: int = 1) -> list[str]:
+    """How many messages an incident's ticket said that it stands for, in order."""
+    await line.settle()
+    return [word for text in line.comments(number) for word in re.findall(r"stands for (\d+) messages", text)]
+
+
+async def test_the_ticket_of_an_incident_says_for_how_many_messages_it_stands(line: LineLike) -> None:
+    await script(line.gateway, *OUTAGE)
+    line.x.post("rita", "@AcmeSupport down")
+    await told(line)
+    [opening] = [text for text in line.comments() if "Incident: Down." in text]
+    assert "counted on this ticket" in opening
+    assert "incident:outage" in line.ticket(1).tags, "the tag that a stop for the incident goes by"
+    for number in range(2, 12):
+        line.x.add_user(f"user{number}")
+        line.x.post(f"user{number}", f"@AcmeSupport down {number}")
+        await told(line)
+    assert await told(line) == ["5", "10"], "not for each of them"
+    [note] = [one.body for one in line.ticket(1).comments if "stands for 10" in one.body]
+    assert [f"@AcmeSupport down {number}" in note for number in (7, 8, 9, 10)] == [False, True, True, True]
+    assert "@user10" in note
+    tags = await line.gateway.value("SELECT tags FROM ticket")
+    assert "incident:outage" in tags
+    assert not line.ticket(1).comments[-1].public
+
+
+async def test_the_ticket_of_an_incident_can_be_answered(line: LineLike) -> None:
+    await script(line.gateway, *OUTAGE)
+    for who in ("rita", "bob"):
+        line.x.post(who, "@AcmeSupport down")
+        await line.settle()
+    await line.answer(1, "It is up again")
+    assert (await line.reply())["state"] == "sent", "what was counted since is no message of this customer's"
+
+
+async def test_an_incident_that_is_closed_is_told_of_no_more(line: LineLike) -> None:
+    await script(line.gateway, *OUTAGE)
+    for who in ("rita", "bob"):
+        line.x.post(who, "@AcmeSupport down")
+        await line.settle()
+    await line.gateway.execute("UPDATE incident SET closed_at = now(), tell_at = 2")
+    assert await line.gateway.rows(GROWN) == []
+    before = line.comments()
+    await line.gateway.execute("UPDATE incident SET closed_at = NULL")
+    await tick(line.gateway.runtime)
+    await line.settle()
+    assert len(line.comments()) == len(before) + 1, "what a lost wake-up leaves is found by the tick"
+
+
+@pytest.mark.parametrize(("messages", "step"), [(1, 5), (4, 5), (5, 10), (10, 20), (21, 50), (99, 100), (4999, 5000)])
+def test_a_ticket_is_told_of_its_incident_at_round_numbers(messages: int, step: int) -> None:
+    assert next_step(messages) == step
 
 
 async def test_what_a_reply_sets_going_is_done_when_it_is_published_and_once(line: LineLike) -> None:

@@ -100,6 +100,7 @@ class World:
                 "done_at": None,
                 "told_at": None,
                 "told": False,
+                "counted": False,
                 "deleted_at": None,
                 "revisions": 1,
                 "text": words,

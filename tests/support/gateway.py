@@ -20,6 +20,7 @@ from gateway.db.database import as_json, execute, fetch_all, insert_rows
 from gateway.db.migrate import migrate
 from gateway.db.tables.columns import new_id
 from gateway.engine.worker import work
+from gateway.pipeline.incidents import GROWN
 from gateway.pipeline.poll import make_cursors
 from gateway.registry import Registry
 from gateway.runtime import Runtime, open_runtime
@@ -215,7 +216,7 @@ class Gateway:
         await self.until(idle, "everything is quiet", seconds)
 
 
-IDLE = """
+IDLE = f"""
 SELECT (SELECT count(*) FROM delivery WHERE state = 'pending')
      + (SELECT count(*) FROM revision WHERE state IN ('pending', 'waiting'))
      + (SELECT count(*) FROM wanted WHERE state = 'pending')
@@ -224,6 +225,7 @@ SELECT (SELECT count(*) FROM delivery WHERE state = 'pending')
      + (SELECT count(*) FROM reply WHERE state IN ('queued', 'sending', 'retracting')
             OR (state = 'received' AND due_at <= :now)
             OR (state = 'unknown' AND code IS DISTINCT FROM 'needs_person'))
+     + (SELECT count(*) FROM ({GROWN}) AS grown)
 """
 
 

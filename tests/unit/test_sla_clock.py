@@ -416,7 +416,7 @@ def test_policies_see_clocks_in_the_contracts_words_and_their_effects_become_req
     _start(here.ticket, other, _Use(ALWAYS_ID, 1, Calendar(ALWAYS), None), at(0))
     for promise_id, outcome in (("p1", "kept"), ("p2", "withdrawn")):
         settle = SettlePromise(promise=promise_id, outcome=outcome)  # type: ignore[arg-type]
-        _change(here.ticket, settle_request(settle, here.ticket.id, at(30), at(30), policy="keep"), at(30))
+        _change(here.ticket, settle_request(settle, here.ticket.id, at(30), at(30), by="policy:keep"), at(30))
     assert [(one.slot, one.state) for one in here.ticket.clocks[1:]] == [("p1", "met"), ("p2", "cancelled")]
     undated = MakePromise(quote="soon")
     assert promise_request(undated, "p2", here.ticket.id, at(0), at(0), policy="keep", revision=1) is None

@@ -22,7 +22,14 @@ def at(minutes: float) -> datetime:
 
 
 def heard(
-    id: str, visibility: str, said: float, *, told: float | None = -1, by: str = "rita", deleted: float | None = None
+    id: str,
+    visibility: str,
+    said: float,
+    *,
+    told: float | None = -1,
+    by: str = "rita",
+    deleted: float | None = None,
+    counted: bool = False,
 ) -> Mapping[str, Any]:
     """A message: when it was published, when the helpdesk had it (None: not yet; by default at once), who wrote it."""
     done = at(said + 0.1 if told == -1 else told) if told is not None else None
@@ -34,6 +41,7 @@ def heard(
         "seen_at": at(said),
         "done_at": done,
         "told": done is not None,
+        "counted": counted,
         "deleted_at": None if deleted is None else at(deleted),
         "revision": "1",
         "data": {},
@@ -121,6 +129,24 @@ GOES = {
         "private",
     ),
     "explicit, with nothing seen": (answer(0.5, leg="public"), [PUBLIC, LATE_PRIVATE], "public", "public"),
+    "what is counted under an incident's ticket is no news": (
+        answer(),
+        [PUBLIC, heard("bob", "public", 9, told=None, by="bob", counted=True)],
+        "public",
+        "public",
+    ),
+    "over REST, not what is counted": (
+        over_rest(),
+        [PUBLIC, heard("bob", "public", 9, told=None, by="bob", counted=True)],
+        "public",
+        "public",
+    ),
+    "over REST, what is counted and named": (
+        over_rest(interaction_id="bob"),
+        [PUBLIC, heard("bob", "public", 9, told=None, by="bob", counted=True)],
+        "bob",
+        "public",
+    ),
     "over REST, the newest": (over_rest(), [PUBLIC, LATE_PRIVATE], "late", "private"),
     "over REST, the customer's": (over_rest(), [PUBLIC, heard("b", "public", 3, by="bob")], "public", "public"),
     "over REST, explicit": (over_rest(leg="public"), [PUBLIC, LATE_PRIVATE], "public", "public"),

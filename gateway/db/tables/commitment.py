@@ -65,6 +65,8 @@ class Incident(SQLModel, table=True):
     grouping: bool = True
     ticket_id: UUID | None = Field(default=None, foreign_key="ticket.id")
     """The one ticket that near-duplicates are counted under."""
+    tell_at: int = Field(default=1, sa_column_kwargs={"server_default": sql("1")})
+    """How many messages it must have for its ticket to be told of the number again."""
     opened_at: datetime = timestamp()
     closed_at: datetime | None = maybe_timestamp()
     closed_by: str | None = maybe_string()

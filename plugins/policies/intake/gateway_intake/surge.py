@@ -62,7 +62,8 @@ class Surge(Policy[SurgeParams]):
 
     def on_interaction(self, case: Case, interaction: Interaction) -> Iterable[Effect]:
         """Open an incident, or join one."""
-        key = f"surge:{case.brand or 'all'}:{case.source}"
+        # it becomes a tag of the ticket: helpdesks take no spaces and no capitals in one
+        key = f"surge:{'-'.join((case.brand or 'all').casefold().split())}:{case.source}"
         mine = next((one for one in case.incidents if one.key == key), None)
         if mine is None:
             if case.window is not None and self._unusual(case.window):

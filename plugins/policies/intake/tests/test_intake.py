@@ -100,6 +100,14 @@ def test_what_is_a_surge(count: int, expected: float, opens: bool) -> None:
     assert [type(one) for one in found] == ([OpenIncident] if opens else [])
 
 
+def test_the_key_of_an_incident_is_fit_for_a_tag() -> None:
+    [found] = Surge(SurgeParams(), READER).on_interaction(
+        case(brand="Kestrel Parcels", window=window(20, 0)), message()
+    )
+    assert isinstance(found, OpenIncident)
+    assert found.key == "surge:kestrel-parcels:x"
+
+
 def test_near_duplicates_join_and_cases_of_their_own_do_not() -> None:
     incident = IncidentFacts(
         key="surge:all:x", title="t", opened_at=NOON, members=("The app does not let me log in today",)

@@ -14,5 +14,12 @@ Marks = Callable[[Prepared], list[Mark]]
 Promises = Callable[[Prepared, datetime, str], list[Promised]]
 """Finds commitments; told when the text is said and in which time zone days are counted."""
 
-MARKS: tuple[Marks, ...] = (trade.marks, tone.marks, contact.marks, steps.marks, customer.marks)
+MARKS: tuple[Marks, ...] = (
+    trade.marks,
+    tone.marks,
+    contact.marks,
+    steps.marks,
+    promises.marks,
+    customer.marks,
+)
 PROMISES: tuple[Promises, ...] = (promises.promises,)

@@ -14,7 +14,7 @@ from gateway_reading.lexicon import Span
 from gateway_reading.prepared import Prepared
 from gateway_reading.spans import covered, touches
 from gateway_reading.tokens import Stretch
-from gateway_schemas.reading import Promised
+from gateway_schemas.reading import Mark, Promised
 
 KINDS = ("refund", "delivery", "contact", "repair", "information")
 TAIL = 3
@@ -26,6 +26,23 @@ def promises(prepared: Prepared, at: datetime, timezone: str) -> list[Promised]:
     if prepared.speaker != "brand" or prepared.coverage == "none":
         return []
     return [_promised(prepared, span, due) for span, due in commitments(prepared, at, timezone)]
+
+
+def marks(prepared: Prepared) -> list[Mark]:
+    """`x_as_promised`: a reply that tells of something done as it was promised, not of what is still to come."""
+    if prepared.speaker != "brand":
+        return []
+    said = prepared.spans("promise.as_promised")
+    return [prepared.mark("x_as_promised", span) for span in said if _done(prepared, span)]
+
+
+def _done(prepared: Prepared, span: Span) -> bool:
+    sentence = prepared.sentence(span)
+    if prepared.quoted(span) or sentence.question:
+        return False
+    to_come = ("promise.future", "promise.commit", "promise.maybe", "promise.under_way", "common.negator")
+    said = covered([span])  # `promised` alone is a word of what is to come
+    return all(touches(other, said) for other in prepared.inside(sentence, *to_come))
 
 
 def commitments(prepared: Prepared, at: datetime, timezone: str) -> list[tuple[Span, datetime | None]]:

@@ -136,3 +136,40 @@ def test_days_are_counted_where_the_brand_is() -> None:
 
 def test_an_unknown_time_zone_loses_nothing() -> None:
     assert promises("We will call you tomorrow.", timezone="Nowhere/Land")
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "As promised, Finn: the money has gone out."),
+        ("en", "Your refund was paid this morning, as we promised."),
+        ("de", "Wie versprochen haben wir Ihnen den Betrag erstattet."),
+        ("fr", "Comme promis, votre remboursement a été effectué."),
+        ("es", "Como prometimos, el importe fue devuelto ayer."),
+        ("it", "Come promesso, il rimborso è stato accreditato."),
+        ("pt", "Como prometido, o reembolso já está na sua conta."),
+    ],
+)
+def test_a_reply_tells_of_what_was_done_as_promised(language: str, text: str) -> None:
+    assert PackReader().read(text, speaker="brand", at=THURSDAY, language=language).has("x_as_promised")
+    assert not PackReader().read(text, speaker="customer", at=THURSDAY, language=language).has("x_as_promised")
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "As promised, we will call you."),
+        ("en", "As promised, we are looking into it."),
+        ("en", "As promised? Not yet."),
+        ("en", "We have not done it as promised."),
+        ("en", 'You wrote "it was not delivered as promised".'),
+        ("de", "Wie versprochen melden wir uns."),
+        ("de", "Wie versprochen prüfen wir das."),
+        ("fr", "Comme promis, nous vous rappellerons."),
+        ("es", "Como prometimos, le llamaremos."),
+        ("it", "Come promesso, stiamo verificando."),
+        ("pt", "Como prometido, estamos a verificar."),
+    ],
+)
+def test_what_is_still_to_come_is_not_done_as_promised(language: str, text: str) -> None:
+    assert not PackReader().read(text, speaker="brand", at=THURSDAY, language=language).has("x_as_promised")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from pydantic import Field
@@ -61,20 +61,24 @@ class KeptPromises(Policy[KeepPromises]):
     title: ClassVar[str] = "Keep promises"
     description: ClassVar[str] = (
         "A commitment in an answer becomes a promise with a due time, or with a date to review it. Solving the "
-        "ticket in time keeps it; one that passes is broken, and weighs more the second time. Complaints about a "
-        "standing promise of the company say which one."
+        "ticket in time keeps it, and so does an answer that says that it was done as promised; one that passes is "
+        "broken, and weighs more the second time. Complaints about a standing promise of the company say which one."
     )
     Params = KeepPromises
     needs: ClassVar[Needs] = Needs(reader=True, promises=True, customer=True)
 
     def review_reply(self, case: Case, rendered: Rendered) -> Iterable[Finding | Effect]:
-        """What the answer promises, once it is published."""
-        yield from self._made(self.read_reply(case, rendered), case)
+        """What the answer promises, and which promise it keeps, once it is published."""
+        reading = self.read_reply(case, rendered)
+        yield from self._kept(reading, case, case.now)
+        yield from self._made(reading, case)
 
     def on_own_post(self, case: Case, post: Interaction) -> Iterable[Finding | Effect]:
         """A promise made at the source itself binds as much."""
         if case.ticket is not None:
-            yield from self._made(self.read_message(case, post), case)
+            reading = self.read_message(case, post)
+            yield from self._kept(reading, case, post.published_at)
+            yield from self._made(reading, case)
 
     def on_interaction(self, case: Case, interaction: Interaction) -> Iterable[Effect]:
         """Name the standing promise that a complaint is about; take a customer's word for how a promise ended."""
@@ -131,6 +135,17 @@ class KeptPromises(Policy[KeepPromises]):
             code="promise_broken",
             message=f'"{promise.quote}" was not kept.{again}',
         )
+
+    def _kept(self, reading: Reading, case: Case, at: datetime) -> Iterable[Effect]:
+        """An answer that says `as promised`, and promises nothing itself, keeps the promise; of several, a person says
+        which."""
+        due = [one for one in case.promises if one.state == "open"]
+        if len(due) != 1 or reading.promises or not reading.has("x_as_promised"):
+            return
+        [promise] = due
+        if promise.due is None or promise.due >= at:
+            said = reading.of("x_as_promised")[0].text
+            yield SettlePromise(promise=promise.id, outcome="kept", evidence=f'the answer: "{said}"')
 
     def _made(self, reading: Reading, case: Case) -> Iterable[Effect]:
         known = {one.quote for one in case.promises if one.state == "open"}

@@ -24,7 +24,12 @@ from gateway_service.promises import KeepPromises, KeptPromises
 
 FRIDAY = NOON + timedelta(days=1)
 READER = ToldReader(
-    {"lost": "complains", "all good now": "says_solved", "still nothing": "says_unsolved"},
+    {
+        "as promised": "x_as_promised",
+        "lost": "complains",
+        "all good now": "says_solved",
+        "still nothing": "says_unsolved",
+    },
     {"a refund by Friday": FRIDAY, "we'll fix this": None},
 )
 STANDING = {"name": "baggage-24h", "text": "Your bag within 24 hours.", "words": ["bag", "suitcase"]}
@@ -64,6 +69,20 @@ def test_a_promise_at_the_source_binds_where_there_is_a_matter() -> None:
     post = own_post("we'll fix this", in_reply_to="m1")
     assert list(policy().on_own_post(case(), post)) == []
     assert len(list(policy().on_own_post(case(ticket=TicketFacts(id="1")), post))) == 1
+
+
+def test_an_answer_that_says_so_keeps_the_promise() -> None:
+    done = "The money has gone out, as promised."
+    assert settled(policy().review_reply(case(promises=(promise(),)), rendered(done))) == ["kept"]
+    assert settled(policy().review_reply(case(), rendered(done))) == []
+    late = case(now=FRIDAY + timedelta(minutes=1), promises=(promise(),))
+    assert settled(policy().review_reply(late, rendered(done))) == [], "the clock breaks it"
+    other = case(promises=(promise(), promise(id="p2", quote="we'll fix this", due=None)))
+    assert settled(policy().review_reply(other, rendered(done))) == [], "which one, a person says"
+    more = "As to the lamp, as promised: a refund by Friday."
+    assert settled(policy().review_reply(case(promises=(promise(quote="a call"),)), rendered(more))) == []
+    post = own_post(done, in_reply_to="m1")
+    assert settled(policy().on_own_post(case(ticket=TicketFacts(id="1"), promises=(promise(),)), post)) == ["kept"]
 
 
 def test_solved_in_time_is_kept_and_too_late_is_not() -> None:
