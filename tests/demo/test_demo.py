@@ -16,6 +16,7 @@ from support.commands import gateway
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_the_evening_ends_with_everything_everywhere_once() -> None:
     ended = await gateway("demo", "--once")
     summary = ended.summary

@@ -1,4 +1,5 @@
-"""A pytest plugin that closes the tests off: no network but this machine's own, no settings of whoever runs them.
+"""A pytest plugin that closes the tests off: no network but this machine's own, no settings of whoever runs them, no
+failure because the machine has much else to do.
 
 A refused connection fails the test that tried it, also where the code under test swallowed the error. Only Python's
 sockets are seen: C libraries that connect by themselves (libpq, libuv) get their addresses from tests alone.
@@ -13,7 +14,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 _refused: list[str] = []
 _active = False

