@@ -356,7 +356,8 @@ BUGS = (
     ),
     bug(
         "answers of one ticket overtake each other",
-        (SEND, "AND o.state IN ('sending', 'unknown')\n      AND o.code", "AND false\n      AND o.code"),
+        (SEND, "      OR (o.state IN ('received', 'queued') AND", "      OR (false AND"),
+        (SEND, "(o.state IN ('sending', 'unknown') AND", "(false AND"),
         harm="source",
         pairs=X,
     ),
