@@ -221,6 +221,26 @@ async def test_a_second_answer_to_the_one_slot_is_held_with_both_texts(line: Lin
     assert [(one["state"], one["code"]) for one in states] == [("retracted", "replaced"), ("sent", None)]
 
 
+async def test_a_deletion_on_a_closed_ticket_opens_no_other_and_the_next_message_does(
+    line: LineLike, forum: InboundTwin
+) -> None:
+    line.desk.close(1)
+    await line.desk.settle()
+    forum.delete("review-1")
+    await forum.settle()
+    await line.settle()
+    assert list(line.desk.tickets) == [1]
+    dropped = await line.gateway.rows("SELECT state, reason FROM push WHERE kind = 'note'")
+    assert [(one["state"], one["reason"][:21]) for one in dropped] == [("dropped", "the ticket was closed")]
+    item = {"external_id": "post-2", "kind": "comment", "root": "review-1", "in_reply_to": "review-1"}
+    author = {"external_id": "user-1", "name": "Uma"}
+    forum.push({**item, "author": author, "text": "Still never", "published_at": "2026-01-02T00:00:00Z"})
+    await forum.settle()
+    await line.settle()
+    assert line.comments(2) == ["Still never"]
+    assert line.ticket(1).followup_ids == [2]
+
+
 async def test_a_matter_goes_on_at_another_helpdesk(line: LineLike) -> None:
     other = ZendeskTwin()
     other.limits.off()

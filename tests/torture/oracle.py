@@ -71,7 +71,8 @@ def _messages(findings: Findings, story: Story, tickets: list[TicketView]) -> di
                 ticket.number for ticket in tickets for text in _notes(ticket) if any(w in text for w in message.words)
             ]
             told = [number for number in told if number in places[message.words[0]] or story.handled]
-            if not told:
+            # on a ticket that a person closed, nobody has to do anything about it
+            if not told and not places[message.words[0]] & set(story.handled):
                 findings.add("lost", f"nobody was told that {message.words[-1]} was deleted")
             if len(told) > 1:
                 findings.add("doubled comment", f"the deletion of {message.words[-1]} is told {len(told)} times")
