@@ -169,7 +169,9 @@ class BoundedOutgoing(Outgoing):
             self._loop.on_the_wire = True
 
         async def after(response: httpx2.Response) -> None:
-            await self._boundaries.pass_("response", f"{response.status_code} {response.request.url.path}")
+            await self._boundaries.pass_(
+                "response", f"{response.request.method} {response.request.url.path} {response.status_code}"
+            )
 
         client.event_hooks = {"request": [before], "response": [after]}
         return client
