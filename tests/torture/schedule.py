@@ -37,6 +37,7 @@ HARM = (
     "helpdesk",
     "source",
     "webhooks",
+    "late webhooks",
     "hidden",
     "expired",
     "cut",
@@ -137,6 +138,8 @@ class Schedule:
         self._paused = False
         self._stopped_at = CLOCK.now()
         self._ticked = 0.0
+        self._late = 0
+        self._resting = False
         self._until: list[tuple[float, Callable[[], Any], str]] = []
         self._beside: set[asyncio.Task[Any]] = set()
 
@@ -160,7 +163,7 @@ class Schedule:
             self.helpdesk = await self.desk.connect(self.gateway)
             self.sources = await self.place.connect(self.gateway, self.helpdesk, doubled)
             for twin in (self.place.twin, self.desk.twin):
-                twin.carrier = lambda build, twin=twin: self.webhooks.append((twin, build, 0))
+                twin.carrier = lambda build, twin=twin: self._carry(twin, build)
             self.story = Story(rng, self.place, self.desk, doubled and len(self.sources) > 1)
             self.workers = [self._worker() for _ in range(rng.choice((1, 2, 2)))]
             await self._first_polls()
@@ -292,11 +295,27 @@ class Schedule:
                     + (SELECT count(*) FROM revision WHERE state IN ('pending', 'waiting'))
                     + (SELECT count(*) FROM wanted WHERE state = 'pending')"""
         )
-        told = not any(twin is self.place.twin for twin, _, _ in self.webhooks) and not open_
+        told = not any(twin is self.place.twin for twin, _, _ in self.webhooks) and not self._late and not open_
         self.story.known = frozenset(
             one.words[0] for one in self.story.messages if told and ids & {i.removeprefix("dm:") for i in one.ids}
         )
         self.story.knows_all = told and self.place.tells_deletions
+
+    def _carry(self, twin: Twin, build: WebhookBuilder) -> None:
+        """A twin sends a webhook; with bad luck it takes a while."""
+        if "late webhooks" not in self.harm or self._resting or self.rng.random() < 0.5:
+            self.webhooks.append((twin, build, 0))
+            return
+        seconds = self.rng.choice((2.0, 6.0, 30.0, 90.0))
+        self._note("late webhook", f"{twin.name} {seconds}")
+        self.counts["late webhook"] += 1
+        self._late += 1
+
+        def over() -> None:
+            self._late -= 1
+            self.webhooks.append((twin, build, 0))
+
+        self._until.append((CLOCK.seconds + seconds, over, f"late webhook {twin.name}"))
 
     def _deliver_one(self) -> None:
         index = self.rng.randrange(len(self.webhooks)) if "webhooks" in self.harm else 0
@@ -341,8 +360,14 @@ class Schedule:
         return [worker for worker in self.workers if worker.name in there and not worker.stalled]
 
     def _publishing(self) -> list[Worker]:
-        """Who publishes: that is rare, and the worst moment of all."""
-        return self._writing(self.place.call.replace("$", r"( \d+)?$"))
+        """Who publishes, or is about to: that is rare, and the worst moment of all."""
+        claimed = {
+            one.worker.name
+            for one in self.boundaries.parked
+            if one.kind == "committed" and one.detail.startswith("send:")
+        }
+        there = [worker for worker in self.workers if worker.name in claimed and not worker.stalled]
+        return there + self._writing(self.place.call.replace("$", r"( \d+)?$"))
 
     def _victim(self) -> Worker:
         """Mostly one at the worst moment."""
@@ -450,6 +475,7 @@ class Schedule:
     async def _come_to_rest(self) -> None:
         """No more harm; what was begun is let end, step by step, and every stream is polled once more."""
         self._note("rest")
+        self._resting = True
         for twin in (self.place.twin, self.desk.twin):
             twin.faults.clear()
         self.boundaries.cuts.clear()
@@ -457,6 +483,7 @@ class Schedule:
             worker.stalled, worker.dies_at = False, ""
         for _, over, _ in self._until:
             await _call(over)
+        self._until.clear()
         if self._paused:
             await self._lift()
         await self._renew()
@@ -496,7 +523,7 @@ class Schedule:
                 looked = -1.0
 
     async def _quiet(self) -> bool:
-        if self.boundaries.parked or self.woken or self.webhooks or self._beside:
+        if self.boundaries.parked or self.woken or self.webhooks or self._late or self._beside:
             return False
         if any(worker.drains_running for worker in self.workers):
             return False

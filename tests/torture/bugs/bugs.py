@@ -335,7 +335,7 @@ BUGS = (
         "a reply's absence is believed at once",
         (SEND, '        case Absent() if absent_is_proof(row["started_at"], now, lag):', "        case Absent():"),
         pairs=X,
-        harm="source,hidden",
+        harm="source,hidden,late webhooks",
         steps="post,settle,answer,add",
     ),
     bug(
