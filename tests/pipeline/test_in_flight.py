@@ -86,6 +86,39 @@ async def test_a_message_edited_before_the_helpdesk_had_it_is_told_once_as_it_re
     assert line.comments(1) == ["@AcmeSupport my parcel is stuck"]
 
 
+async def test_an_edit_is_told_by_itself_when_the_message_goes_out_while_it_is_threaded(line: LineLike) -> None:
+    async def hold(paused: bool) -> None:
+        await line.gateway.execute(
+            "UPDATE connection SET paused_out = :paused, version = version + 1 WHERE id = :id",
+            paused=paused,
+            id=line.helpdesk,
+        )
+        line.gateway.runtime.connections.forget(line.helpdesk)
+
+    await hold(True)
+    post = line.x.post("rita", "@AcmeSupport my parcel is stukc")
+    await line.x.settle()
+
+    async def threaded() -> bool:
+        return bool(await line.gateway.value("SELECT count(*) FROM push WHERE kind = 'comment'"))
+
+    async def waits() -> bool:
+        return bool(await line.gateway.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    await line.gateway.until(threaded, "it is threaded")
+    async with line.gateway.runtime.database.engine.connect() as claim:
+        # as a push claims it, between the look for what an edit rewrites and the rewriting
+        claimed = "UPDATE push SET tries = 1 WHERE kind = 'comment'"
+        await claim.exec_driver_sql(claimed)
+        line.x.edit(post, "@AcmeSupport my parcel is stuck")
+        await line.x.settle()
+        await line.gateway.until(waits, "the edit is about to be written")
+        await claim.commit()
+    await hold(False)
+    await line.settle()
+    assert line.comments(1) == ["@AcmeSupport my parcel is stukc", "[edited]\n@AcmeSupport my parcel is stuck"]
+
+
 async def test_an_answer_on_a_ticket_that_is_deleted_does_not_go_out(line: LineLike) -> None:
     await complaint(line)
     await line.gateway.pause()
