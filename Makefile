@@ -30,7 +30,7 @@ test: $(STAMP) ## run all tests but torture; ARGS="-k name", ARGS="tests/guard"
 	$(BIN)/pytest -n logical --dist worksteal $(ARGS)
 
 # Schedules and the long replays; schedules alone where ARGS is theirs.
-SCHEDULED := $(filter --schedules% --seed% --first% --pairs% --harm% --bugs,$(ARGS))
+SCHEDULED := $(filter --schedules% --seed% --first% --pairs% --harm% --steps% --again% --bugs,$(ARGS))
 
 torture: $(STAMP) ## run the product under injected faults; ARGS="--schedules 2000", ARGS="--seed 7 --pairs x:zendesk"
 	PYTHONPATH=tests $(BIN)/python tests/torture/run.py $(if $(SCHEDULED),$(ARGS),--schedules 200)

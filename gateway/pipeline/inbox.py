@@ -105,6 +105,10 @@ async def _end(connection: AsyncConnection, reads: Sequence[Read], now: Any) -> 
     )
 
 
+class Overtaken(Exception):
+    """A comment that an edit was to rewrite has gone out since it was looked for: the edit must be told by itself."""
+
+
 async def drain_threads(runtime: Runtime, sandbox: Sandbox, policies: PolicySets, shard: int, held: Held) -> bool:
     """Thread and decide the oldest pending changes of a shard. Returns whether there may be more."""
     async with runtime.database.read() as connection:
@@ -129,6 +133,9 @@ async def _write_threads(
             await held.check(connection)
             wakes = await _write_plan(connection, runtime, matters, decided.plan)
             await insert_rows(connection, "decision", decided.decisions)
+    except Overtaken:
+        await _write_threads(runtime, sandbox, policies, held, rows)
+        return
     except DBAPIError as error:
         if not is_data_error(error):
             raise
@@ -195,13 +202,15 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
     )
     await insert_rows(connection, "push", list(plan.pushes.values()), tail="ON CONFLICT (key) DO NOTHING")
     for key, payload in sorted(plan.rewritten.items()):
-        await execute(
+        touched = await execute(
             connection,
             """UPDATE push SET payload = payload || CAST(:payload AS jsonb)
                WHERE key = :key AND state = 'pending' AND tries = 0""",
             key=key,
             payload=as_json(payload),
         )
+        if not touched and key not in plan.pushes:
+            raise Overtaken
     told = {row["interaction_id"] for row in plan.pushes.values() if row["payload"].get("attachments")}
     wakes = await join_files(connection, sorted(one for one in told if one is not None), plan.now)
     await raise_alarms(connection, plan.alarms)

@@ -139,6 +139,7 @@ async def failed(connection: AsyncConnection, change: Change, trouble: Trouble, 
         ended = "deleted" if trouble.kind == "gone" else "closed"
         fresh = await follow_up(connection, change.ticket_id, ended, now)
         await _send_again(connection, change, fresh, now)
+        await _drop_lone_notes(connection, fresh, now)
         return set()
     await execute(
         connection,
@@ -302,6 +303,20 @@ async def _send_again(connection: AsyncConnection, change: Change, ticket_id: UU
            (SELECT interaction_id FROM push WHERE id = ANY(:ids) AND interaction_id IS NOT NULL)""",
         ids=ids,
         ticket=ticket_id,
+    )
+
+
+async def _drop_lone_notes(connection: AsyncConnection, ticket_id: UUID, now: datetime) -> None:
+    """That a message on a closed ticket was deleted, say, opens no ticket by itself: nobody has to do anything."""
+    await execute(
+        connection,
+        """UPDATE push SET state = 'dropped', reason = 'the ticket was closed, merged or deleted at the helpdesk',
+               done_at = :now
+           WHERE ticket_id = :id AND kind = 'note' AND state = 'pending' AND NOT EXISTS (
+               SELECT 1 FROM push o WHERE o.ticket_id = :id AND o.kind IN ('comment', 'mark')
+                 AND o.state NOT IN ('dropped', 'failed'))""",
+        id=ticket_id,
+        now=now,
     )
 
 

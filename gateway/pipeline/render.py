@@ -39,7 +39,8 @@ SELECT r.id, r.ticket_id, r.text, r.html, r.leg, r.interaction_id, r.written_at,
        t.opened_at, b.name AS brand,
        (SELECT array_agg(DISTINCT m.customer_id) FROM ticket m WHERE m.id = t.id OR m.merged_into = t.id) AS customers
 FROM reply r JOIN ticket t ON t.id = r.ticket_id LEFT JOIN brand b ON b.id = t.brand_id
-WHERE r.connection_id = :connection AND r.state = 'received' AND r.due_at <= :now ORDER BY r.created_at LIMIT :limit
+WHERE r.connection_id = :connection AND r.state = 'received' AND r.due_at <= :now
+ORDER BY r.created_at, r.id LIMIT :limit
 """
 
 CODES_OF_BUGS = ("deadline", "died", "plugin_bug", "misconfigured")
@@ -209,10 +210,10 @@ async def _write(
         if settled.verdict is not None and settled.rendered is not None and settled.case is not None:
             row = reply_decision(reply["id"], reply["ticket_id"], settled.rendered, settled.verdict, settled.case, now)
             await insert_rows(connection, "decision", [row])
+        wakes = {f"send:{endpoint.id}"}  # its turn, or the next one's
         if settled.state == "queued":
             await _grouped(connection, reply, settled)
-            return {f"send:{endpoint.id}"}
-        wakes: set[str] = set()
+            return wakes
         if settled.rendered is not None and groups.MASS in {one["code"] for one in settled.ruling.open}:
             wakes |= await groups.join(
                 connection, runtime.settings, reply, settled.rendered.text, settled.checked.alike, now

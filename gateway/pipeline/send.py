@@ -47,13 +47,17 @@ MARGIN = 3.0
 YIELD_AFTER = 2.0
 OUTER = 1.0
 """Seconds by which the last resort comes after the client's own deadline, which knows whether anything was sent."""
+# The head of each ticket that may go now. It is nobody else's turn while the head waits: for a decision, a file, or the
+# end of a delay. Helpdesks tell time in whole seconds, so within one it is the order in which answers were read.
 READY = f"""
-SELECT DISTINCT ON (r.ticket_id) r.id
+SELECT r.id
 FROM reply r JOIN ticket t ON t.id = r.ticket_id JOIN connection c ON c.id = r.connection_id
 WHERE r.connection_id = :connection AND r.state = 'queued' AND r.due_at <= :now AND NOT c.paused_out AND NOT {STOPPED}
-  AND NOT EXISTS (SELECT 1 FROM reply o WHERE o.ticket_id = r.ticket_id AND o.state IN ('sending', 'unknown')
-      AND o.code IS DISTINCT FROM 'needs_person')
-ORDER BY r.ticket_id, r.written_at, r.created_at LIMIT :limit
+  AND NOT EXISTS (SELECT 1 FROM reply o WHERE o.ticket_id = r.ticket_id AND (
+      (o.state IN ('sending', 'unknown') AND o.code IS DISTINCT FROM 'needs_person')
+      OR (o.state IN ('received', 'queued') AND o.connection_id = r.connection_id
+          AND (o.written_at, o.created_at, o.id) < (r.written_at, r.created_at, r.id))))
+ORDER BY r.written_at, r.created_at, r.id LIMIT :limit
 """
 
 # Locked, so that what is looked at here is what leaves: an edit, an approval or a rejection comes before or after.
@@ -140,6 +144,7 @@ async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, hel
                 wakes.add(f"reply:{endpoint.id}")
             else:
                 wakes |= await _hold(connection, row["id"], leave.code or "", leave.reason or "", now)
+                wakes.add(f"send:{endpoint.id}")  # the next one's turn
     await runtime.wake(wakes)
     return flights
 

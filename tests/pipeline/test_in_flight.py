@@ -86,6 +86,39 @@ async def test_a_message_edited_before_the_helpdesk_had_it_is_told_once_as_it_re
     assert line.comments(1) == ["@AcmeSupport my parcel is stuck"]
 
 
+async def test_an_edit_is_told_by_itself_when_the_message_goes_out_while_it_is_threaded(line: LineLike) -> None:
+    async def hold(paused: bool) -> None:
+        await line.gateway.execute(
+            "UPDATE connection SET paused_out = :paused, version = version + 1 WHERE id = :id",
+            paused=paused,
+            id=line.helpdesk,
+        )
+        line.gateway.runtime.connections.forget(line.helpdesk)
+
+    await hold(True)
+    post = line.x.post("rita", "@AcmeSupport my parcel is stukc")
+    await line.x.settle()
+
+    async def threaded() -> bool:
+        return bool(await line.gateway.value("SELECT count(*) FROM push WHERE kind = 'comment'"))
+
+    async def waits() -> bool:
+        return bool(await line.gateway.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    await line.gateway.until(threaded, "it is threaded")
+    async with line.gateway.runtime.database.engine.connect() as claim:
+        # as a push claims it, between the look for what an edit rewrites and the rewriting
+        claimed = "UPDATE push SET tries = 1 WHERE kind = 'comment'"
+        await claim.exec_driver_sql(claimed)
+        line.x.edit(post, "@AcmeSupport my parcel is stuck")
+        await line.x.settle()
+        await line.gateway.until(waits, "the edit is about to be written")
+        await claim.commit()
+    await hold(False)
+    await line.settle()
+    assert line.comments(1) == ["@AcmeSupport my parcel is stukc", "[edited]\n@AcmeSupport my parcel is stuck"]
+
+
 async def test_an_answer_on_a_ticket_that_is_deleted_does_not_go_out(line: LineLike) -> None:
     await complaint(line)
     await line.gateway.pause()
@@ -219,6 +252,26 @@ async def test_a_second_answer_to_the_one_slot_is_held_with_both_texts(line: Lin
     assert [one["text"] for one in forum.replies.values()] == ["We are very sorry"]
     states = await line.gateway.rows("SELECT state, code FROM reply ORDER BY created_at")
     assert [(one["state"], one["code"]) for one in states] == [("retracted", "replaced"), ("sent", None)]
+
+
+async def test_a_deletion_on_a_closed_ticket_opens_no_other_and_the_next_message_does(
+    line: LineLike, forum: InboundTwin
+) -> None:
+    line.desk.close(1)
+    await line.desk.settle()
+    forum.delete("review-1")
+    await forum.settle()
+    await line.settle()
+    assert list(line.desk.tickets) == [1]
+    dropped = await line.gateway.rows("SELECT state, reason FROM push WHERE kind = 'note'")
+    assert [(one["state"], one["reason"][:21]) for one in dropped] == [("dropped", "the ticket was closed")]
+    item = {"external_id": "post-2", "kind": "comment", "root": "review-1", "in_reply_to": "review-1"}
+    author = {"external_id": "user-1", "name": "Uma"}
+    forum.push({**item, "author": author, "text": "Still never", "published_at": "2026-01-02T00:00:00Z"})
+    await forum.settle()
+    await line.settle()
+    assert line.comments(2) == ["Still never"]
+    assert line.ticket(1).followup_ids == [2]
 
 
 async def test_a_matter_goes_on_at_another_helpdesk(line: LineLike) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import socket
@@ -13,7 +14,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -32,6 +34,7 @@ from torture.bugs.hunt import hunt_all
 from torture.machine import CLOCK
 from torture.schedule import HARM, Result, Schedule
 from torture.stage import PAIRS
+from torture.story import STEPS
 from torture.workers import Boundaries, BoundedDatabase, Common, scratch
 
 CLOCK_SQL = """
@@ -89,81 +92,109 @@ async def installation(server: str, folder: Path, loop: machine.Loop) -> AsyncIt
 
 
 def empty(database: BoundedDatabase) -> None:
-    """Take all rows out, for the next schedule."""
+    """Take all rows out, for the next schedule. Most tables have none, and emptying one makes new files for it."""
     tables = database._clock.execute(
         """SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-             AND c.relname NOT LIKE 'procrastinate%' AND c.relname <> 'alembic_version'"""
+             AND c.relname NOT LIKE 'procrastinate%' AND c.relname <> 'alembic_version'
+             AND (pg_relation_size(c.oid) > 0
+                  OR EXISTS (SELECT 1 FROM pg_partition_tree(c.oid) p WHERE pg_relation_size(p.relid) > 0))"""
     ).fetchall()
     names = ", ".join(f'public."{name}"' for (name,) in tables)
-    database._clock.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")  # type: ignore[call-overload]
+    if names:
+        database._clock.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")  # type: ignore[call-overload]
 
 
-async def run_one(
-    seed: int, pair: str, common: Common, the_door: door.Door, url: str, harm: Sequence[str] = ()
-) -> Result:
+@dataclass(frozen=True)
+class Case:
+    """One schedule to run."""
+
+    seed: int
+    pair: str
+    harm: tuple[str, ...] = ()
+    """Done in any case, beside what the seed chooses."""
+    steps: tuple[str, ...] = ()
+    """What the people do in any case, after the rest of their story."""
+
+    def __str__(self) -> str:
+        return "/".join((str(self.seed), self.pair, ",".join(self.harm), ",".join(self.steps)))
+
+
+async def run_one(case: Case, common: Common, the_door: door.Door, url: str) -> Result:
     """One schedule on an empty database."""
-    CLOCK.begin(seed)
+    CLOCK.begin(case.seed)
     common.database.forget_time()
     empty(common.database)
     common.boundaries.__init__()  # type: ignore[misc]
-    return await Schedule(seed, pair, common, the_door, url, harm).run()
+    return await Schedule(case.seed, case.pair, common, the_door, url, case.harm, case.steps).run()
 
 
-def show(result: Result, *, story: bool) -> None:
+def show(case: Case, result: Result) -> None:
     """A failure, as somebody needs it who wants to see it again."""
-    print(f"\nseed {result.seed} {result.pair} harm={','.join(result.harm) or 'none'} trace {result.digest}")
+    print(f"\nseed {case.seed} {case.pair} harm={','.join(result.harm) or 'none'} trace {result.digest}")
     for kind, what in result.findings.found:
         print(f"  {kind}: {what}")
-    if story:
-        for line in result.story:
-            print(f"    {line}")
-    print(f'  again: make torture ARGS="--seed {result.seed} --pairs {result.pair}"', flush=True)
+    for line in result.story:
+        print(f"    {line}")
+    print(f"  again: make torture ARGS=\"--again '{case}'\"", flush=True)
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(filter(None, (text or "").split(",")))
+
+
+def _cases(options: argparse.Namespace) -> Iterator[Case]:
+    if options.again:
+        for one in options.again.split(";"):
+            seed, pair, harm, steps = one.split("/")
+            yield Case(int(seed), pair, _words(harm), _words(steps))
+        return
+    pairs, harm, steps = _words(options.pairs) or PAIRS, _words(options.harm), _words(options.steps)
+    if options.seed is not None:
+        yield from (Case(options.seed, pair, harm, steps) for pair in pairs)
+        return
+    for number in range(options.schedules):
+        yield Case(options.first + number, pairs[number % len(pairs)], harm, steps)
 
 
 async def run(options: argparse.Namespace, server: str) -> int:
     """All schedules; 1 when one failed."""
-    pairs = options.pairs.split(",") if options.pairs else list(PAIRS)
-    unknown = [pair for pair in pairs if pair not in PAIRS]
-    if unknown:
-        print(f"--pairs: {', '.join(unknown)} is none of {', '.join(PAIRS)}", file=sys.stderr)
-        return 2
-    forced = options.harm.split(",") if options.harm else []
-    unknown = [one for one in forced if one not in HARM]
-    if unknown:
-        print(f"--harm: {', '.join(unknown)} is none of {', '.join(HARM)}", file=sys.stderr)
-        return 2
-    seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.schedules)
+    cases = list(_cases(options))
+    for name, given, known in (
+        ("pairs", {one.pair for one in cases}, PAIRS),
+        ("harm", {word for one in cases for word in one.harm}, HARM),
+        ("steps", {word for one in cases for word in one.steps}, STEPS),
+    ):
+        if unknown := sorted(given - set(known)):
+            print(f"--{name}: {', '.join(unknown)} is none of {', '.join(known)}", file=sys.stderr)
+            return 2
     totals: Counter[str] = Counter()
-    failed: list[Result] = []
+    failed: list[tuple[Case, Result]] = []
     harm: Counter[str] = Counter()
     began, ran, steps = time.time(), 0, 0
     loop = asyncio.get_running_loop()
     assert isinstance(loop, machine.Loop)
     with tempfile.TemporaryDirectory() as folder:
         async with installation(server, Path(folder), loop) as (common, the_door, url):
-            for number, seed in enumerate(seeds):
-                for pair in pairs if options.seed is not None else [pairs[number % len(pairs)]]:
-                    result = await run_one(seed, pair, common, the_door, url, forced)
-                    if options.twice:
-                        again = await run_one(seed, pair, common, the_door, url, forced)
-                        if again.trace != result.trace:
-                            pairs_ = zip(result.trace, again.trace, strict=False)
-                            other = next((one for one in pairs_ if one[0] != one[1]), ("its end", "its end"))
-                            result.findings.add("not repeatable", f"{other[0]} became {other[1]}")
-                    ran, steps = ran + 1, steps + result.steps
-                    harm.update(result.counts)
-                    totals.update(result.findings.counts())
-                    if options.trace:
-                        print("\n".join(result.trace))
-                    if result.findings.found:
-                        failed.append(result)
-                        if not options.json:
-                            show(result, story=True)
-                    elif options.seed is not None and not options.json:
-                        print(f"seed {seed} {pair}: clean, {result.steps} steps, trace {result.digest}")
-                    if options.stop and failed:
-                        break
+            for case in cases:
+                result = await run_one(case, common, the_door, url)
+                if options.twice:
+                    again = await run_one(case, common, the_door, url)
+                    if again.trace != result.trace:
+                        pairs_ = zip(result.trace, again.trace, strict=False)
+                        other = next((one for one in pairs_ if one[0] != one[1]), ("its end", "its end"))
+                        result.findings.add("not repeatable", f"{other[0]} became {other[1]}")
+                ran, steps = ran + 1, steps + result.steps
+                harm.update(result.counts)
+                totals.update(result.findings.counts())
+                if options.trace:
+                    print("\n".join(result.trace))
+                if result.findings.found:
+                    failed.append((case, result))
+                    if not options.json:
+                        show(case, result)
+                elif options.seed is not None and not options.json:
+                    print(f"seed {case.seed} {case.pair}: clean, {result.steps} steps, trace {result.digest}")
                 if options.stop and failed:
                     break
                 if not options.json and ran % 50 == 0:
@@ -178,8 +209,15 @@ async def run(options: argparse.Namespace, server: str) -> int:
         "harm": dict(sorted(harm.items())),
         "found": dict(sorted(totals.items())),
         "failures": [
-            {"seed": one.seed, "pair": one.pair, "harm": one.harm, "found": one.findings.found, "trace": one.digest}
-            for one in failed
+            {
+                "seed": case.seed,
+                "pair": case.pair,
+                "harm": one.harm,
+                "found": one.findings.found,
+                "trace": one.digest,
+                "again": str(case),
+            }
+            for case, one in failed
         ],
     }
     if options.json:
@@ -197,11 +235,15 @@ async def run(options: argparse.Namespace, server: str) -> int:
 def main() -> int:
     """Called by `make torture`. Exits 1 on any failure."""
     parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
-    parser.add_argument("--schedules", type=int, default=200, help="how many")
+    parser.add_argument("--schedules", type=int, help="how many; 200, and with --bugs at most 30 for each")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seed", type=int, help="run this one again, on every pair or on --pairs")
+    parser.add_argument(
+        "--again", help="run just these again, given as SEED/PAIR/HARM/STEPS and separated by semicolons"
+    )
     parser.add_argument("--pairs", help=f"some of {','.join(PAIRS)}")
     parser.add_argument("--harm", help="harm done in each schedule, beside what its seed chooses")
+    parser.add_argument("--steps", help="what the people do in each schedule, after what its seed chooses")
     parser.add_argument("--bugs", action="store_true", help="look for the deliberate bugs instead")
     parser.add_argument("--only", action="append", default=[], help="with --bugs: those whose name has this in it")
     parser.add_argument("--json", action="store_true", help="one JSON object with the totals")
@@ -210,8 +252,10 @@ def main() -> int:
     parser.add_argument("--stop", action="store_true", help="end at the first failure")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    gc.freeze()  # what is imported stays: looking through it again and again costs a tenth of the time
     if options.bugs:
-        return hunt_all(options.schedules, options.only, as_json=options.json)
+        return hunt_all(options.schedules or 30, options.only, as_json=options.json)
+    options.schedules = options.schedules or 200
     with shared_server() as server:
         code: int = machine.run(lambda: run(options, server))
     return code

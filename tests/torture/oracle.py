@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from torture.stage import Published, TicketView
 from torture.story import Answer, Message, Story
+
+STOPS_WITHIN = timedelta(seconds=1)
+"""What one call to stop everything outbound promises."""
 
 
 @dataclass
@@ -35,7 +39,7 @@ def judge(story: Story, limbo: Mapping[str, list[Any]]) -> Findings:
     _matters(findings, story, tickets, places)
     _followed(findings, story, places)
     _order(findings, story, tickets)
-    _answers(findings, story, tickets, published)
+    _answers(findings, story, tickets, published, places)
     _secrets(findings, story, published)
     for kind, rows in limbo.items():
         for row in rows:
@@ -71,7 +75,8 @@ def _messages(findings: Findings, story: Story, tickets: list[TicketView]) -> di
                 ticket.number for ticket in tickets for text in _notes(ticket) if any(w in text for w in message.words)
             ]
             told = [number for number in told if number in places[message.words[0]] or story.handled]
-            if not told:
+            # on a ticket that a person closed, nobody has to do anything about it
+            if not told and not places[message.words[0]] & set(story.handled):
                 findings.add("lost", f"nobody was told that {message.words[-1]} was deleted")
             if len(told) > 1:
                 findings.add("doubled comment", f"the deletion of {message.words[-1]} is told {len(told)} times")
@@ -128,7 +133,13 @@ def _order(findings: Findings, story: Story, tickets: list[TicketView]) -> None:
                     findings.add("order", f"#{ticket.number}: {earlier} stands after {message.words[0]}")
 
 
-def _answers(findings: Findings, story: Story, tickets: list[TicketView], published: list[Published]) -> None:
+def _answers(
+    findings: Findings,
+    story: Story,
+    tickets: list[TicketView],
+    published: list[Published],
+    places: Mapping[str, set[int]],
+) -> None:
     by_ticket: dict[int, list[Answer]] = defaultdict(list)
     times: dict[str, int] = {}
     for answer in story.answers:
@@ -146,6 +157,14 @@ def _answers(findings: Findings, story: Story, tickets: list[TicketView], publis
             findings.add("doubled post", f"{answer.word} was published {len(mine)} times")
         for place, one in mine:
             times[answer.word] = place
+            # in private it may join another of the customer's matters
+            if (
+                answer.overtaken
+                and not answer.approved
+                and answer.ticket in places[answer.overtaken]
+                and not one.private
+            ):
+                findings.add("published too much", f"{answer.word} was published after a newer message in private")
             _check_published(findings, story, answer, one)
         if not mine and answer.ticket in story.trashed:
             continue  # a person deleted it, perhaps before it could be read
@@ -155,7 +174,7 @@ def _answers(findings: Findings, story: Story, tickets: list[TicketView], publis
             findings.add("lost answer", f"{answer.word} was held without a reason: {told[0][:160]!r}")
         by_ticket[answer.ticket].append(answer)
     for answers in by_ticket.values():
-        out = [times[one.word] for one in answers if one.word in times]
+        out = [times[one.word] for one in answers if one.word in times and not one.approved]
         if out != sorted(out) and len({one.leg for one in answers}) == 1:
             findings.add("order", f"answers went out in another order than they were written: {answers}")
     refused = story.place.refusals()
@@ -168,10 +187,10 @@ def _answers(findings: Findings, story: Story, tickets: list[TicketView], publis
 
 
 def _check_published(findings: Findings, story: Story, answer: Answer, one: Published) -> None:
+    if any(since + STOPS_WITHIN < one.at < until for since, until in story.pauses):
+        findings.add("published too much", f"{answer.word} was published while everything outbound was stopped")
     if answer.taken_back:
         findings.add("published too much", f"{answer.word} was published after it was taken back")
-    if answer.overtaken and not one.private:
-        findings.add("published too much", f"{answer.word} was published after a newer message in private")
     if answer.target_gone:
         findings.add("published too much", f"{answer.word} was published after its target was deleted")
     wanted = answer.leg or ("public" if not answer.sees_private else None if answer.sees_public else "private")

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -36,16 +37,25 @@ HARM = (
     "helpdesk",
     "source",
     "webhooks",
+    "late webhooks",
     "hidden",
     "expired",
     "cut",
     "lost words",
+    "doubled words",
 )
 STEPS = 4000
 """Choices after which a schedule is brought to its end."""
-REST = 12 * 60.0
-"""Virtual seconds of rest at the end: every stream is polled twice more."""
+REST = 7 * 60.0
+"""Virtual seconds of rest at the end: every stream is polled once more after everything hidden has come to light."""
 AT_MOST = 6 * 3600.0
+LATE = 15 * 60.0
+"""Virtual seconds of rest beyond that, after which something waits that should not."""
+AIMED = ("kill", "death in commit", "stall", "cut")
+"""Harm that is done most of all where a worker changes something at a provider."""
+WRITES = ("POST", "PUT")
+TICK = 0.2
+"""Virtual seconds between two looks for due rows: more often they find the same, and most steps would be theirs."""
 
 NEXT = """
 SELECT min(at) FROM (
@@ -72,6 +82,9 @@ LIMBO = {
                          OR (state = 'unknown' AND (code IS DISTINCT FROM 'needs_person' OR NOT EXISTS (
                              SELECT 1 FROM push p WHERE p.reply_id = reply.id AND p.kind = 'mark'
                                AND p.state = 'done')))""",
+    "ticket without a message": """SELECT id, external_id FROM ticket t WHERE ended IS NULL AND merged_into IS NULL
+                                   AND followup_of IS NULL AND NOT EXISTS (
+                                       SELECT 1 FROM interaction i WHERE i.ticket_id = t.id)""",
     "reply failed": "SELECT id, state, code, reason FROM reply WHERE state = 'failed'",
 }
 
@@ -80,8 +93,6 @@ LIMBO = {
 class Result:
     """How a schedule ended."""
 
-    seed: int
-    pair: str
     harm: tuple[str, ...]
     findings: Findings
     story: list[str]
@@ -98,8 +109,17 @@ class Result:
 class Schedule:
     """One seed on one pair of plugins."""
 
-    def __init__(self, seed: int, pair: str, common: Common, door: Door, url: str, forced: Sequence[str]) -> None:
-        self.forced = forced
+    def __init__(
+        self,
+        seed: int,
+        pair: str,
+        common: Common,
+        door: Door,
+        url: str,
+        forced: Sequence[str],
+        steps: Sequence[str],
+    ) -> None:
+        self.forced, self.then = forced, steps
         self.seed, self.pair = seed, pair
         self.rng = random.Random(f"{pair} {seed}")
         self.common = common
@@ -116,6 +136,10 @@ class Schedule:
         self._born = 0
         self._settling = False
         self._paused = False
+        self._stopped_at = CLOCK.now()
+        self._ticked = 0.0
+        self._late = 0
+        self._resting = False
         self._until: list[tuple[float, Callable[[], Any], str]] = []
         self._beside: set[asyncio.Task[Any]] = set()
 
@@ -139,7 +163,7 @@ class Schedule:
             self.helpdesk = await self.desk.connect(self.gateway)
             self.sources = await self.place.connect(self.gateway, self.helpdesk, doubled)
             for twin in (self.place.twin, self.desk.twin):
-                twin.carrier = lambda build, twin=twin: self.webhooks.append((twin, build, 0))
+                twin.carrier = lambda build, twin=twin: self._carry(twin, build)
             self.story = Story(rng, self.place, self.desk, doubled and len(self.sources) > 1)
             self.workers = [self._worker() for _ in range(rng.choice((1, 2, 2)))]
             await self._first_polls()
@@ -163,12 +187,12 @@ class Schedule:
                 task.cancel()
             await asyncio.gather(*self._beside, return_exceptions=True)
             await runtime.outgoing.__aexit__(None, None, None)
-        return Result(self.seed, self.pair, self.harm, findings, self.story.log, self.trace, self.steps, self.counts)
+        return Result(self.harm, findings, self.story.log, self.trace, self.steps, self.counts)
 
     # what happens
 
     async def _tell(self) -> None:
-        plan = deque(self.story.plan())
+        plan = deque([*self.story.plan(), *self.then])
         settled = 0
         while plan or self._settling:
             await self.loop.until_idle()
@@ -203,12 +227,14 @@ class Schedule:
             options.append((3.0, self._deliver_one))
         if plan and not self._settling:
             options.append((0.5 * self.hurry, lambda: self._story_step(plan)))
-        options.append((0.3 if gates else 1.5, self._tick))
+        if CLOCK.seconds >= self._ticked + TICK:
+            options.append((0.3 if gates else 1.5, self._tick))
         if not gates or stalled:
             options.append((1.0 if stalled else 0.4, lambda: self._pass(self.rng.choice((0.05, 0.3, 1.0, 2.5)))))
         if not gates and not self.woken and not self.webhooks:
             options.append((1.5, lambda: self._pass(self.rng.choice((0.5, 2.0, 7.0, 30.0)))))
-        options += [(0.25, harm) for harm in self._harms()]
+        aimed = 4.0 if self._publishing() else 1.0 if self._writing() else 0.2
+        options += [(aimed if name in AIMED else 0.25, harm) for name, harm in self._harms()]
         return options
 
     def _release(self, gate: Gate) -> None:
@@ -223,7 +249,8 @@ class Schedule:
             return
         worker = self.rng.choice([one for one in self.workers if not one.stalled] or self.workers)
         if worker.begin(name):
-            del self.woken[name]
+            if "doubled words" not in self.harm or self.rng.random() < 0.5:
+                del self.woken[name]
             self._note("begin", f"{worker.name} {name}")
         elif self.rng.random() < 0.5:
             del self.woken[name]  # the tick finds what the running one leaves
@@ -231,6 +258,7 @@ class Schedule:
     def _tick(self) -> None:
         worker = self.rng.choice(self.workers)
         self._note("tick", worker.name)
+        self._ticked = CLOCK.seconds
         worker.tick()
 
     def _pass(self, seconds: float) -> None:
@@ -244,15 +272,20 @@ class Schedule:
             self._settling = True
         elif step == "pause":
             self._paused = True
+            self._stopped_at = CLOCK.now()
             await self.gateway.pause()
         elif step == "lift":
-            self._paused = False
-            await self.gateway.lift()
+            await self._lift()
         else:
             await self._look()
             self.story.rests = await self._quiet()
             self.story.act(step)
             self._note("told", self.story.log[-1])
+
+    async def _lift(self) -> None:
+        self._paused = False
+        self.story.pauses.append((self._stopped_at, CLOCK.now()))
+        await self.gateway.lift()
 
     async def _look(self) -> None:
         """What the gateway has taken in by now."""
@@ -262,11 +295,27 @@ class Schedule:
                     + (SELECT count(*) FROM revision WHERE state IN ('pending', 'waiting'))
                     + (SELECT count(*) FROM wanted WHERE state = 'pending')"""
         )
-        told = not any(twin is self.place.twin for twin, _, _ in self.webhooks) and not open_
+        told = not any(twin is self.place.twin for twin, _, _ in self.webhooks) and not self._late and not open_
         self.story.known = frozenset(
             one.words[0] for one in self.story.messages if told and ids & {i.removeprefix("dm:") for i in one.ids}
         )
         self.story.knows_all = told and self.place.tells_deletions
+
+    def _carry(self, twin: Twin, build: WebhookBuilder) -> None:
+        """A twin sends a webhook; with bad luck it takes a while."""
+        if "late webhooks" not in self.harm or self._resting or self.rng.random() < 0.5:
+            self.webhooks.append((twin, build, 0))
+            return
+        seconds = self.rng.choice((2.0, 6.0, 30.0, 90.0))
+        self._note("late webhook", f"{twin.name} {seconds}")
+        self.counts["late webhook"] += 1
+        self._late += 1
+
+        def over() -> None:
+            self._late -= 1
+            self.webhooks.append((twin, build, 0))
+
+        self._until.append((CLOCK.seconds + seconds, over, f"late webhook {twin.name}"))
 
     def _deliver_one(self) -> None:
         index = self.rng.randrange(len(self.webhooks)) if "webhooks" in self.harm else 0
@@ -304,7 +353,29 @@ class Schedule:
 
     # harm
 
-    def _harms(self) -> list[Callable[[], Any]]:
+    def _writing(self, path: str = "") -> list[Worker]:
+        """Who is about to change something at a provider, or has just done so: the worst moment to go."""
+        gates = [one for one in self.boundaries.parked if one.kind in ("request", "response")]
+        there = {one.worker.name for one in gates if one.detail.startswith(WRITES) and re.search(path, one.detail)}
+        return [worker for worker in self.workers if worker.name in there and not worker.stalled]
+
+    def _publishing(self) -> list[Worker]:
+        """Who publishes, or is about to: that is rare, and the worst moment of all."""
+        claimed = {
+            one.worker.name
+            for one in self.boundaries.parked
+            if one.kind == "committed" and one.detail.startswith("send:")
+        }
+        there = [worker for worker in self.workers if worker.name in claimed and not worker.stalled]
+        return there + self._writing(self.place.call.replace("$", r"( \d+)?$"))
+
+    def _victim(self) -> Worker:
+        """Mostly one at the worst moment."""
+        writing = self._publishing() or (self._writing() if self.rng.random() < 0.6 else [])
+        busy = [one for one in self.workers if one.drains_running and not one.stalled]
+        return self.rng.choice(writing or busy or self.workers)
+
+    def _harms(self) -> list[tuple[str, Callable[[], Any]]]:
         harms: dict[str, Callable[[], Any]] = {
             "kill": self._kill,
             "death in commit": self._die_in_commit,
@@ -314,11 +385,11 @@ class Schedule:
             "expired": self._expire,
             "cut": self._cut,
         }
-        return [harms[name] for name in self.harm if name in harms and self.counts[name] < 4]
+        most = 7 if self._publishing() else 4
+        return [(name, harms[name]) for name in self.harm if name in harms and self.counts[name] < most]
 
-    async def _kill(self, worker: Worker | None = None) -> None:
-        busy = [one for one in self.workers if one.drains_running] or self.workers
-        worker = worker or self.rng.choice(busy)
+    async def _kill(self) -> None:
+        worker = self._victim()
         self._note("kill", worker.name)
         self.counts["kill"] += 1
         worker.kill()
@@ -331,13 +402,13 @@ class Schedule:
         self.workers[self.workers.index(worker)] = self._worker()
 
     def _die_in_commit(self) -> None:
-        worker = self.rng.choice(self.workers)
+        worker = self._victim()
         self._note("death in commit", worker.name)
         self.counts["death in commit"] += 1
         worker.dies_at = "commit"
 
     def _stall(self) -> None:
-        worker = self.rng.choice(self.workers)
+        worker = self._victim()
         if worker.stalled:
             return
         seconds = self.rng.choice((2.0, 4.0, 9.0, 20.0, 90.0))
@@ -394,7 +465,7 @@ class Schedule:
         self.gateway.runtime.connections.forget(self.helpdesk)
 
     def _cut(self) -> None:
-        worker, when = self.rng.choice(self.workers), self.rng.choice(("before", "after"))
+        worker, when = self._victim(), self.rng.choice(("before", "after"))
         self._note("cut", f"{worker.name} {when}")
         self.counts["cut"] += 1
         self.boundaries.cuts[worker.name] = when
@@ -402,8 +473,9 @@ class Schedule:
     # the end
 
     async def _come_to_rest(self) -> None:
-        """No more harm; what was begun is let end, step by step, and every stream is polled twice more."""
+        """No more harm; what was begun is let end, step by step, and every stream is polled once more."""
         self._note("rest")
+        self._resting = True
         for twin in (self.place.twin, self.desk.twin):
             twin.faults.clear()
         self.boundaries.cuts.clear()
@@ -411,8 +483,9 @@ class Schedule:
             worker.stalled, worker.dies_at = False, ""
         for _, over, _ in self._until:
             await _call(over)
+        self._until.clear()
         if self._paused:
-            await self.gateway.lift()
+            await self._lift()
         await self._renew()
         began, turn, looked = CLOCK.seconds, 0, -1.0
         while True:
@@ -439,7 +512,9 @@ class Schedule:
                 self.workers[0].tick()
                 looked = CLOCK.seconds + 0.5
                 CLOCK.advance(0.6)
-            elif (CLOCK.seconds > began + REST and await self._quiet()) or CLOCK.seconds > began + AT_MOST:
+            elif CLOCK.seconds > began + AT_MOST or (CLOCK.seconds > began + REST and await self._over()):
+                if CLOCK.seconds > began + REST + LATE:
+                    self.errors.append(f"came to rest only after {(CLOCK.seconds - began) / 60:.0f} minutes")
                 return
             else:
                 due = await self.gateway.value(NEXT, now=CLOCK.now())
@@ -448,7 +523,7 @@ class Schedule:
                 looked = -1.0
 
     async def _quiet(self) -> bool:
-        if self.boundaries.parked or self.woken or self.webhooks or self._beside:
+        if self.boundaries.parked or self.woken or self.webhooks or self._late or self._beside:
             return False
         if any(worker.drains_running for worker in self.workers):
             return False
@@ -456,6 +531,11 @@ class Schedule:
         if self._paused:  # what waits for the pause to end is settled
             sql = IDLE.replace("'received', 'queued', 'sending'", "'received', 'sending'")
         return bool(await self.gateway.value(sql, now=CLOCK.now()) == 0)
+
+    async def _over(self) -> bool:
+        """Whether nothing is left, also of what may wait a while, as the note that an answer is out does."""
+        left = await self.gateway.value("SELECT count(*) FROM push WHERE state = 'pending'")
+        return left == 0 and await self._quiet()
 
     async def _limbo(self) -> dict[str, list[Any]]:
         return {kind: [dict(row) for row in await self.gateway.rows(sql)] for kind, sql in LIMBO.items()}

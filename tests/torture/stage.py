@@ -131,7 +131,7 @@ class X(Place):
         app = await gateway.add_app("x", self.twin.app_config())
         ids = []
         for brand in self.brands if doubled else self.brands[:1]:
-            config = self.twin.connection_config(brand)
+            config = self.twin.connection_config(brand, direct_message_poll_minutes=1)  # with every poll
             ids.append(await gateway.add_connection("source", "x", config, name=brand, app=app, helpdesk=helpdesk))
             await gateway.install(ids[-1])
         return ids

@@ -7,6 +7,7 @@ it again wherever it went.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,13 @@ from datetime import datetime
 from torture.machine import CLOCK
 from torture.stage import Desk, Place, TicketView
 
+APPROVE = re.compile(r"/approve (\w+)")
+STEPS = (
+    *("post", "slip", "follow", "join", "direct", "edit", "delete", "overtake", "delete target", "chase", "own"),
+    *("answer", "add", "privately", "note", "solve", "approve", "reject", "take back", "close", "merge", "trash"),
+    *("settle", "pause", "lift"),
+)
+"""What can happen in a story: by customers, by agents, and to the gateway."""
 NAMES = ("rita", "bob", "carol", "dave")
 
 
@@ -54,12 +62,14 @@ class Answer:
     sees_public: bool
     gone: frozenset[str]
     """Ids of messages whose deletion the gateway knew of when this was written."""
+    approved: bool = False
+    """Somebody let it go although it was held."""
     withdrawn: bool = False
-    """The agent took it back, in time or not."""
+    """An agent took it back or rejected it, in time or not."""
     taken_back: bool = False
-    """The gateway knew that the agent took it back before it could go out."""
-    overtaken: bool = False
-    """The gateway knew of a newer private message of the same customer before it could go out in public."""
+    """It could not go out any more when the agent did so."""
+    overtaken: str = ""
+    """Word of a newer private message by the same customer that the gateway knew before this could go out."""
     target_gone: bool = False
     """The gateway knew that all it could answer was deleted before it could go out."""
 
@@ -84,6 +94,8 @@ class Story:
     """Those that a person deleted, with what stood on them."""
     log: list[str] = field(default_factory=list)
     own_posts: list[str] = field(default_factory=list)
+    pauses: list[tuple[datetime, datetime]] = field(default_factory=list)
+    """When everything outbound was stopped."""
     known: frozenset[str] = frozenset()
     """Words of messages that the gateway has taken in by now."""
     knows_all: bool = False
@@ -98,16 +110,21 @@ class Story:
         self.customers = list(NAMES[: rng.randint(1, 4)])
         steps = ["post"]
         for _ in range(rng.randint(1, 7)):
-            choices = ["post"] * 3
+            choices = ["post"] * 3 + (["slip"] * 2 if place.edits else [])
             choices += ["follow"] * 5 + ["join"] * 2 if place.threads else []
             choices += ["direct"] * 2 if place.direct else []
             steps.append(rng.choice(choices))
-        extra = ["answer"] * 6 + ["note", "solve"] + (["edit"] * 2 if place.edits else [])
+        extra = ["answer"] * 6 + ["note", "solve", "approve", "reject"] + (["edit"] * 2 if place.edits else [])
         extra += ["delete"] if place.tells_deletions else []
         extra += ["close", "merge", "trash", "own"] if rng.random() < 0.5 else []
         extra += ["privately"] if place.direct and self.desk.takes_back else []
         for _ in range(rng.randint(2, 7)):
-            steps.insert(rng.randint(1, len(steps)), rng.choice(extra))
+            step, at = rng.choice(extra), rng.randint(1, len(steps))
+            steps.insert(at, step)
+            if step == "answer" and rng.random() < 0.3:
+                steps.insert(at + 1, "add")
+            elif step in ("close", "merge", "trash") and place.threads and rng.random() < 0.6:
+                steps.insert(at + 1, "chase")
         for _ in range(rng.randint(0, 3)):
             steps.insert(rng.randint(1, len(steps)), "settle")
         if place.direct and rng.random() < 0.2:
@@ -118,6 +135,8 @@ class Story:
             steps += ["settle", "pause", "answer", "settle", "delete target", "settle", "lift"]
         elif rng.random() < 0.4:
             steps += ["settle", "answer"]
+        if rng.random() < 0.4:
+            steps += ["settle", rng.choice(["approve", "approve", "reject"])]
         if rng.random() < 0.3:
             steps += ["settle", rng.choice(["follow", "post", "direct", "edit"]), "settle", "answer"]
         return steps
@@ -191,11 +210,28 @@ class Story:
         alive = self._alive()
         if not alive:
             return ""
-        message = self.rng.choice(alive)
+        return self._edited(self.rng.choice(alive))
+
+    def _edited(self, message: Message) -> str:
         word = self.word("msg")
         message.words.append(word)
         message.ids.append(self.place.edit(message.id, f"my parcel {word} is stuck"))
         return f"{message.words[-2]} -> {word}"
+
+    def _slip(self) -> str:
+        """Somebody posts, and corrects it at once."""
+        self._post()
+        CLOCK.advance(1.0)
+        return self._edited(self.messages[-1])
+
+    def _chase(self) -> str:
+        """Who stands on a ticket that a person ended writes on before the gateway can know."""
+        ended = [one for one in self.desk.tickets() if one.number in self.handled]
+        there = [one for ticket in ended for one in self.messages_on(ticket) if not one.deleted and not one.private]
+        if not there:
+            return ""
+        parent = self.rng.choice(there)
+        return self._say(parent.customer, parent)
 
     def _delete(self) -> str:
         alive = self._alive(private=None)
@@ -206,8 +242,9 @@ class Story:
         answer = self.answers[-1] if self.answers else None
         if answer is None or answer.leg or answer.sees_private or answer.ticket in self.handled:
             return ""
-        answer.overtaken = self.rests
-        return self._say(answer.customer, private=True)
+        said = self._say(answer.customer, private=True)
+        answer.overtaken = self.messages[-1].words[0] if self.rests else ""
+        return said
 
     def _delete_target(self) -> str:
         """All that the last answer could answer goes."""
@@ -245,7 +282,14 @@ class Story:
         tickets = self._tickets()
         if not tickets:
             return ""
-        ticket = self.rng.choice(tickets)
+        return self._answer_on(self.rng.choice(tickets), leg)
+
+    def _add(self) -> str:
+        """The agent has something to add to the last answer."""
+        last = [one for one in self._tickets() if self.answers and one.number == self.answers[-1].ticket]
+        return self._answer_on(last[0]) if last else self._answer()
+
+    def _answer_on(self, ticket: TicketView, leg: str | None = None) -> str:
         there = self.messages_on(ticket)
         word = self.word("ans")
         comment = self.desk.write(ticket.number, f"Sorry, we look into {word} today.", public=True, leg=leg)
@@ -277,6 +321,38 @@ class Story:
         self.notes.append(word)
         self.desk.write(self.rng.choice(tickets).number, f"the depot lost it {word}", public=False, leg=None)
         return word
+
+    def _held(self) -> tuple[Answer, int, str] | None:
+        """An answer that waits for somebody's word, its ticket, and how its note names it."""
+        out = [one.text for one in self.place.published()]
+        found = []
+        for ticket in self._tickets():
+            notes = [line.text for line in ticket.lines if line.by_gateway and not line.public]
+            for answer in self.answers:
+                if answer.approved or answer.withdrawn or any(answer.word in text for text in out):
+                    continue
+                named = [APPROVE.search(note) for note in notes if answer.word in note]
+                if named and named[-1]:
+                    found.append((answer, ticket.number, named[-1].group(1)))
+        return self.rng.choice(found) if found else None
+
+    def _approve(self) -> str:
+        held = self._held()
+        if held is None:
+            return ""
+        answer, number, name = held
+        answer.approved = True
+        self.desk.write(number, f"/approve {name}", public=False, leg=None)
+        return f"#{number} {answer.word}"
+
+    def _reject(self) -> str:
+        held = self._held()
+        if held is None:
+            return ""
+        answer, number, name = held
+        answer.withdrawn, answer.taken_back = True, self.rests
+        self.desk.write(number, f"/reject {name}", public=False, leg=None)
+        return f"#{number} {answer.word}"
 
     def _take_back(self) -> str:
         if not self.answers:

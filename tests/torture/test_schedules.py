@@ -12,6 +12,9 @@ import pytest
 
 from support.repository import ROOT
 from torture.bugs.bugs import BUGS, Bug
+from torture.schedule import HARM
+from torture.stage import PAIRS
+from torture.story import STEPS
 
 
 def run(*arguments: str) -> dict[str, Any]:
@@ -37,6 +40,17 @@ def test_a_sample_of_schedules_ends_with_nothing_lost_doubled_or_made_public() -
 def test_a_seed_goes_the_same_way_again() -> None:
     summary = run("--schedules", "2", "--pairs", "x:zendesk,inbound:freshdesk", "--harm", "kill,stall", "--twice")
     assert summary["failures"] == []
+
+
+def test_each_deliberate_bug_asks_for_what_there_is() -> None:
+    def words(text: str) -> set[str]:
+        return set(filter(None, text.split(",")))
+
+    for bug in BUGS:
+        assert words(bug.pairs) <= set(PAIRS), bug.name
+        assert words(bug.harm) <= set(HARM), bug.name
+        assert words(bug.steps) <= set(STEPS), bug.name
+    assert len({bug.name for bug in BUGS}) == len(BUGS) >= 30
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])

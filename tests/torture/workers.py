@@ -12,6 +12,7 @@ import contextlib
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,9 @@ from gateway.sla.stored import Calendars
 from torture.machine import CLOCK, OWNER, Loop
 
 log = logging.getLogger("torture")
+
+DRAIN: ContextVar[str] = ContextVar("torture_drain", default="")
+"""Name of the drain that the running code belongs to."""
 
 
 class Killed(BaseException):
@@ -116,16 +120,16 @@ class BoundedDatabase(Database):
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Stop before and after."""
-        await self.boundaries.pass_("read")
+        await self.boundaries.pass_("read", DRAIN.get())
         self.tell_time()
         async with super().read() as connection:
             yield connection
-        await self.boundaries.pass_("read done")
+        await self.boundaries.pass_("read done", DRAIN.get())
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Stop before the transaction and after its commit."""
-        await self.boundaries.pass_("begin")
+        await self.boundaries.pass_("begin", DRAIN.get())
         self.tell_time()
         cut = ""
         async with super().write() as connection:
@@ -144,7 +148,7 @@ class BoundedDatabase(Database):
                 raise Killed
         if cut == "after":
             raise OperationalError("COMMIT", {}, psycopg.OperationalError("the connection was lost"), None)
-        await self.boundaries.pass_("committed")
+        await self.boundaries.pass_("committed", DRAIN.get())
 
     async def close(self) -> None:
         """Close the pool and the clock's connection."""
@@ -169,7 +173,9 @@ class BoundedOutgoing(Outgoing):
             self._loop.on_the_wire = True
 
         async def after(response: httpx2.Response) -> None:
-            await self._boundaries.pass_("response", f"{response.status_code} {response.request.url.path}")
+            await self._boundaries.pass_(
+                "response", f"{response.request.method} {response.request.url.path} {response.status_code}"
+            )
 
         client.event_hooks = {"request": [before], "response": [after]}
         return client
@@ -292,6 +298,7 @@ class Worker:
             OWNER.reset(token)
 
     async def _drain(self, name: str) -> None:
+        DRAIN.set(name)
         try:
             await self.drains.run(name)
         except Exception as error:  # as a worker does: the rows are as they were, and the log says why

@@ -19,11 +19,18 @@ class Bug:
     pairs: str = ""
     harm: str = ""
     """Forced in each schedule, beside the seed's own choices, comma-separated."""
+    steps: str = ""
+    """What people do at the end of each schedule's own story, comma-separated."""
 
 
-def bug(name: str, *edits: tuple[str, str, str], pairs: str = "", harm: str = "") -> Bug:
+def bug(name: str, *edits: tuple[str, str, str], pairs: str = "", harm: str = "", steps: str = "") -> Bug:
     """Shorter to write."""
-    return Bug(name, edits, pairs, harm)
+    return Bug(name, edits, pairs, harm, steps)
+
+
+def paused(then: str) -> str:
+    """Something happens while an answer waits for the end of a pause."""
+    return f"settle,pause,answer,settle,{then},settle,lift"
 
 
 RECORD, THREAD, REPLY = "pipeline/record.py", "pipeline/thread.py", "pipeline/reply.py"
@@ -35,7 +42,7 @@ MATTERS, CHANGES, DRAINS, INBOX = (
     "pipeline/drains.py",
     "pipeline/inbox.py",
 )
-LEASES, POLL, TROUBLE = "engine/leases.py", "pipeline/poll.py", "pipeline/trouble.py"
+LEASES = "engine/leases.py"
 
 FORUM = "inbound:zendesk,inbound:freshdesk"
 X = "x:zendesk,x:freshdesk"
@@ -101,6 +108,7 @@ BUGS = (
         ),
         pairs=FORUM,
         harm="webhooks",
+        steps="slip,slip",
     ),
     bug(
         "the key of a comment lacks the revision",
@@ -139,11 +147,11 @@ BUGS = (
         pairs=FORUM,
     ),
     bug(
-        "aliases are ignored",
+        "an edit under a newer id is a post of its own",
         (
             RECORD,
-            "        one.key = (one.key[0], canonical.get(one.key, one.key[1]))",
-            "        one.key = (one.key[0], one.key[1])",
+            "incoming.append(Incoming((scope, item.external_id),",
+            "incoming.append(Incoming((scope, item.revision),",
         ),
         pairs=X,
     ),
@@ -231,12 +239,14 @@ BUGS = (
            WHERE id = ANY(:ids)""",
         ),
         pairs=FORUM,
+        steps="post,settle,close,chase",
     ),
     bug(
         "a merge by a person is not followed",
         (REPLY, "    if item.merged_into is not None:", "    if False:"),
         (OUTCOMES, '    if trouble.kind == "moved" and trouble.moved_to is not None:', "    if False:"),
         pairs=FORUM,
+        steps="post,post,settle,merge,chase",
     ),
     bug(
         "notes are public",
@@ -267,7 +277,7 @@ BUGS = (
             "        if False:\n            raise LeaseLost(self.name)",
         ),
         pairs="inbound:freshdesk,x:freshdesk",
-        harm="lost words",
+        harm="doubled words",
     ),
     bug(
         "the lease of the dead never ends",
@@ -293,25 +303,7 @@ BUGS = (
         (DRAINS, "        OR (r.state = 'sending' AND r.deadline_at < clock_timestamp())))", "        OR false))"),
         (SEND, "AND state = 'sending' AND deadline_at < clock_timestamp()", "AND state = 'sending' AND false"),
         harm="kill",
-    ),
-    bug(
-        "the cursor moves before what was polled is stored",
-        (
-            POLL,
-            "        if not held.fresh(runtime.settings.lease_seconds / 2):",
-            """        if page is not None:
-            async with runtime.database.write() as early:
-                await execute(
-                    early,
-                    "UPDATE cursor SET cursor = CAST(:to AS jsonb) WHERE connection_id = :id AND stream = :stream",
-                    to=as_json(page.cursor),
-                    id=endpoint.id,
-                    stream=stream,
-                )
-        if not held.fresh(runtime.settings.lease_seconds / 2):""",
-        ),
-        pairs="google_business:zendesk,google_business:freshdesk",
-        harm="kill,death in commit,cut",
+        steps="post,settle,answer,add",
     ),
     bug(
         "a lost connection to the database is the data's fault",
@@ -337,12 +329,14 @@ BUGS = (
         (SEND, 'state = {"unknown": "unknown", "retry"', 'state = {"unknown": "queued", "retry"'),
         pairs=X,
         harm="source",
+        steps="post,settle,answer,add",
     ),
     bug(
         "a reply's absence is believed at once",
         (SEND, '        case Absent() if absent_is_proof(row["started_at"], now, lag):', "        case Absent():"),
         pairs=X,
-        harm="source,hidden",
+        harm="source,hidden,late webhooks",
+        steps="post,settle,answer,add",
     ),
     bug(
         "the deadline is not looked at again before the send",
@@ -353,12 +347,15 @@ BUGS = (
         ),
         pairs=X,
         harm="stall",
+        steps="post,settle,answer,add",
     ),
     bug(
         "answers of one ticket overtake each other",
-        (SEND, "AND o.state IN ('sending', 'unknown')\n      AND o.code", "AND false\n      AND o.code"),
+        (SEND, "      OR (o.state IN ('received', 'queued') AND", "      OR (false AND"),
+        (SEND, "(o.state IN ('sending', 'unknown') AND", "(false AND"),
         harm="source",
         pairs=X,
+        steps="post,settle,answer,add,add",
     ),
     # no reply leaves undecided or stale
     bug(
@@ -366,6 +363,7 @@ BUGS = (
         (SEND, "AND NOT c.paused_out AND NOT {STOPPED}\n  AND NOT EXISTS", "AND NOT c.paused_out\n  AND NOT EXISTS"),
         (SEND, "seconds=flight.until - time.monotonic(), gate=gate)", "seconds=flight.until - time.monotonic())"),
         pairs="inbound:zendesk,x:zendesk",
+        steps=paused("post"),
     ),
     bug(
         "what an agent takes back goes out",
@@ -375,17 +373,20 @@ BUGS = (
             'if known["state"] == "received":\n        await execute(\n            connection,\n            """UPDATE reply SET state = \'cancelled\'',
         ),
         pairs="inbound:zendesk,x:zendesk",
+        steps=paused("take back"),
     ),
     bug(
         "a newer message does not matter",
         (LEAVING, '    if not stands or basis.get("heard") != row["heard_now"]:', "    if not stands:"),
         pairs="inbound:zendesk,x:zendesk",
+        steps=paused("overtake"),
     ),
     bug(
         "a deleted target does not matter",
         (LEAVING, '    if row["deleted_at"] is not None:', "    if False:"),
         (LEAVING, '    if not stands or basis.get("heard") != row["heard_now"]:', "    if not stands:"),
         pairs=FORUM,
+        steps=paused("delete target"),
     ),
     bug(
         "the private leg is ignored",
@@ -395,6 +396,7 @@ BUGS = (
             'if target["deleted_at"] is not None else Target(target, "public")\n    chosen',
         ),
         pairs="x:zendesk,inbound:zendesk",
+        steps="direct,post,settle,privately",
     ),
     bug(
         "nobody is told of a held reply",
@@ -405,5 +407,6 @@ BUGS = (
             '            reply["id"],\n            settled.state,',
         ),
         pairs="x:zendesk,inbound:zendesk",
+        steps="post,direct,settle,answer",
     ),
 )
