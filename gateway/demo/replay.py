@@ -198,6 +198,10 @@ async def play(recording: Recording, options: Options, console: Console) -> Outc
             again = await decide_again(stage.rest, first - BEFORE) if options.policies else None
             if failures or not verdict.clean:
                 console.print(stage.serve.last_words(), markup=False)
+                async for reply in stage.rest.listed("replies"):
+                    if reply["state"] != "sent":
+                        told = f"reply {reply['id']} is {reply['state']} ({reply['code']}): {reply['reason']}"
+                        console.print(told, markup=False)
         return Outcome(recording, verdict, failures, killer.done, time.monotonic() - began, set_up, again)
 
 
