@@ -303,7 +303,7 @@ BUGS = (
         (DRAINS, "        OR (r.state = 'sending' AND r.deadline_at < clock_timestamp())))", "        OR false))"),
         (SEND, "AND state = 'sending' AND deadline_at < clock_timestamp()", "AND state = 'sending' AND false"),
         harm="kill",
-        steps="post,settle,answer,add",
+        steps="post,settle,answer,add,settle",
     ),
     bug(
         "a lost connection to the database is the data's fault",
@@ -329,14 +329,14 @@ BUGS = (
         (SEND, 'state = {"unknown": "unknown", "retry"', 'state = {"unknown": "queued", "retry"'),
         pairs=X,
         harm="source",
-        steps="post,settle,answer,add",
+        steps="post,settle,answer,add,settle",
     ),
     bug(
         "a reply's absence is believed at once",
         (SEND, '        case Absent() if absent_is_proof(row["started_at"], now, lag):', "        case Absent():"),
         pairs=X,
         harm="source,hidden,late webhooks",
-        steps="post,settle,answer,add",
+        steps="post,settle,answer,add,settle",
     ),
     bug(
         "the deadline is not looked at again before the send",
@@ -347,7 +347,7 @@ BUGS = (
         ),
         pairs=X,
         harm="stall",
-        steps="post,settle,answer,add",
+        steps="post,settle,answer,add,settle",
     ),
     bug(
         "answers of one ticket overtake each other",
@@ -355,7 +355,7 @@ BUGS = (
         (SEND, "(o.state IN ('sending', 'unknown') AND", "(false AND"),
         harm="source",
         pairs=X,
-        steps="post,settle,answer,add,add",
+        steps="post,settle,answer,add,add,settle",
     ),
     # no reply leaves undecided or stale
     bug(
