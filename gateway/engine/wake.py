@@ -7,9 +7,10 @@ own tables, and a wake-up lost is made good by the next tick, which looks for du
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
@@ -34,6 +35,10 @@ PRIORITY = {
     "poll": 0,
     "listen": 0,
 }
+
+
+TOLD = "SELECT queueing_lock AS name FROM procrastinate_jobs WHERE queueing_lock = ANY(%(names)s) AND status = 'todo'"
+"""Words that wait to be taken up: whoever takes one up looks at the rows after this moment."""
 
 
 def make_jobs(conninfo: str) -> procrastinate.App:
@@ -66,33 +71,40 @@ class Wake:
 
     async def __call__(self, names: Iterable[str]) -> None:
         """Wake these drains. Never raises: the rows are committed, and the tick finds what a lost word leaves."""
+        due = []
         for name in sorted(set(names)):
             wait = self._last.get(name, 0.0) + COALESCE - time.monotonic()
             if wait <= 0:
-                await self._defer(name)
+                due.append(name)
             elif name not in self._later:
                 self._later.add(name)
                 task = asyncio.create_task(self._defer_later(name, wait))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+        await self._defer(due)
 
     async def _defer_later(self, name: str, wait: float) -> None:
         await asyncio.sleep(wait)
         self._later.discard(name)  # before the word is sent: work committed while it is under way needs another
-        await self._defer(name)
+        await self._defer([name])
 
-    async def _defer(self, name: str) -> None:
-        self._last[name] = time.monotonic()
-        if self.nearby is not None and self.nearby(name):
-            return
+    async def _defer(self, names: Sequence[str]) -> None:
+        far = []
+        for name in names:
+            self._last[name] = time.monotonic()
+            if self.nearby is None or not self.nearby(name):
+                far.append(name)
         try:
-            await self._jobs.configure_task(
-                "drain", queue=QUEUE, queueing_lock=name, priority=PRIORITY.get(name.partition(":")[0], 0)
-            ).defer_async(name=name)
-        except AlreadyEnqueued:
-            pass  # somebody was faster: the same word
+            if len(far) > 1:  # in a flood most have been told: to ask once is cheaper than to be refused each time
+                told = await self._jobs.connector.execute_query_all_async(TOLD, names=far)
+                far = [name for name in far if name not in {row["name"] for row in told}]
+            for name in far:
+                with contextlib.suppress(AlreadyEnqueued):  # somebody was faster: the same word
+                    await self._jobs.configure_task(
+                        "drain", queue=QUEUE, queueing_lock=name, priority=PRIORITY.get(name.partition(":")[0], 0)
+                    ).defer_async(name=name)
         except ConnectorException as error:
-            log.warning("wake-up of %s was not sent (%s); the tick will find the rows", name, error)
+            log.warning("wake-ups of %s were not sent (%s); the tick will find the rows", ", ".join(far), error)
 
     def at(self, name: str, wait: Callable[[], Awaitable[None]]) -> None:
         """Wake a drain once `wait` is over, in this process: sooner and more exactly than by the tick.

@@ -248,7 +248,7 @@ async def test_a_database_that_is_away_raises_nothing_and_holds_nobody_up_for_lo
             await office.wake(["inbox:1"])
             await office.wake.settle()
         assert time.monotonic() - began < 8
-        assert "wake-up of inbox:1 was not sent" in caplog.text
+        assert "wake-ups of inbox:1 were not sent" in caplog.text
 
 
 async def test_a_job_engine_without_its_tables_raises_nothing(office: Office, caplog: pytest.LogCaptureFixture) -> None:
@@ -270,3 +270,13 @@ async def test_words_that_died_with_their_worker_are_cleared_away(office: Office
         )
     await drop_stalled_jobs(office.app)
     assert await office.names() == ["push:2"]
+
+
+async def test_of_several_only_those_are_told_that_no_word_waits_for(office: Office) -> None:
+    """A word that waits is enough; one that is taken up already looked too early, and another is sent."""
+    await office.wake(["thread:1", "thread:2"])
+    async with office.database.write() as connection:
+        await execute(connection, "UPDATE procrastinate_jobs SET status = 'doing' WHERE queueing_lock = 'thread:2'")
+    await asyncio.sleep(COALESCE * 1.5)
+    await office.wake(["thread:1", "thread:2", "thread:3"])
+    assert await office.names() == ["thread:1", "thread:2", "thread:2", "thread:3"]
