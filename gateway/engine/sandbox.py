@@ -7,6 +7,7 @@ deadline. A call that hangs costs its own deadline and nobody else's: the child 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 import time
 from collections import defaultdict
@@ -67,6 +68,9 @@ class Sandbox:
 
     async def warm(self) -> None:
         """Start the child before the first delivery waits for it."""
+        # whoever starts the first one waits until the server has loaded every language: not the loop, which has others
+        with contextlib.suppress(RuntimeError):  # it is tried again below, and said there
+            await asyncio.to_thread(self._pool(None).schedule, child.nothing)
         await self._in_child(None, child.nothing, (), None)
 
     async def normalise(self, endpoint: Endpoint, deliveries: Sequence[RawDelivery]) -> list[Outcome]:
