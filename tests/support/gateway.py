@@ -216,17 +216,20 @@ class Gateway:
         await self.until(idle, "everything is quiet", seconds)
 
 
-IDLE = f"""
+RESTS = f"""
 SELECT (SELECT count(*) FROM delivery WHERE state = 'pending')
      + (SELECT count(*) FROM revision WHERE state IN ('pending', 'waiting'))
      + (SELECT count(*) FROM wanted WHERE state = 'pending')
      + (SELECT count(*) FROM attachment WHERE state = 'pending' AND due_at <= :now)
      + (SELECT count(*) FROM push WHERE state IN ('in_flight', 'job') OR (state = 'pending' AND due_at <= :now))
-     + (SELECT count(*) FROM reply WHERE state IN ('queued', 'sending', 'retracting')
+     + (SELECT count(*) FROM reply WHERE state IN ('sending', 'retracting')
             OR (state = 'received' AND due_at <= :now)
             OR (state = 'unknown' AND code IS DISTINCT FROM 'needs_person'))
      + (SELECT count(*) FROM ({GROWN}) AS grown)
 """
+"""How many things are not done, but for answers that are decided and may not leave yet."""
+IDLE = f"{RESTS} + (SELECT count(*) FROM reply WHERE state = 'queued')"
+"""How many things are not done."""
 
 
 @contextlib.asynccontextmanager

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.api.door import Door
 from gateway_schemas.testing.twin import Fault, Twin, WebhookBuilder
-from support.gateway import IDLE, Gateway
+from support.gateway import IDLE, RESTS, Gateway
 from torture.machine import CLOCK, Loop
 from torture.oracle import Findings, judge
 from torture.stage import DESKS, PLACES, Forum
@@ -411,7 +411,8 @@ class Schedule:
         worker = self._victim()
         if worker.stalled:
             return
-        seconds = self.rng.choice((2.0, 4.0, 9.0, 20.0, 90.0))
+        # long enough, where something is about to go out, for another to take it for dead and do its work
+        seconds = self.rng.choice((20.0, 90.0, 90.0) if worker in self._publishing() else (2.0, 4.0, 9.0, 20.0, 90.0))
         self._note("stall", f"{worker.name} {seconds}")
         self.counts["stall"] += 1
         worker.stalled = True
@@ -527,9 +528,7 @@ class Schedule:
             return False
         if any(worker.drains_running for worker in self.workers):
             return False
-        sql = IDLE
-        if self._paused:  # what waits for the pause to end is settled
-            sql = IDLE.replace("'received', 'queued', 'sending'", "'received', 'sending'")
+        sql = RESTS if self._paused else IDLE  # what waits for the end of a pause is settled
         return bool(await self.gateway.value(sql, now=CLOCK.now()) == 0)
 
     async def _over(self) -> bool:
