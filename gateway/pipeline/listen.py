@@ -21,7 +21,7 @@ from gateway.db.database import execute, fetch_all
 from gateway.engine.leases import Held, LeaseLost
 from gateway.net.client import calling
 from gateway.pipeline.fetch import store_pages
-from gateway.pipeline.trouble import BACKOFF, Trouble, note_success, note_trouble, trouble_of
+from gateway.pipeline.trouble import BACKOFF, Trouble, note_fault, note_success, note_trouble, trouble_of
 from gateway.runtime import Runtime
 from gateway_schemas.source import Source
 from gateway_schemas.webhook import Hint
@@ -90,8 +90,9 @@ class Listeners:
             log.warning("listen:%s: the lease was lost; its new holder goes on", id)
         except (PluginMissing, ConfigInvalid) as error:
             log.warning("listen:%s: %s", id, error)
-        except Exception:  # the database may be away for a moment; the next look begins anew, and the log says why
+        except Exception as error:  # the next look begins anew; the connection says why
             log.exception("listen:%s failed", id)
+            await note_fault(self._runtime.database, f"listen:{id}", error)
 
     async def _follow(self, id: UUID, held: Held) -> None:
         endpoint = await self._runtime.connections.get(id)

@@ -25,7 +25,7 @@ LISTED: dict[str, str] = {
     "gateway/pipeline/aftermath.py:retract_due": "recorded on the reply",
     "gateway/pipeline/attach.py:_copy": "recorded on the file",
     "gateway/pipeline/fetch.py:fetch_due": "recorded on every row that was asked for",
-    "gateway/pipeline/listen.py:Listeners._hold": "logged; the lease is given back, and the next look begins anew",
+    "gateway/pipeline/listen.py:Listeners._hold": "noted on the connection; the next look begins anew",
     "gateway/pipeline/poll.py:poll_stream": "recorded on the cursor",
     "gateway/pipeline/push.py:_ask_after_interrupted": "recorded on the push, which stays in flight",
     "gateway/pipeline/push.py:_call": "recorded on every push of the call",

@@ -170,3 +170,19 @@ async def test_a_holder_whose_lease_was_taken_writes_nothing_and_leaves(radio: R
     assert await radio.heard() == []
     # the other one's lease ends, for it was never there
     await radio.until_listeners("on", "off", "on")
+
+
+async def test_a_fault_of_our_own_is_shown_on_the_connection_and_ends_with_its_cause(radio: Radio) -> None:
+    await radio.call("pause")
+    await radio.until_listeners("on", "off")
+    await radio.gateway.execute("ALTER TABLE listener ADD CONSTRAINT broken CHECK (since < '2000-01-01') NOT VALID")
+    await radio.call("resume")
+
+    async def shown() -> bool:
+        return "listen broke with IntegrityError" in (
+            await radio.gateway.value("SELECT blocked_reason FROM connection WHERE id = :id", id=radio.id) or ""
+        )
+
+    await radio.gateway.until(shown, "the connection says so", 30)
+    await radio.gateway.execute("ALTER TABLE listener DROP CONSTRAINT broken")
+    await radio.until_listeners("on", "off", "on")
