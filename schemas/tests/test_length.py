@@ -31,7 +31,7 @@ RULES = {
     "UnicodeDirectionalMarkerCounterTest": XRules(),
 }
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
-MEGABYTE = 1_000_000
+LONG = 1 << 17
 
 
 def vendor(section: str) -> list[dict[str, Any]]:
@@ -289,11 +289,11 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_megabyte_takes_a_second(name: str) -> None:
-    text = (HOSTILE[name] * (MEGABYTE // len(HOSTILE[name]) + 1))[:MEGABYTE] + ".com/("
+def test_hostile_text_takes_time_in_proportion_to_its_length(name: str) -> None:
+    text = (HOSTILE[name] * (LONG // len(HOSTILE[name]) + 1))[:LONG] + ".com/("
     started = time.process_time()
     weighted_x_length(text)
     without_leading_mentions(text)
     length(text, Counting.graphemes, reserved_url=23, short_mentions=True)
-    # About one second each for the worst; quadratic time would be hours.
+    # A fraction of a second for the worst; quadratic time would be minutes.
     assert time.process_time() - started < 10
