@@ -20,6 +20,7 @@ from gateway.api.problems import conflict, invalid, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_all, fetch_one
 from gateway.pipeline import approvals
+from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.people import Login, look_up
 from gateway.pipeline.trouble import Trouble, note_attempt
 from gateway.pipeline.verdicts import name_of
@@ -285,6 +286,10 @@ async def _end(
         looked = code == "cancelled" and (row["state"], row["code"]) == ("unknown", "needs_person")
         if row["state"] not in states and not looked:
             raise conflict(f"The reply is {row['state']}; possible for {', '.join(states)}.")
+        if row["code"] == REPEAT:
+            raise conflict(
+                "The reply may be out already and is being sent again to find out. Retract it once it is sent."
+            )
         wakes = await approvals.end(database, reply_id, code, reason, now)
         row = await _reply(database, reply_id)
     await runtime.wake(wakes)

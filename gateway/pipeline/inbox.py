@@ -22,6 +22,7 @@ from gateway.pipeline import reply
 from gateway.pipeline.attach import join_files
 from gateway.pipeline.decide import apply_on_publication, decide_inbound
 from gateway.pipeline.decide_changes import decide_changes, write_changes
+from gateway.pipeline.leaving import tried
 from gateway.pipeline.normalise import Read, read_pending
 from gateway.pipeline.record import record
 from gateway.pipeline.send import after_sent, published
@@ -219,13 +220,13 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
         wakes |= await _proven(connection, runtime, reply_id, echo, plan)
     # after the replies: whoever holds a reply may want its ticket's clocks, and nobody the other way round
     wakes |= (await apply(connection, runtime.calendars, [*plan.clocks, *clock_requests(plan.orders)], plan.now)).wakes
-    for revision_id, waits_for in sorted(plan.parked.items()):
+    for revision_id, (waits_for, until) in sorted(plan.parked.items()):
         await execute(
             connection,
             "UPDATE revision SET state = 'waiting', waits_for = :waits_for, wait_until = :until WHERE id = :id",
             id=revision_id,
             waits_for=waits_for,
-            until=plan.now + timedelta(seconds=30),
+            until=until,
         )
     await execute(
         connection,
@@ -242,9 +243,9 @@ async def _proven(
     endpoint = await runtime.connections.get(echo.connection_id)
     touched = await execute(
         connection,
-        """UPDATE reply SET state = 'sent', external_id = :external, url = :url, sent_at = :at, code = NULL,
+        f"""UPDATE reply r SET state = 'sent', external_id = :external, url = :url, sent_at = :at, code = NULL,
                reason = NULL,
-               updated_at = :now WHERE id = :id AND state IN ('sending', 'unknown') AND external_id IS NULL""",
+               updated_at = :now WHERE id = :id AND {tried("r")} AND external_id IS NULL""",
         id=reply_id,
         external=echo.external_id,
         url=echo.news.url,

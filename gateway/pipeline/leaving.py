@@ -13,6 +13,17 @@ REPEAT = "repeat"
 """A reply that may be out already and is sent again under its key to a source that drops repeated keys: it is not
 decided anew, because holding it now could not take it back."""
 
+
+def in_doubt(reply: str) -> str:
+    """SQL: whether a row of `reply` may be out although its call did not say so. Only asking, or repeating, tells."""
+    return f"({reply}.state IN ('sending', 'unknown') OR ({reply}.state = 'queued' AND {reply}.code = '{REPEAT}'))"
+
+
+def tried(reply: str) -> str:
+    """SQL: whether a call was made for a row of `reply` that is not known to be out. What it says may come back."""
+    return f"({reply}.state IN ('sending', 'unknown') OR ({reply}.state = 'queued' AND {reply}.tries > 0))"
+
+
 HEARD_BY = f"""(
     SELECT concat_ws('.', count(*), sum(n.revisions), count(n.deleted_at), max(n.id::text),
         (SELECT count(*) FROM note o WHERE o.ticket_id = r.ticket_id))

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.pipeline.leaving import in_doubt, tried
 from gateway_schemas.interaction import Interaction
 
 JOIN_WITHIN = timedelta(days=14)
@@ -217,7 +218,7 @@ class Matters:
         return self.sent.get((item.scope, item.external_id))
 
     def replies_in_flight(self, item: ThreadedItem) -> list[Mapping[str, Any]]:
-        """Replies to the same target whose outcome is not recorded yet."""
+        """Replies to the same target that may be out already."""
         target = item.news.root if item.news.visibility == "private" else item.news.in_reply_to
         return self.flying.get((item.scope, target), []) if target else []
 
@@ -408,11 +409,12 @@ async def _replies(connection: AsyncConnection, matters: Matters) -> None:
         return
     rows = await fetch_all(
         connection,
-        """
-        SELECT r.id, r.ticket_id, i.scope, r.state, r.external_id, r.rendered, i.external_id AS target, t.root
+        f"""
+        SELECT r.id, r.ticket_id, i.scope, r.state, r.external_id, r.rendered, i.external_id AS target, t.root,
+               {in_doubt("r")} AS in_doubt
         FROM reply r JOIN interaction i ON i.id = r.interaction_id LEFT JOIN thread t ON t.id = i.thread_id
         WHERE r.connection_id IN (SELECT id FROM connection WHERE plugin = ANY(:plugins)) AND i.scope = ANY(:scopes)
-          AND (r.external_id = ANY(:ids) OR (r.state IN ('sending', 'unknown') AND r.external_id IS NULL))
+          AND (r.external_id = ANY(:ids) OR ({tried("r")} AND r.external_id IS NULL))
         """,
         plugins=list({one.provider for one in own}),
         scopes=list({one.scope for one in own}),

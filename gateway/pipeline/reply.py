@@ -22,6 +22,7 @@ from gateway.pipeline import aftermath, outcomes
 from gateway.pipeline.approvals import by_note, by_tag
 from gateway.pipeline.attach import Owner, note_files, patience
 from gateway.pipeline.fetch import want
+from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
 from gateway.pipeline.record import revoke
@@ -35,9 +36,8 @@ from gateway_schemas.ticket import AgentNote, AgentReply, OwnComment, TicketChan
 ANSWERS = ("composer", "app")
 CHANGEABLE = ("received", "queued", "held", "blocked")
 OUT = ("sending", "unknown", "sent")
-"""States in which an answer is published, or may be."""
-KNOWN = """id, ticket_id, connection_id, helpdesk_id, interaction_id, visibility, text, state, comment_revision,
-    attachments, retract_by"""
+KNOWN = """id, ticket_id, connection_id, helpdesk_id, interaction_id, visibility, text, state, code,
+    comment_revision, attachments, retract_by"""
 MOVED = "moved"
 LEG_TAGS = {"reply:public": "public", "reply_public": "public", "reply:private": "private", "reply_private": "private"}
 """Tags by which an agent chooses, also afterwards, which leg a held answer goes to."""
@@ -300,6 +300,11 @@ async def _refusal(connection: AsyncConnection, ticket: Mapping[str, Any], item:
     return MOVED, f"This matter has moved to {where or 'another helpdesk'}. Please answer there."
 
 
+def _may_be_out(known: Mapping[str, Any]) -> bool:
+    """Whether an answer is published, or may be: then only the source can change it or take it back."""
+    return known["state"] in OUT or known["code"] == REPEAT
+
+
 async def _changed_answer(
     connection: AsyncConnection,
     endpoint: Endpoint,
@@ -317,7 +322,7 @@ async def _changed_answer(
     )
     if known is None or known["comment_revision"] == item.revision:
         return set()
-    if known["state"] in OUT:
+    if _may_be_out(known):
         return await aftermath.amend(connection, known, item, now, ttl)
     if known["text"] == item.text or known["state"] not in CHANGEABLE:
         return set()
@@ -358,7 +363,7 @@ async def _taken_back(connection: AsyncConnection, endpoint: Endpoint, item: Age
         id=known["id"],
         revision=item.revision,
     )
-    if known["state"] in OUT:
+    if _may_be_out(known):
         return await aftermath.take_back(connection, known, item.author.name or item.author.external_id, now)
     if known["state"] in ("received", "queued"):
         await execute(

@@ -86,6 +86,8 @@ class Flight:
     """By the monotonic clock, from before the claim was written: the call ends by then, before the row's deadline."""
     amends: Sent | None = None
     """What is out already and gets another text."""
+    repeats: bool = False
+    """Whether it may be out already: see `REPEAT`."""
 
 
 async def send_due(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, held: Held) -> bool:
@@ -175,7 +177,18 @@ async def _take_off(
         if row["amended_id"] is not None:
             out = Sent(external_id=row["amended_id"], url=row["amended_url"], sent_at=row["amended_at"])
         flights.append(
-            Flight(row["id"], row["ticket_id"], row["key"], rendered, held.epoch, row["tries"] + 1, now, until, out)
+            Flight(
+                row["id"],
+                row["ticket_id"],
+                row["key"],
+                rendered,
+                held.epoch,
+                row["tries"] + 1,
+                now,
+                until,
+                out,
+                repeats=row["code"] == REPEAT,
+            )
         )
 
 
@@ -324,7 +337,7 @@ async def _not_sent(connection: AsyncConnection, flight: Flight, trouble: Troubl
         id=flight.id,
         epoch=flight.epoch,
         state=state,
-        code=trouble.code,
+        code=REPEAT if state == "queued" and flight.repeats else trouble.code,
         reason=trouble.reason,
         due=now + delay,
         now=now,

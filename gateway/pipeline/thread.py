@@ -51,7 +51,7 @@ class Plan:
     """Keys of the comments that this batch makes, by interaction."""
     proven: dict[UUID, ThreadedItem] = field(default_factory=dict)
     """Replies whose sending an echo proves, with the echo."""
-    parked: dict[int, str] = field(default_factory=dict)
+    parked: dict[int, tuple[str, datetime]] = field(default_factory=dict)
     """Revisions that wait for a reply in flight."""
     done: dict[int, str | None] = field(default_factory=dict)
     clocks: list[Request] = field(default_factory=list)
@@ -194,8 +194,8 @@ def _own(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> No
             }
             plan.done[item.revision_id] = "our own reply, before its answer"
             return
-        if plan.now - item.seen_at < ECHO_PATIENCE:
-            plan.parked[item.revision_id] = f"reply:{flying['id']}"
+        if flying["in_doubt"] and plan.now - item.seen_at < ECHO_PATIENCE:
+            plan.parked[item.revision_id] = (f"reply:{flying['id']}", item.seen_at + ECHO_PATIENCE)
             return
     parent = matters.parent(item)
     ticket = matters.ticket_of(item.thread_id, parent.account_id) if parent else matters.first_ticket(item.thread_id)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import fetch_all
 from gateway.engine.shards import SHARD_SQL
+from gateway.pipeline.leaving import in_doubt
 
 RELEASE = f"""
 UPDATE revision r SET state = 'pending', waits_for = NULL, wait_until = NULL,
@@ -34,7 +35,7 @@ WHERE r.state = 'waiting' AND (
         WHERE i.id = r.interaction_id AND w.state IN ('gone', 'failed'))
     OR EXISTS (
         SELECT 1 FROM reply p WHERE r.waits_for = 'reply:' || p.id
-            AND (p.state NOT IN ('sending', 'unknown') OR p.code = 'needs_person'))
+            AND (NOT {in_doubt("p")} OR p.code = 'needs_person'))
 )
 RETURNING r.shard
 """
