@@ -13,8 +13,9 @@ from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter
 
 from gateway.db.database import Database, as_json, execute, fetch_all, fetch_one
 from gateway.endpoints import ConfigInvalid, Endpoint, PluginMissing, build
-from gateway.registry import Registry
+from gateway.registry import Connected, Registry
 from gateway.security.vault import Vault
+from gateway_schemas.enricher import Enricher
 from gateway_schemas.files import FileStore
 from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.limits import Allowance
@@ -62,7 +63,7 @@ class Connections:
         self._cache: dict[UUID, tuple[float, Endpoint | None]] = {}
         self._loading: dict[UUID, asyncio.Task[Endpoint | None]] = {}
         self._routes: dict[tuple[UUID, str], tuple[float, UUID | None]] = {}
-        self._instances: dict[tuple[UUID, int], Source[Any] | Helpdesk[Any]] = {}
+        self._instances: dict[tuple[UUID, int], Connected] = {}
 
     async def get(self, id: UUID) -> Endpoint | None:
         """The endpoint, at most a second old; None when there is none of that id."""
@@ -154,10 +155,24 @@ class Connections:
         self._loading.pop(id, None)  # it may have read the row before the change
 
     def instance(self, endpoint: Endpoint, *, outgoing: Outgoing | None = None) -> Source[Any] | Helpdesk[Any]:
-        """The plugin for an endpoint, made once per version.
+        """The source or helpdesk of an endpoint, made once per version.
 
-        Raises PluginMissing when the plugin is not installed, and ConfigInvalid when it no longer takes the config.
+        Raises PluginMissing when the plugin is not installed, or is an enricher, and ConfigInvalid when it no longer
+        takes the config.
         """
+        made = self._instance(endpoint, outgoing)
+        if isinstance(made, Enricher):
+            raise PluginMissing(f"{endpoint.name} is an enricher: nothing is delivered to it or fetched from it")
+        return made
+
+    def enricher(self, endpoint: Endpoint, *, outgoing: Outgoing) -> Enricher[Any]:
+        """The enricher of an endpoint. Raises as `instance` does."""
+        made = self._instance(endpoint, outgoing)
+        if not isinstance(made, Enricher):
+            raise PluginMissing(f"{endpoint.name} is no enricher")
+        return made
+
+    def _instance(self, endpoint: Endpoint, outgoing: Outgoing | None) -> Connected:
         key = (endpoint.id, endpoint.version)
         if key in self._instances:
             return self._instances[key]
@@ -167,9 +182,7 @@ class Connections:
         self._instances[key] = instance
         return instance
 
-    def fresh(
-        self, endpoint: Endpoint, *, outgoing: Outgoing | None = None, door: str | None = None
-    ) -> Source[Any] | Helpdesk[Any]:
+    def fresh(self, endpoint: Endpoint, *, outgoing: Outgoing | None = None, door: str | None = None) -> Connected:
         """The plugin for an endpoint, made for one action. Raises as `instance` does."""
         keeps = outgoing is not None and not endpoint.is_app
         http, media = self._clients(endpoint, outgoing) if outgoing else (None, None)

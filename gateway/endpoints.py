@@ -10,10 +10,8 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from gateway.registry import Registry
-from gateway_schemas.helpdesk import Helpdesk
+from gateway.registry import Connected, Registry
 from gateway_schemas.plugin import Setup
-from gateway_schemas.source import Source
 from gateway_schemas.time import TimeSource
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ def build(
     state: Any = None,
     door: str | None = None,
     key_sets: KeySets | None = None,
-) -> Source[Any] | Helpdesk[Any]:
+) -> Connected:
     """Make a plugin instance from stored configuration. Without `key_sets` it has no keys to verify with."""
     plugin = registry.plugin(endpoint.role, endpoint.plugin)
     if plugin is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
@@ -22,6 +22,8 @@ from gateway_schemas.policy import Policy
 from gateway_schemas.reading import Reader
 from gateway_schemas.source import Source
 
+Connected = Source[Any] | Helpdesk[Any] | Enricher[Any]
+"""What a connection is an instance of."""
 Role = Literal["source", "helpdesk", "policy", "enricher", "reader"]
 
 
@@ -48,9 +50,20 @@ class Registry:
     readers: dict[str, type[Reader]] = field(default_factory=dict)
     listed: list[Listed] = field(default_factory=list)
 
-    def plugin(self, role: str, name: str) -> type[Source[Any]] | type[Helpdesk[Any]] | None:
-        """The source or helpdesk class of that name."""
-        return (self.sources if role == "source" else self.helpdesks).get(name)
+    def plugin(self, role: str, name: str) -> type[Connected] | None:
+        """The class of that name that connections of this role are made with."""
+        return self.connectable()[role].get(name)
+
+    def streams(self, role: str, name: str) -> tuple[str, ...]:
+        """What connections of this plugin poll."""
+        plugin = self.plugin(role, name)
+        if plugin is None or issubclass(plugin, Enricher) or not plugin.capabilities.poll:
+            return ()
+        return plugin.capabilities.streams
+
+    def connectable(self) -> Mapping[str, Mapping[str, type[Connected]]]:
+        """The classes that connections are made with, by role and name."""
+        return {"source": self.sources, "helpdesk": self.helpdesks, "enricher": self.enrichers}
 
     def policy_types(self) -> tuple[tuple[str, type[Policy[Any]]], ...]:
         """The installed types of policies, by name."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gateway.api.problems import Problem, conflict
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.net.client import calling
 from gateway.pipeline.trouble import Trouble, trouble_of
+from gateway.registry import Connected
 from gateway.runtime import Runtime
-from gateway_schemas.helpdesk import Helpdesk
-from gateway_schemas.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ async def ask(call: Callable[[], Awaitable[T]]) -> T:
         raise ProviderProblem(trouble) from error
 
 
-def plugin_for(runtime: Runtime, endpoint: Endpoint, *, door: str | None = None) -> Source[Any] | Helpdesk[Any]:
+def plugin_for(runtime: Runtime, endpoint: Endpoint, *, door: str | None = None) -> Connected:
     """The plugin of a connection, made for one action. Raises Problem 409 when it is missing or misconfigured."""
     try:
         return runtime.connections.fresh(endpoint, outgoing=runtime.outgoing, door=door)

@@ -16,25 +16,23 @@ from gateway.api.problems import FieldError, Problem, field_errors, invalid, inv
 from gateway.connections import split_secrets
 from gateway.db.database import as_json
 from gateway.net.addresses import AllowList
-from gateway.registry import Registry
+from gateway.registry import Connected, Registry
 from gateway.security.vault import Vault, VaultError
-from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.plugin import NoAppConfig
-from gateway_schemas.source import Source
 
-PluginClass = type[Source[Any]] | type[Helpdesk[Any]]
+PluginClass = type[Connected]
 SET: dict[str, Any] = {"set": True}
 """How a secret is shown. Given back in a change, it leaves the secret as it is."""
 
 
 def find_plugin(registry: Registry, name: str, role: str | None = None) -> tuple[str, PluginClass]:
-    """The role and class of a source or helpdesk plugin. Raises Problem 422, which lists those there are."""
-    shelves: dict[str, Mapping[str, PluginClass]] = {"source": registry.sources, "helpdesk": registry.helpdesks}
+    """The role and class of a plugin for connections. Raises Problem 422, which lists those there are."""
+    shelves = registry.connectable()
     found = [(one, shelf[name]) for one, shelf in shelves.items() if name in shelf and role in (None, one)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise invalid("role", f"{name} is a source and a helpdesk", "say which: source or helpdesk")
+        raise invalid("role", f"{name} is {' and '.join(one for one, _ in found)}", "say which")
     broken = next((one.error for one in registry.listed if one.name == name and not one.ok), None)
     if broken is not None:
         raise invalid("plugin", f"{name} is broken: {broken}", "GET /v1/plugins lists what is wrong with it")

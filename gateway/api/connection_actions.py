@@ -22,6 +22,7 @@ from gateway.db.database import Row, execute, fetch_one
 from gateway.pipeline.poll import make_cursors
 from gateway.pipeline.trouble import Trouble, note_success, note_trouble
 from gateway.runtime import Runtime
+from gateway_schemas.enricher import Enricher
 from gateway_schemas.plugin import Health, HealthFinding, Step
 from gateway_schemas.source import Source
 
@@ -98,6 +99,8 @@ async def install_connection(
     endpoint = await _endpoint(runtime, connection_id)
     door = await _door(runtime, request, connection_id)
     plugin = plugin_for(runtime, endpoint, door=door)
+    if isinstance(plugin, Enricher):
+        raise conflict("There is nothing to set up for an enricher: it is asked, and nothing is delivered by it.")
     report = await ask(lambda: plugin.install(dry_run=dry_run))
     changed: list[str] = []
     if not dry_run and (report.config or report.app_config):
@@ -124,7 +127,7 @@ async def discover_accounts(runtime: RuntimeDep, _: WritesConnections, connectio
     endpoint = await _endpoint(runtime, connection_id)
     plugin = plugin_for(runtime, endpoint)
     if not isinstance(plugin, Source):
-        raise conflict("A helpdesk connection has no accounts to discover.")
+        raise conflict(f"A connection to {endpoint.plugin} has no accounts to discover.")
     secret = secret_fields(plugin.Config)
     return Page(
         items=[
@@ -181,15 +184,15 @@ async def _pause(runtime: Runtime, request: Request, id: UUID, direction: Direct
             paused=paused,
             now=runtime.now(),
         )
-        plugin = runtime.registry.plugin(row["role"], row["plugin"])
-        if not paused and plugin is not None and plugin.capabilities.poll:
+        streams = runtime.registry.streams(row["role"], row["plugin"])
+        if not paused and streams:
             # a newer version of the plugin may have streams that the connection was not made with
-            await make_cursors(connection, id, plugin.capabilities.streams, runtime.now())
+            await make_cursors(connection, id, streams, runtime.now())
         view = await view_of(connection, runtime, request, id)
         shards = await _waiting_shards(connection, id) if not paused else set()
     runtime.connections.forget(id)
     if not paused:
-        await runtime.wake(drains_of(row["role"], id, plugin) | shards)
+        await runtime.wake(drains_of(row["role"], id, streams) | shards)
     return view
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -47,7 +48,8 @@ SELECT id, role, plugin, name, brand_id, app_id, account, config, secrets, allow
 FROM connection
 """
 
-Role = Literal["source", "helpdesk"]
+Role = Literal["source", "helpdesk", "enricher"]
+IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 History = Literal["none", "record", "tickets"]
 SlaOwner = Literal["gateway", "helpdesk", "none"]
 
@@ -56,11 +58,12 @@ class NewConnection(Input):
     """A connection to be made."""
 
     plugin: Name
-    """The name of a source or helpdesk plugin (GET /v1/plugins)."""
+    """The name of a source, helpdesk or enricher plugin (GET /v1/plugins)."""
     name: Name
-    """Unique among sources, or among helpdesks."""
+    """Unique among sources, among helpdesks, and among enrichers. Conditions call an enricher's facts by it:
+    `facts.loyalty.tier`."""
     role: Role | None = None
-    """Follows from the plugin; needed only where a source and a helpdesk plugin share a name."""
+    """Follows from the plugin; needed only where plugins of two roles share a name."""
     app: Reference | None = None
     """The App that owns it, by id or name, where the provider registers Apps."""
     brand: Reference | None = None
@@ -131,8 +134,9 @@ async def create_connection(
     """Make a connection. Its configuration is checked by the plugin and its secrets are sealed; polling begins at
     once."""
     role, plugin = find_plugin(runtime.registry, given.plugin, given.role)
-    if role == "helpdesk" and given.helpdesk is not None:
-        raise invalid("helpdesk", "a helpdesk connection has no helpdesk of its own", "leave it out")
+    _check_name(role, given.name)
+    if role != "source" and given.helpdesk is not None:
+        raise invalid("helpdesk", "only a source has a helpdesk", "leave it out")
     document = given.config
     if given.grant is not None:
         document = merged(open_grant(runtime.vault, given.plugin, given.grant), document)
@@ -171,10 +175,10 @@ async def create_connection(
         )
         if row is None:
             raise await _collision(connection, role, given.name, account)
-        if plugin.capabilities.poll:
-            await make_cursors(connection, id, plugin.capabilities.streams, now)
+        if streams := runtime.registry.streams(role, given.plugin):
+            await make_cursors(connection, id, streams, now)
         view = (await views_of(connection, runtime, request, [row]))[0]
-    await runtime.wake(drains_of(role, id, plugin))
+    await runtime.wake(drains_of(role, id, streams))
     response.headers["Location"] = f"/v1/connections/{id}"
     response.headers["ETag"] = etag(view.version)
     return view
@@ -234,9 +238,11 @@ async def change_connection(
         if row is None:
             raise not_found("connection", connection_id)
         check_match(if_match, row["version"])
-        role, plugin = find_plugin(runtime.registry, row["plugin"], row["role"])
-        if role == "helpdesk" and given.helpdesk is not None:
-            raise invalid("helpdesk", "a helpdesk connection has no helpdesk of its own", "leave it out")
+        role = find_plugin(runtime.registry, row["plugin"], row["role"])[0]
+        if given.name is not None:
+            _check_name(role, given.name)
+        if role != "source" and given.helpdesk is not None:
+            raise invalid("helpdesk", "only a source has a helpdesk", "leave it out")
         if given.name not in (None, row["name"]) and await _taken(connection, role, given.name, connection_id):
             raise conflict(f"There is a {role} connection {given.name} already.", field="name")
         clears = given.model_fields_set
@@ -267,7 +273,7 @@ async def change_connection(
         view = await view_of(connection, runtime, request, connection_id)
     runtime.connections.forget(connection_id)
     if given.config is not None or given.helpdesk is not None:
-        await runtime.wake(drains_of(role, connection_id, plugin))
+        await runtime.wake(drains_of(role, connection_id, runtime.registry.streams(role, row["plugin"])))
     response.headers["ETag"] = etag(view.version)
     return view
 
@@ -307,12 +313,19 @@ async def merge_config(
     )
 
 
-def drains_of(role: str, id: UUID, plugin: PluginClass | None) -> set[str]:
+def _check_name(role: str, name: str) -> None:
+    if role == "enricher" and not IDENTIFIER.fullmatch(name):
+        raise invalid(
+            "name",
+            f"conditions could not say facts.{name}",
+            "lower-case letters, digits, underscores: loyalty, crm_2",
+        )
+
+
+def drains_of(role: str, id: UUID, streams: Sequence[str]) -> set[str]:
     """The drains that have work when a connection comes or comes back."""
-    names = {f"fetch:{id}", f"push:{id}"} if role == "helpdesk" else {f"fetch:{id}", f"reply:{id}", f"send:{id}"}
-    if plugin is not None and plugin.capabilities.poll:
-        names |= {f"poll:{id}:{stream}" for stream in plugin.capabilities.streams}
-    return names
+    kinds = {"source": ("fetch", "reply", "send"), "helpdesk": ("fetch", "push"), "enricher": ("enrich",)}[role]
+    return {*(f"{kind}:{id}" for kind in kinds), *(f"poll:{id}:{stream}" for stream in streams)}
 
 
 async def view_of(connection: AsyncConnection, runtime: Runtime, request: Request, id: UUID) -> ConnectionView:

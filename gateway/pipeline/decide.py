@@ -135,6 +135,7 @@ async def _facts_of(
             tickets=tickets,
             customers={item.customer_id for item in matters.items},
             places=[(item.brand_id, item.provider, item.at) for item in matters.items],
+            accounts={item.account_id for item in matters.items},
             now=now,
         )
         if needs.clocks:
@@ -212,6 +213,7 @@ async def decide_reply(
         tickets=[ticket["id"]] if known else [],
         customers=[row["customer_id"]] if row is not None else [],
         places=[(row["brand_id"], source, now)] if row is not None else [],
+        accounts=[row["account_id"]] if row is not None else [],
         now=now,
     )
     running = await clocks_of(connection, calendars, [ticket["id"]]) if needs.clocks and known else {}
@@ -242,6 +244,7 @@ async def decide_reply(
         window=window.facts(now, needs.window) if window is not None and needs.window is not None else None,
         agent=await agent_facts(connection, reply_id, needs.same_text, now),
         lists=dict(in_force.lists),
+        facts=facts.enriched.get(row["account_id"], {}) if row is not None else {},
     )
     stance = Stance(in_force.tightened, in_force.softened, facts.waivers.get(ticket["id"], {}))
     verdict = await evaluate(sandbox, in_force.asked("review_reply", place), "review_reply", case, rendered, stance)

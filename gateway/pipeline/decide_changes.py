@@ -28,7 +28,7 @@ from gateway_schemas.ticket import TicketChanged
 # the newest message of the customer says where the ticket belongs, as far as scopes look at it
 TICKETS = """
 SELECT t.id, t.helpdesk_id, t.external_id, t.status, t.priority, t.tags, t.fields, t.assignee, t.opened_at, t.brand_id,
-       t.customer_id, t.helpdesk_updated_at, b.name AS brand, c.plugin AS source, c.name AS connection,
+       t.customer_id, t.account_id, t.helpdesk_updated_at, b.name AS brand, c.plugin AS source, c.name AS connection,
        h.name AS helpdesk, said.kind, said.visibility
 FROM ticket t JOIN connection c ON c.id = t.connection_id LEFT JOIN brand b ON b.id = t.brand_id
      LEFT JOIN connection h ON h.id = t.helpdesk_id
@@ -114,7 +114,12 @@ async def decide_changes(runtime: Runtime, sandbox: Sandbox, reads: Sequence[Rea
         )
         ids = {row["id"] for row in rows}
         facts = await load_facts(
-            connection, needs, tickets=ids, customers={row["customer_id"] for row in rows}, now=now
+            connection,
+            needs,
+            tickets=ids,
+            customers={row["customer_id"] for row in rows},
+            accounts={row["account_id"] for row in rows},
+            now=now,
         )
         if needs.clocks and ids:
             facts.clocks |= await clocks_of(connection, runtime.calendars, ids)
@@ -196,6 +201,7 @@ def _question(in_force: PolicySetInForce, facts: Facts, state: State, item: Tick
         promises=tuple(facts.promises.get(row["id"], ())),
         incidents=tuple(event.facts() for _, event in sorted(facts.incidents.items())),
         lists=dict(in_force.lists),
+        facts=facts.enriched.get(row["account_id"], {}),
     )
     stance = Stance(in_force.tightened, in_force.softened, facts.waivers.get(row["id"], {}))
     return Question("on_ticket", case, item, in_force.asked("on_ticket", place), stance)

@@ -28,6 +28,7 @@ STEPS = ("warned", "breached", "escalated")
 EVENTS = """
 SELECT * FROM (SELECT DISTINCT ON (e.ticket_id) e.id AS event, e.clock_id, e.kind AS what, e.data, e.at, k.policy,
         t.id, t.status, t.priority, t.tags, t.fields, t.assignee, t.opened_at, t.brand_id, t.customer_id,
+        t.account_id,
         b.name AS brand, c.plugin AS source, c.name AS connection, said.kind, said.visibility
     FROM clock_event e JOIN clock k ON k.id = e.clock_id JOIN ticket t ON t.id = e.ticket_id
          JOIN connection c ON c.id = t.connection_id LEFT JOIN brand b ON b.id = t.brand_id
@@ -55,6 +56,7 @@ async def decide_clock_steps(runtime: Runtime, sandbox: Sandbox, held: Held) -> 
             in_force.needs("on_clock"),
             tickets=tickets,
             customers={row["customer_id"] for row in asked},
+            accounts={row["account_id"] for row in asked},
             now=now,
         )
         facts.clocks |= await clocks_of(connection, runtime.calendars, tickets)
@@ -125,6 +127,7 @@ def _question(in_force: PolicySetInForce, facts: Facts, row: Row, clock: Clock, 
         promises=tuple(facts.promises.get(row["id"], ())),
         incidents=tuple(event.facts() for _, event in sorted(facts.incidents.items())),
         lists=dict(in_force.lists),
+        facts=facts.enriched.get(row["account_id"], {}),
     )
     # only the policy that started the clock knows what its steps mean
     members = tuple(one for one in in_force.asked("on_clock", place) if one.member.policy == row["policy"])

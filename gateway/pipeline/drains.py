@@ -1,8 +1,8 @@
 """Which station runs when: a wake-up names a drain, the drain takes its lease and works until nothing is left.
 
 Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
-`poll:<connection>:<stream>` `attach:<connection>` `clock:sweep` `decide:clocks` `calendar:<calendar>`
-`incidents`.
+`poll:<connection>:<stream>` `attach:<connection>` `enrich:<enricher>` `clock:sweep` `decide:clocks`
+`calendar:<calendar>` `incidents`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gateway.engine.sandbox import Sandbox
 from gateway.engine.shards import INBOX_SHARDS, SHARDS, is_crowd
 from gateway.pipeline.attach import attach_due
 from gateway.pipeline.decide_clocks import decide_clock_steps
+from gateway.pipeline.enrich import enrich_due
 from gateway.pipeline.fetch import fetch_due
 from gateway.pipeline.holds import end_holds, mind_breaker
 from gateway.pipeline.inbox import drain_inbox, drain_threads
@@ -116,6 +117,8 @@ class Drains:
             return False
         if kind == "fetch":
             return await fetch_due(self._runtime, endpoint, held)
+        if kind == "enrich":
+            return await enrich_due(self._runtime, endpoint, held)
         if kind == "attach":
             return await attach_due(self._runtime, self._sandbox, endpoint, held)
         if kind == "push":
@@ -175,6 +178,9 @@ SELECT 'fetch:' || id FROM open WHERE EXISTS (
 UNION ALL
 SELECT 'attach:' || id FROM open WHERE EXISTS (
     SELECT 1 FROM attachment a WHERE a.connection_id = open.id AND a.state = 'pending' AND a.due_at <= :now)
+UNION ALL
+SELECT 'enrich:' || id FROM open WHERE role = 'enricher' AND EXISTS (
+    SELECT 1 FROM enrichment e WHERE e.connection_id = open.id AND e.asked_at IS NOT NULL)
 UNION ALL
 SELECT 'push:' || id FROM open WHERE role = 'helpdesk' AND EXISTS (
     SELECT 1 FROM push p WHERE p.helpdesk_id = open.id AND p.state IN ('pending', 'in_flight', 'job')

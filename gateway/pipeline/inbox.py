@@ -22,6 +22,7 @@ from gateway.pipeline import reply
 from gateway.pipeline.attach import join_files
 from gateway.pipeline.decide import apply_on_publication, decide_inbound
 from gateway.pipeline.decide_changes import decide_changes, write_changes
+from gateway.pipeline.enrich import wait_for_facts
 from gateway.pipeline.leaving import tried
 from gateway.pipeline.normalise import Read, read_pending
 from gateway.pipeline.record import record
@@ -125,6 +126,9 @@ async def _write_threads(
 ) -> None:
     now = runtime.now()
     in_force = await policies.in_force(now)
+    rows = await wait_for_facts(runtime, in_force, held, rows, now)
+    if not rows:
+        return
     try:
         async with runtime.database.write() as connection:
             matters = await loading.load(connection, rows, now)

@@ -23,8 +23,8 @@ DEPTH = 25
 
 ITEM = """
     i.id AS interaction_id, i.scope, i.external_id, i.connection_id, i.account_id, i.thread_id, i.ticket_id, i.reply_id,
-    i.in_reply_to, i.origin, i.deleted_by, i.created_at, a.customer_id, a.provider, a.external_id AS author, a.handle,
-    a.name, a.url AS author_url, a.avatar_url, c.brand_id, c.name AS connection_name,
+    i.in_reply_to, i.direction, i.origin, i.deleted_by, i.created_at, a.customer_id, a.provider,
+    a.external_id AS author, a.handle, a.name, a.url AS author_url, a.avatar_url, c.brand_id, c.name AS connection_name,
     COALESCE(c.helpdesk_id, (SELECT h.id FROM connection h WHERE h.role = 'helpdesk'
         AND (h.brand_id IS NULL OR h.brand_id = c.brand_id) ORDER BY h.created_at LIMIT 1)) AS helpdesk_id
 """

@@ -69,8 +69,8 @@ async def _record(
     trouble: Trouble | None,
     milliseconds: int,
 ) -> set[str]:
-    plugin = runtime.registry.plugin(endpoint.role, endpoint.plugin)
-    every = plugin.capabilities.poll_every if plugin else timedelta(minutes=5)
+    plugin = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
+    every = plugin.capabilities.poll_every
     now = runtime.now()
     async with runtime.database.write() as connection:
         await held.check(connection)

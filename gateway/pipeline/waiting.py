@@ -1,4 +1,5 @@
-"""Changes that wait: for the post they answer to be fetched, or for the reply that they may be the echo of.
+"""Changes that wait: for the post they answer to be fetched, for the reply that they may be the echo of, or for facts
+about whoever wrote them.
 
 Whoever brings what is waited for and whoever begins to wait may commit at the same moment, and neither sees the other.
 So nobody releases inside of a transaction: each looks after its own commit, and the tick looks once more.
@@ -13,6 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import fetch_all
 from gateway.engine.shards import SHARD_SQL
 from gateway.pipeline.leaving import in_doubt
+
+FACTS = "facts:"
+"""What a change waits for whose author enrichers are being asked about begins with this; the account's id follows."""
 
 RELEASE = f"""
 UPDATE revision r SET state = 'pending', waits_for = NULL, wait_until = NULL,
@@ -36,6 +40,9 @@ WHERE r.state = 'waiting' AND (
     OR EXISTS (
         SELECT 1 FROM reply p WHERE r.waits_for = 'reply:' || p.id
             AND (NOT {in_doubt("p")} OR p.code = 'needs_person'))
+    OR (r.waits_for LIKE '{FACTS}%' AND NOT EXISTS (
+        SELECT 1 FROM enrichment e WHERE '{FACTS}' || e.account_id = r.waits_for AND e.asked_at IS NOT NULL
+            AND e.answer_by > :now))
 )
 RETURNING r.shard
 """

@@ -198,11 +198,12 @@ async def load_facts(
     tickets: Collection[UUID],
     customers: Collection[UUID] = (),
     places: Collection[tuple[UUID | None, str, datetime]] = (),
+    accounts: Collection[UUID] = (),
     now: datetime,
 ) -> Facts:
     """Load what policies need of tickets, customers, and of the brands and sources that messages came in for.
 
-    `places` are (brand, source, time) of each message.
+    `places` are (brand, source, time) of each message, `accounts` are those whom enrichers were asked about.
     """
     facts = Facts(needs)
     ids = sorted(tickets)
@@ -220,7 +221,21 @@ async def load_facts(
         await _incidents(connection, facts)
     if needs.window is not None and places:
         await _windows(connection, facts, needs.window, places)
+    if needs.facts and accounts:
+        await _enriched(connection, facts, sorted(accounts))
     return facts
+
+
+async def _enriched(connection: AsyncConnection, facts: Facts, accounts: Sequence[UUID]) -> None:
+    rows = await fetch_all(
+        connection,
+        """SELECT e.account_id, c.name, e.facts FROM enrichment e JOIN connection c ON c.id = e.connection_id
+           WHERE e.account_id = ANY(:accounts) AND c.name = ANY(:names)""",
+        accounts=accounts,
+        names=list(facts.needs.facts),
+    )
+    for row in rows:
+        facts.enriched.setdefault(row["account_id"], {})[row["name"]] = row["facts"]
 
 
 async def _waivers(connection: AsyncConnection, facts: Facts, tickets: Sequence[UUID], now: datetime) -> None:

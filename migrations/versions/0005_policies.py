@@ -73,13 +73,24 @@ def upgrade() -> None:
         "enrichment",
         sa.Column("connection_id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("interaction_id", sa.Uuid(), nullable=False),
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("failed", sa.Text(), nullable=True),
-        sa.Column("fetched_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("answer_by", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["connection_id"], ["connection.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["interaction_id"], ["interaction.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("connection_id", "account_id"),
+    )
+    op.create_index(op.f("ix_enrichment_interaction_id"), "enrichment", ["interaction_id"], unique=False)
+    op.create_index(
+        "enrichment_asked",
+        "enrichment",
+        ["connection_id", "asked_at"],
+        unique=False,
+        postgresql_where=sa.text("asked_at IS NOT NULL"),
     )
     op.create_table(
         "promise",

@@ -24,6 +24,7 @@ LISTED: dict[str, str] = {
     "gateway/pipeline/accept.py:verify": "answered 401 and counted: what breaks the check has not passed it",
     "gateway/pipeline/aftermath.py:retract_due": "recorded on the reply",
     "gateway/pipeline/attach.py:_copy": "recorded on the file",
+    "gateway/pipeline/enrich.py:_ask": "recorded with the account; what was known last stands in",
     "gateway/pipeline/fetch.py:fetch_due": "recorded on every row that was asked for",
     "gateway/pipeline/listen.py:Listeners._hold": "noted on the connection; the next look begins anew",
     "gateway/pipeline/poll.py:poll_stream": "recorded on the cursor",

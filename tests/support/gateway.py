@@ -131,8 +131,8 @@ class Gateway:
             now=now,
         )
         async with self.runtime.database.write() as connection:
-            if cls.capabilities.poll:
-                await make_cursors(connection, id, cls.capabilities.streams, now)
+            if streams := self.runtime.registry.streams(role, plugin):
+                await make_cursors(connection, id, streams, now)
         self.runtime.connections.forget(id)
         return id
 

@@ -139,17 +139,27 @@ class ToneBreaker(SQLModel, table=True):
 
 
 class Enrichment(SQLModel, table=True):
-    """What an enricher said of a customer's account, for as long as it holds."""
+    """What an enricher said of a customer's account, and until when that holds or messages wait to hear it."""
 
-    __table_args__ = (PrimaryKeyConstraint("connection_id", "account_id"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("connection_id", "account_id"),
+        Index("enrichment_asked", "connection_id", "asked_at", postgresql_where=sql("asked_at IS NOT NULL")),
+    )
 
     connection_id: UUID = Field(foreign_key="connection.id", ondelete="CASCADE")
     account_id: UUID = Field(foreign_key="account.id", ondelete="CASCADE")
+    interaction_id: UUID = Field(foreign_key="interaction.id", ondelete="CASCADE", index=True)
+    """The message that it is or was asked with."""
     facts: Json = document()
+    """What it said last; its default where it has said nothing yet."""
     failed: str | None = maybe_string()
-    """Why `facts` is the enricher's default."""
-    fetched_at: datetime = timestamp()
+    """Why it did not say anything newer when it was asked last."""
+    asked_at: datetime | None = maybe_timestamp()
+    """Since when it is being asked; null when it has answered, or failed."""
+    answer_by: datetime | None = maybe_timestamp()
+    """Until when messages wait for the answer."""
     expires_at: datetime = timestamp()
+    """When it is asked anew if the account writes."""
 
 
 class Decision(SQLModel, table=True):
