@@ -92,6 +92,8 @@ class SourceAdapter(Adapter[T]):
     """The requests that polling makes."""
     many: ClassVar[int] = 30
     """How many items fill more than two pages of the twin."""
+    rereads: ClassVar[int] = 2
+    """How many known items a poll may bring again, where the provider cannot be asked for new ones only."""
     names_authors: ClassVar[bool] = True
     """Whether the provider tells who wrote; else each item has an author of its own."""
     addressing: ClassVar[int] = 0
@@ -133,6 +135,9 @@ class SourceAdapter(Adapter[T]):
     def write_late(self, text: str, by: timedelta) -> str:
         """A customer wrote `by` ago, and it shows only now; the external id."""
         raise NotOffered("nothing shows late")
+
+    shows_within: ClassVar[timedelta | None] = None
+    """How long the provider takes to show what was published, by its documentation or by what was seen of it."""
 
     def shows_after(self, lag: timedelta) -> None:
         """From now on what is published shows in listings and searches only `lag` later."""

@@ -337,6 +337,8 @@ class AnsweringChecks(PluginContract):
         stage.strike("status_before", publishing(stage, private=private), status=502, times=9)
         outcome = await stage.attempt(stage.plugin.send(what, "kit-key-1"))
         stage.adapter.twin.faults.clear()
+        if not private:  # the same words go to somebody else at the same time
+            await sent(stage, rendered(stage, await self._asked(stage, text="me too"), "We are sorry."), "kit-key-2")
         proper = (Unknown, Retry) if stage.capabilities.idempotent_send else (Unknown,)
         unless(isinstance(outcome, proper), "unknown_outcome_not_said", f"after 502 send gives {_named(outcome)}")
         stage.time.pass_by((stage.capabilities.index_lag or timedelta()) + timedelta(seconds=1))
@@ -387,12 +389,12 @@ class AnsweringChecks(PluginContract):
         """What was published shows late; after the declared lag it is found."""
         needs(stage.capabilities.index_lag is not None, "index_lag")
         told = await self._asked(stage)
-        stage.adapter.shows_after(stage.capabilities.index_lag * 0.9)
+        stage.adapter.shows_after(stage.adapter.shows_within or stage.capabilities.index_lag * 0.9)
         what = rendered(stage, told)
         begun = intent(stage, what)
         await sent(stage, what)
         stage.time.pass_by(stage.capabilities.index_lag)
-        await self._find(stage, begun, wait=False)
+        await self._find(stage, begun, wait=False, fault="absent_too_early")
 
     @_LEGS
     @staged
@@ -478,7 +480,9 @@ class AnsweringChecks(PluginContract):
             told = await self._asked(stage, private=True)
             unless(told.reply_target is not None, "claims_without_method", "private cannot be answered")
 
-    async def _find(self, stage: SourceStage, begun: Any, *, wait: bool = True) -> Found:
+    async def _find(
+        self, stage: SourceStage, begun: Any, *, wait: bool = True, fault: str = "found_not_found"
+    ) -> Found:
         """The answer, which must be found once the declared lag has passed."""
         for _ in range(6):
             result = await stage.attempt(stage.plugin.find(begun))
@@ -488,7 +492,7 @@ class AnsweringChecks(PluginContract):
                 break
             stage.time.pass_by(getattr(result, "after", timedelta()) + timedelta(seconds=10))
         if not isinstance(result, Found):
-            found("found_not_found", f"the answer is published, and find gives {_named(result)}")
+            found(fault, f"the answer is published, and find gives {_named(result)}")
         unless(result.external_id, "found_not_found", "find names no id")
         return result
 

@@ -37,6 +37,21 @@ class DoorChecks(PluginContract):
                 how = "" if change is bytes else f" with headers in {change.__name__} case"
                 found("genuine_refused", f"{webhook}{how} is refused: {error} ({error.code})")
 
+    def test_genuine_refused_while_rotating(self, webhook: str) -> None:
+        """With another secret in front of the old one, what was signed with the old one is still taken."""
+        request = self._news(webhook)
+        config, app = (self.recordings.values(webhook, part) for part in ("config", "app"))
+        plugin = self.plugin
+        for model, values in ((plugin.Config, config), (plugin.AppConfig, app)):
+            for changes in _rotations(model, values or {}, self.changed_secrets):
+                new = [{**values, **changes} if part is values and values else part for part in (config, app)]
+                try:
+                    self.recordings.made(new[0], new[1], request.received_at).verify(request)
+                except Unverified as error:
+                    found(
+                        "genuine_refused", f"{webhook} with the secret before the newest one ({set(changes)}): {error}"
+                    )
+
     def test_forged_accepted(self, webhook: str) -> None:
         """Signatures that are none: of one sign, of zeros, of the right form and wrong."""
         request = self._news(webhook)
@@ -231,6 +246,19 @@ def _changed(model: type[BaseModel], values: dict[str, Any], given: Any) -> dict
         name: other(getattr(parsed, name), name) if secrets_of(getattr(parsed, name)) else old
         for name, old in values.items()
     }
+
+
+def _rotations(model: type[BaseModel], values: dict[str, Any], given: Any) -> Iterator[dict[str, Any]]:
+    """Changes that put another secret in front of one that is a list, or before `previous_<name>s`."""
+    for name, field in model.model_fields.items():
+        several = "SecretStr" in str(field.annotation) and any(
+            word in str(field.annotation) for word in ("list", "tuple", "List", "Tuple")
+        )
+        base = name.removeprefix("previous_").removesuffix("s")
+        if several and name.startswith("previous_") and base in values:
+            yield {base: given.get(base) or "another-secret-of-the-kit", name: [values[base]]}
+        elif several and values.get(name):
+            yield {name: [given.get(name) or "another-secret-of-the-kit", *values[name]]}
 
 
 def _models(plugin: Any) -> list[type[BaseModel]]:

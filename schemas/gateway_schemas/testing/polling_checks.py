@@ -5,32 +5,39 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from gateway_schemas.errors import GatewayError
 from gateway_schemas.testing.failure import found, needs, staged, unless
 from gateway_schemas.testing.plugin_contract import PluginContract
 from gateway_schemas.testing.source_stage import SourceStage, interactions
 
 Cursor = dict[str, Any] | None
+_LEGS = pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
+_LATER = timedelta(minutes=30)
+"""Longer than any pause between two polls of one stream."""
 
 
 class SourcePollingChecks(PluginContract):
     """Many customers write; the plugin polls."""
 
+    @_LEGS
     @staged
-    async def test_poll_loses_items(self, stage: SourceStage) -> None:
+    async def test_poll_loses_items(self, stage: SourceStage, private: bool) -> None:
         """More than two pages at the first poll, and again later."""
         needs(stage.capabilities.poll, "poll")
         for round in range(2):
-            written = await self._write(stage, f"round {round}")
+            written = await self._write(stage, f"round {round}", private)
             told = set(interactions(await stage.follow(await stage.polled())))
             lost = written - told
             unless(not lost, "poll_loses_items", f"of {len(written)} items these are not told: {sorted(lost)[:5]}")
 
+    @_LEGS
     @staged
-    async def test_poll_loses_arrivals(self, stage: SourceStage) -> None:
+    async def test_poll_loses_arrivals(self, stage: SourceStage, private: bool) -> None:
         """More arrive after each page."""
         needs(stage.capabilities.poll, "poll")
-        written = await self._write(stage, "first")
+        written = await self._write(stage, "first", private)
         told: set[str] = set()
         for stream in stage.capabilities.streams:
             cursor: Cursor = None
@@ -42,34 +49,40 @@ class SourcePollingChecks(PluginContract):
                     break
                 if page_number < 4:
                     stage.time.pass_by(seconds=20)
-                    written |= {stage.adapter.write(f"meanwhile {page_number}.{one}") for one in range(3)}
+                    written |= {
+                        stage.adapter.write(f"meanwhile {page_number}.{one}", private=private) for one in range(3)
+                    }
             stage.cursors[stream] = cursor
-        stage.time.pass_by(minutes=5)
+        stage.time.pass_by(_LATER)
         told |= set(interactions(await stage.follow(await stage.polled())))
         lost = written - told
         unless(not lost, "poll_loses_arrivals", f"of {len(written)} items these are never told: {sorted(lost)[:5]}")
 
+    @_LEGS
     @staged
-    async def test_poll_repeats(self, stage: SourceStage) -> None:
+    async def test_poll_repeats(self, stage: SourceStage, private: bool) -> None:
         """Once all is known and the overlap over, a poll brings nothing old."""
         needs(stage.capabilities.poll, "poll")
-        written = await self._write(stage, "old")
+        written = await self._write(stage, "old", private)
         await stage.polled()
-        stage.time.pass_by(stage.capabilities.overlap + timedelta(minutes=10))
-        new = stage.adapter.write("new")
+        stage.time.pass_by(stage.capabilities.overlap + _LATER)
+        new = stage.adapter.write("new", private=private)
         await stage.polled()
-        stage.time.pass_by(stage.capabilities.overlap + timedelta(minutes=10))
+        stage.time.pass_by(stage.capabilities.overlap + _LATER)
         told = set(interactions(await stage.polled()))
         again = told & (written | {new})
         unless(
-            len(again) <= 2, "poll_repeats", f"{len(again)} of {len(written) + 1} known items come again with each poll"
+            len(again) <= stage.adapter.rereads,
+            "poll_repeats",
+            f"{len(again)} of {len(written) + 1} known items come again with each poll",
         )
 
+    @_LEGS
     @staged
-    async def test_cursor_moved_early(self, stage: SourceStage) -> None:
+    async def test_cursor_moved_early(self, stage: SourceStage, private: bool) -> None:
         """Every page is lost once, before it could be stored; every second request fails once."""
         needs(stage.capabilities.poll, "poll")
-        written = await self._write(stage, "first")
+        written = await self._write(stage, "first", private)
         told: set[str] = set()
         for stream in stage.capabilities.streams:
             cursor: Cursor = None
@@ -94,11 +107,12 @@ class SourcePollingChecks(PluginContract):
             not lost, "cursor_moved_early", f"{len(lost)} of {len(written)} items are never told: {sorted(lost)[:5]}"
         )
 
+    @_LEGS
     @staged
-    async def test_cursor_in_memory(self, stage: SourceStage) -> None:
+    async def test_cursor_in_memory(self, stage: SourceStage, private: bool) -> None:
         """Each page is asked for by a new instance whose state document is gone, an hour later."""
         needs(stage.capabilities.poll, "poll")
-        written = await self._write(stage, "first")
+        written = await self._write(stage, "first", private)
         told: set[str] = set()
         for stream in stage.capabilities.streams:
             cursor: Cursor = None
@@ -113,15 +127,16 @@ class SourcePollingChecks(PluginContract):
         lost = written - told
         unless(not lost, "cursor_in_memory", f"{len(lost)} of {len(written)} items are never told: {sorted(lost)[:5]}")
 
+    @_LEGS
     @staged
-    async def test_cursor_past_its_second(self, stage: SourceStage) -> None:
+    async def test_cursor_past_its_second(self, stage: SourceStage, private: bool) -> None:
         """Two customers write in the same second, one before and one after the poll."""
         needs(stage.capabilities.poll, "poll")
-        stage.adapter.write("before")
+        stage.adapter.write("before", private=private)
         await stage.polled()
-        id = stage.adapter.write("after")
+        id = stage.adapter.write("after", private=private)
         told = interactions(await stage.follow(await stage.polled()))
-        stage.time.pass_by(minutes=5)
+        stage.time.pass_by(_LATER)
         told |= interactions(await stage.follow(await stage.polled()))
         unless(id in told, "cursor_past_its_second", "what was written in the second of the last poll is never told")
 
@@ -133,14 +148,27 @@ class SourcePollingChecks(PluginContract):
         stage.adapter.write("before")
         await stage.polled()
         stage.time.pass_by(stage.capabilities.overlap * 0.8)
-        id = stage.adapter.write_late("shown late", stage.capabilities.overlap * 0.7)
+        id = stage.adapter.write_late("shown late", stage.capabilities.overlap * 0.9)
         stage.adapter.write("after")
         told = interactions(await stage.follow(await stage.polled()))
         unless(id in told, "cursor_past_its_second", "what showed late, within the declared overlap, is never told")
 
-    async def _write(self, stage: SourceStage, text: str) -> set[str]:
+    @staged
+    async def test_poll_never_ends(self, stage: SourceStage) -> None:
+        """Polling comes to an end: with nothing, with one thing, with several pages, and again."""
+        needs(stage.capabilities.poll, "poll")
+        await stage.polled()
+        stage.adapter.write("one")
+        await stage.polled()
+        await self._write(stage, "many", False)
+        await stage.polled()
+        await stage.polled()
+
+    async def _write(self, stage: SourceStage, text: str, private: bool) -> set[str]:
+        stage.time.pass_by(_LATER)
+        pause = max(timedelta(seconds=2), 2 * stage.capabilities.overlap / stage.adapter.many)
         written = set()
         for number in range(stage.adapter.many):
-            stage.time.pass_by(seconds=2)
-            written.add(stage.adapter.write(f"{text} {number}"))
+            stage.time.pass_by(pause)
+            written.add(stage.adapter.write(f"{text} {number}", private=private))
         return written

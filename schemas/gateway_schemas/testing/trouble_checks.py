@@ -165,6 +165,50 @@ class TroubleChecks(PluginContract):
         unless(made == again, "install_repeats", "installing again changed something at the provider")
 
     @staged
+    async def test_error_not_named(self, stage: Stage[Any, Any]) -> None:
+        """Whatever the provider answers to reads, the plugin says it in an error of the contract, or goes on."""
+        needs(stage.capabilities.poll, "poll")
+        for status in (302, 304, 400, 402, 403, 404, 405, 409, 410, 418, 425, 451, 500, 502, 521, 599):
+            for body in (b"", b"{}"):
+                stage.strike("status_before", stage.adapter.reading, status=status, body=body, times=9)
+                await stage.attempt(stage.plugin.poll(stage.capabilities.streams[0], None))
+                stage.adapter.twin.faults.clear()
+        for body in (b"[]", b"null", b"7", b'"x"', b'{"data": 7}', b'{"data": [null], "error": {}}', b"[" * 5_000):
+            stage.strike("status_before", stage.adapter.reading, status=200, body=body, times=9)
+            await stage.attempt(stage.plugin.poll(stage.capabilities.streams[0], None))
+            stage.adapter.twin.faults.clear()
+
+    @staged
+    async def test_secret_in_error(self, stage: Stage[Any, Any]) -> None:
+        """Refused, interrupted and odd requests; and configurations that cannot be read. The stage searches all."""
+        for kind, status in (("status_before", 401), ("status_before", 500), ("drop_after", 0), ("status_before", 418)):
+            faulty: Any = kind
+            stage.strike(faulty, (".*", ".*"), status=status, times=None)
+            for stream in stage.capabilities.streams if stage.capabilities.poll else ():
+                await stage.attempt(stage.plugin.poll(stream, None))
+            await stage.attempt(stage.plugin.check())
+            await stage.attempt(stage.plugin.install(dry_run=True))
+            stage.adapter.twin.faults.clear()
+        secrets = stage.secrets()
+        for model, values in ((type(stage.config), stage.adapter.config()), (type(stage.app), stage.adapter.app())):
+            for name in values or {}:
+                for changed in ({**(values or {}), name: ["odd"]}, {**(values or {}), "kit_no_such_field": 1}):
+                    try:
+                        getattr(model, "model_validate", dict)(changed)
+                    except ValueError as error:
+                        shown = [secret for secret in secrets if secret in str(error)]
+                        what = "a configuration that cannot be read shows a secret (`hide_input_in_errors`)"
+                        unless(not shown, "secret_in_error", what)
+
+    def test_pure_method_uses_network(self) -> None:
+        """Reading a delivery and proving a request ask nobody."""
+        for name in self.recordings.files:
+            try:
+                self.recordings.says(name)
+            except RuntimeError as error:
+                found("pure_method_uses_network", f"{name}: {error}")
+
+    @staged
     async def test_host_not_declared(self, stage: Stage[Any, Any]) -> None:
         """Every request goes to a declared host."""
         plugin, (config, app) = stage.plugin_class, (stage.config, stage.app)

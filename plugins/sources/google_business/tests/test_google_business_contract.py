@@ -26,6 +26,7 @@ class GoogleAdapter(SourceAdapter[GoogleTwin]):
     many = 130
     names_authors = False
     deletions = "asked"
+    shows_within = timedelta(seconds=20)
 
     def __init__(self, time: TimeSource) -> None:
         self.twin = GoogleTwin(time=time)

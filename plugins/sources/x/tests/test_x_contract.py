@@ -22,6 +22,8 @@ class XAdapter(SourceAdapter[XTwin]):
     messaging = ("POST", "/2/dm_conversations/.*messages$")
     many = 210
     deletions = "asked"
+    rereads = 20  # messages: X gives the newest only
+    shows_within = timedelta(seconds=45)
 
     def __init__(self, time: TimeSource) -> None:
         self.twin = XTwin(time=time, limits=False)
