@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -377,6 +378,9 @@ class AnsweringChecks(PluginContract):
                 stage.time.pass_by(seconds=5)
                 more = await self._asked(stage, text=f"more {number}")
                 await sent(stage, rendered(stage, more, f"Later {number}"), f"kit-later-{number}")
+            with contextlib.suppress(NotOffered):  # and the brand goes on posting, for more than a page
+                for number in range(stage.adapter.many):
+                    stage.adapter.brand_writes(f"News {number}")
         answer = await self._find(stage, begun)
         unless(
             answer.external_id == result.external_id,

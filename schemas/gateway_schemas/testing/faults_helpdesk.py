@@ -155,10 +155,6 @@ FAULTS: dict[str, tuple[str, str]] = {
         "An automation's text is published as if a person had answered.",
         "Tell by `origin` what wrote a comment: rule, merge, bulk, email, api; `composer` only for a person there.",
     ),
-    "edit_of_note_published": (
-        "A comment that was made private, or edited, is told as a new answer.",
-        "Keep the comment's id and change `revision` with its text.",
-    ),
     "foreign_ticket_read": (
         "Answers on tickets that have nothing to do with the gateway are published.",
         "Know our tickets by their key or tag, and ignore all others.",

@@ -25,7 +25,7 @@ from gateway_schemas.testing.helpdesk_stage import (
     with_text,
 )
 from gateway_schemas.testing.plugin_contract import PluginContract
-from gateway_schemas.ticket import Done, FoundTicket, TicketChange
+from gateway_schemas.ticket import Done, FoundTicket, PushIntent, TicketChange
 
 _LOST = pytest.mark.parametrize("kind", ["500", "503", "time-out", "broken off", "no JSON"])
 _WRITES = pytest.mark.parametrize("write", ["ticket", "comment"])
@@ -44,8 +44,8 @@ class OnceChecks(PluginContract):
             only_ticket(stage, "ticket_twice")
         seen = await find(stage, what)
         if not isinstance(seen, FoundTicket) or seen.external_id is None:
-            found("write_not_found", f"a ticket that was made is not found: {named(seen)}")
-        unless(seen.external_id == only_ticket(stage).id, "write_not_found", f"find names {seen.external_id}")
+            found("ticket_twice", f"a ticket that was made is not found, and would be made again: {named(seen)}")
+        unless(seen.external_id == only_ticket(stage).id, "ticket_twice", f"find names {seen.external_id}")
 
     @_WRITES
     @_LOST
@@ -102,7 +102,7 @@ class OnceChecks(PluginContract):
         what, request = await self._about_to(stage, write)
         text = what.comments[0].text
         other = await opened(stage, "kit-1-c0", text)
-        await added(stage, other, f"{what.key}0", text)
+        await added(stage, what.external_id or other, f"{what.comments[0].key}0", text)
         shown = stage.adapter.ticket(other).comments[-1].text
         stage.adapter.agent_notes(what.external_id or other, f"They wrote:\n{shown}\n(end of quote)")
         stage.strike("status_before", request, status=502, times=9)
@@ -161,6 +161,19 @@ class OnceChecks(PluginContract):
             "write_not_found",
             f"a comment among 130 is not found: {named(seen)}",
         )
+
+    @_WRITES
+    @staged
+    async def test_write_absent_too_early(self, stage: HelpdeskStage, write: str) -> None:
+        """Once the declared lag has passed, what was written is seen; without a lag at once."""
+        needs(stage.capabilities.index_lag is not None, "index_lag")
+        what, _ = await self._about_to(stage, write)
+        await done(stage, what)
+        began = stage.time.now()
+        stage.time.pass_by(stage.capabilities.index_lag)
+        outcome = await stage.attempt(stage.plugin.find(PushIntent(change=what, started_at=began)))
+        seen = isinstance(outcome, FoundTicket) and what.comments[0].key in outcome.comments
+        unless(seen, "write_absent_too_early", f"after the declared lag find gives {named(outcome)}")
 
     @_WRITES
     @staged

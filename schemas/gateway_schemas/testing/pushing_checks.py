@@ -22,7 +22,7 @@ from gateway_schemas.testing.helpdesk_stage import (
     with_text,
 )
 from gateway_schemas.testing.plugin_contract import PluginContract
-from gateway_schemas.ticket import Done, TicketChanged
+from gateway_schemas.ticket import Done, Pending, TicketChanged
 
 TEXT = 'Größe "XL" & <b>3 > 2</b> &amp; <script>alert(1)</script> 100%?\nSecond line: naïve 漢字 👩‍👩‍👧 [x](y) *z*'
 
@@ -256,6 +256,13 @@ class PushingChecks(PluginContract):
                 "bulk_failure_spreads",
                 "a change is Done and its comment is not there",
             )
+
+    @staged
+    async def test_job_never_ends(self, stage: HelpdeskStage) -> None:
+        """What the helpdesk takes as a job ends as Done."""
+        outcome = await stage.attempt(stage.plugin.push([change(stage, "kit-0")]))
+        needs(isinstance(outcome, list) and isinstance(outcome[0], Pending), "changes that are taken as jobs")
+        await done(stage, change(stage, "kit-1"), "job_never_ends")
 
     @staged
     async def test_ticket_key_lost(self, stage: HelpdeskStage) -> None:

@@ -230,7 +230,7 @@ class Stage(Generic[P, A]):
         except GatewayError as error:
             self.errors.append(error)
             return error
-        except (NotImplementedError, Exception) as error:
+        except Exception as error:
             self.errors.append(error)
             found("error_not_named", f"{type(error).__name__}: {error}")
 
