@@ -208,12 +208,12 @@ class ReadingChecks(PluginContract):
         return document if isinstance(document, dict | list) else None
 
     def _with_body(self, name: str, body: bytes) -> RawDelivery:
-        return dataclass_with(self.recordings.delivery(name), body=body)
+        return dataclass_with(self.recordings.pure(name)[1], body=body)
 
     def _survives(self, name: str, body: bytes, fault: str, what: str, *, timed: bool = False) -> None:
         begun = time.process_time()
         try:
-            news = list(self.recordings.plugin(name).normalise(self._with_body(name, body)))
+            news = list(self.recordings.pure(name)[0].normalise(self._with_body(name, body)))
         except GatewayError as error:
             unless(isinstance(error, Malformed), fault, f"{name}, {what}: {type(error).__name__} instead of Malformed")
             news = []
@@ -238,7 +238,7 @@ class ReadingChecks(PluginContract):
         delivery = self.recordings.delivery(name) if body is None else self._with_body(name, body)
         if self._answered(name) is not None:
             return set()
-        news = self._normalise(self.recordings.plugin(name), delivery)
+        news = self._normalise(self.recordings.pure(name)[0], delivery)
         return {_identity(item) for item in news if not isinstance(item, Ignored | Unreadable | Malformed)} - {""}
 
 

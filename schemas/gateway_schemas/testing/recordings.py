@@ -68,6 +68,16 @@ class Recordings:
         """The names of recorded requests."""
         return [name for name, path in self.files.items() if path.suffix == ".http"]
 
+    @cached_property
+    def _read(self) -> dict[str, tuple[Any, RawDelivery]]:
+        return {}
+
+    def pure(self, name: str) -> tuple[Any, RawDelivery]:
+        """One instance and the delivery of a fixture, for the many times that a pure method is asked."""
+        if name not in self._read:
+            self._read[name] = (self.plugin(name), self.delivery(name))
+        return self._read[name]
+
     def golden(self, name: str) -> Path:
         """Where the golden of a fixture is, or shall be."""
         return self.folder / "in" / f"{name}{GOLDEN}"

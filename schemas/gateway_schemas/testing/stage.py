@@ -309,10 +309,14 @@ async def staged_plugin(plugin_class: type[P], adapter_class: type[A]) -> AsyncI
         listener = _Listener(stage.logged)
         logger.addHandler(listener)
         logger.setLevel(logging.DEBUG)
+        for name in _QUIET:
+            logging.getLogger(name).setLevel(logging.WARNING)
         try:
             yield stage
         finally:
             logger.setLevel(level)
+            for name in _QUIET:
+                logging.getLogger(name).setLevel(logging.NOTSET)
             logger.removeHandler(listener)
         stage.search_for_secrets()
         if stage.transport is not None:
