@@ -130,6 +130,8 @@ class PinSource(Source[PinConfig]):
         account, event, note = str(body.get("shop")), body.get("event"), body.get("note")
         if not isinstance(note, dict):
             raise Malformed("note: expected an object")
+        if not 0 < len(account) < 100:
+            raise Malformed("shop: expected an id")
         match event:
             case "pinned":
                 return _wanted(note, account)
