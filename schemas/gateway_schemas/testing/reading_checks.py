@@ -111,7 +111,7 @@ class ReadingChecks(PluginContract):
         step = max(1, len(places) // 40)
         for number, place in enumerate(places[::step]):
             for turn in range(2):
-                value = _HOSTILE[(number * 2 + turn) % len(_HOSTILE)]
+                value = _HOSTILE[(number * 7 + turn * 5 + 2) % len(_HOSTILE)]
                 body = json.dumps(_replaced(document, place, value)).encode()
                 self._survives(recording, body, "hostile_body_crashes", f"{_dotted(place)} is {value!r:.40}")
 
