@@ -7,12 +7,13 @@ an editor that adds a final newline breaks the signature. Let git keep the bytes
 
     request = load_request(FIXTURES / "in" / "mention__edited.http", received_at=RECORDED)
     assert plugin.verify(request) is None
-    assert_golden(FIXTURES / "golden" / "mention__edited.json", plugin.normalise(as_delivery(request)))
+    news = plugin.normalise(as_delivery(request))
+
+Goldens stand beside, in `mention__edited.golden.json`; the contract classes compare them, and `goldens` writes them.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Sequence
@@ -22,9 +23,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gateway_schemas.webhook import RawDelivery, WebhookRequest
+from gateway_schemas.errors import Malformed
+from gateway_schemas.webhook import RawDelivery, WebhookRequest, WebhookResponse
 
-UPDATE = "UPDATE_GOLDENS"
 RECEIVED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -68,29 +69,22 @@ def as_delivery(request: WebhookRequest, id: str = "fixture") -> RawDelivery:
     )
 
 
-def assert_golden(path: str | os.PathLike[str], normalised: Sequence[BaseModel], *, update: bool | None = None) -> None:
-    """Compare what `normalise` gave with the file at `path`; raises AssertionError with a unified diff.
+def golden_value(says: Sequence[BaseModel | WebhookResponse | Malformed]) -> list[dict[str, Any]]:
+    """What a golden holds: a list of `{"<class name>": {fields that differ from their defaults}}`."""
+    return [{type(item).__name__: _fields(item)} for item in says]
 
-    The file is a JSON list of `{"<class name>": {fields that differ from their defaults}}`. It is written instead of
-    compared when `update` is true or, without `update`, when the environment has UPDATE_GOLDENS=1.
-    """
-    __tracebackhide__ = True
-    path = Path(path)
-    actual = [{type(item).__name__: item.model_dump(mode="json", exclude_defaults=True)} for item in normalised]
-    if update if update is not None else os.environ.get(UPDATE) == "1":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_pretty(actual), "utf-8")
-        return
-    if not path.exists():
-        raise AssertionError(f"{path} does not exist; write it with {UPDATE}=1 and read what it says before keeping it")
-    expected = json.loads(path.read_text("utf-8"))
-    # compared as text, because in Python 1 == 1.0 == True
-    if json.dumps(expected, sort_keys=True) == json.dumps(actual, sort_keys=True):
-        return
-    diff = difflib.unified_diff(
-        _pretty(expected).splitlines(), _pretty(actual).splitlines(), str(path), "normalised", lineterm=""
-    )
-    raise AssertionError("\n".join([*diff, f"where the new result is right, write it with {UPDATE}=1"]))
+
+def golden_text(value: Any) -> str:
+    """A golden as it stands in its file. Compared as text, because in Python 1 == 1.0 == True."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _fields(item: BaseModel | WebhookResponse | Malformed) -> dict[str, Any]:
+    if isinstance(item, BaseModel):
+        return item.model_dump(mode="json", exclude_defaults=True)
+    if isinstance(item, Malformed):
+        return {"code": item.code, "reason": item.reason}
+    return {"status": item.status, "media_type": item.media_type, "body": item.body.decode("utf-8", "replace")}
 
 
 def _split(content: bytes) -> tuple[list[bytes], bytes]:
@@ -104,7 +98,3 @@ def _split(content: bytes) -> tuple[list[bytes], bytes]:
             break
         lines.append(line)
     return lines, content[start:]
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -29,6 +29,17 @@ from gateway_schemas.time import SystemTime, TimeSource
 
 FaultKind = Literal["status_before", "status_after", "timeout_after", "drop_after", "latency"]
 
+IN_PROCESS = "gateway.in_process"
+"""The ASGI extension by which a client in the same process asks to be told of time-outs instead of waiting for them."""
+
+
+class ConnectionBroken(Exception):
+    """The connection ends without an answer: at once, or because nobody waits any longer."""
+
+    def __init__(self, *, timed_out: bool = False) -> None:
+        super().__init__("timed out" if timed_out else "broken off")
+        self.timed_out = timed_out
+
 
 @dataclass
 class Fault:
@@ -171,10 +182,23 @@ class Twin:
             self._client = httpx2.AsyncClient(timeout=15.0, trust_env=False)
         return self._client
 
+    @client.setter
+    def client(self, client: httpx2.AsyncClient) -> None:
+        self._client = client
+
     async def settle(self) -> None:
         """Wait until every webhook under way is delivered or given up."""
         while self._tasks:
             await asyncio.gather(*list(self._tasks), return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """Give up the webhooks under way and close the client."""
+        for pending in list(self._tasks):
+            pending.cancel()
+        await asyncio.gather(*list(self._tasks), return_exceptions=True)
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
 
     @contextlib.asynccontextmanager
     async def serve(self, *, port: int = 0) -> AsyncIterator[str]:
@@ -192,12 +216,7 @@ class Twin:
                 await asyncio.sleep(0.005)
             yield self.url
         finally:
-            for pending in list(self._tasks):
-                pending.cancel()
-            await asyncio.gather(*list(self._tasks), return_exceptions=True)
-            if self._client is not None:
-                await self._client.aclose()
-                self._client = None
+            await self.aclose()
             server.should_exit = True
             server.force_exit = True
             await task
@@ -226,6 +245,7 @@ class _Faulty:
             await self.app(scope, receive, send)
             return
         fault = next((fault for fault in self.twin.faults if fault.strikes(method, path)), None)
+        in_process = IN_PROCESS in (scope.get("extensions") or {})
         status = 0
 
         async def note(message: Message) -> None:
@@ -240,7 +260,7 @@ class _Faulty:
         if fault is None:
             await self.app(scope, receive, note)
         elif fault.kind == "latency":
-            await asyncio.sleep(fault.seconds)
+            await (self.twin.time.sleep if in_process else asyncio.sleep)(fault.seconds)
             await self.app(scope, receive, note)
         elif fault.kind == "status_before":
             await self._answer(fault, scope, receive, note)
@@ -248,6 +268,9 @@ class _Faulty:
             await self.app(scope, receive, swallow)
             if fault.kind == "status_after":
                 await self._answer(fault, scope, receive, note)
+            elif in_process:
+                self.twin.requests.append((method, path, 0))
+                raise ConnectionBroken(timed_out=fault.kind == "timeout_after")
             elif fault.kind == "timeout_after":
                 await asyncio.sleep(fault.seconds)
                 await self._answer(fault, scope, receive, note)
@@ -255,13 +278,9 @@ class _Faulty:
                 # an answer that breaks off: the server closes the connection with bytes still promised
                 await note({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
                 await send({"type": "http.response.body", "body": b"{", "more_body": True})
-                raise _Dropped
+                raise ConnectionBroken
         self.twin.requests.append((method, path, status))
 
     async def _answer(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         response = Response(fault.body, status_code=fault.status, headers=fault.headers)
         await response(scope, receive, send)
-
-
-class _Dropped(Exception):
-    """Breaks the connection off."""

@@ -46,7 +46,7 @@ def comments_of(
     leg = leg_of(ticket, config)
     merged = merge_notes(conversations, related)
     for one in conversations:
-        yield _comment(ticket, one, agents, one.get("id") in merged, leg, config)
+        yield _comment(ticket, one, agents, number(one.get("id")) in merged, leg, config)
 
 
 def own_description(ticket: Mapping[str, Any]) -> str | None:
@@ -74,7 +74,8 @@ def text_of(one: Conversation) -> str:
 
 def leg_of(ticket: Mapping[str, Any], config: FreshdeskConfig) -> Visibility | None:
     """The leg that the ticket's tags or field name now; of two, the more private. Freshdesk has no history of them."""
-    words = [str(tag).lower() for tag in ticket.get("tags") or () if isinstance(tag, str)]
+    tags = ticket.get("tags")
+    words = [tag.lower() for tag in (tags if isinstance(tags, list) else ()) if isinstance(tag, str)]
     fields = ticket.get("custom_fields")
     chosen = fields.get(config.fields.get("leg", "")) if isinstance(fields, dict) else None
     if isinstance(chosen, str):

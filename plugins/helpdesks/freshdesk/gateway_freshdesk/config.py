@@ -19,14 +19,16 @@ GATEWAY_FIELDS = ("gw_state", "gw_last_url", "gw_next_due", "gw_sla", "ticket_ke
 class FreshdeskConfig(BaseModel):
     """One Freshdesk account. `install` fills the API user's id, the rule, its secret and, if asked, the fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     domain: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9-]*$")
     """`acme` for https://acme.freshdesk.com; or give `base_url`. The API answers on that domain only, on no alias."""
     base_url: str | None = None
+    """The account's address where it is not under freshdesk.com, or a twin's."""
     api_key: SecretStr
     """The key of an agent made for the gateway: with global ticket scope, and an administrator for `install`."""
     api_user_id: int | None = None
+    """The id of the agent whose key it is; `install` finds it."""
     plan: Plan = "growth"
     """The account's plan, which decides its limits of requests."""
     webhook_header: str = Field(default="X-Gateway-Secret", pattern=r"^[A-Za-z0-9-]+$")
@@ -34,6 +36,7 @@ class FreshdeskConfig(BaseModel):
     webhook_secrets: tuple[SecretStr, ...] = ()
     """Secrets that webhooks may carry. The rule sends the first; one before it stays valid while it is rotated."""
     rule_id: int | None = None
+    """The automation rule that tells of agents' acts; `install` makes it."""
     tag: str = Field(default="gateway", pattern=r"^[^\s,]{1,32}$")
     """The tag that every ticket of this connection carries; the rule and the poll go by it."""
     key_prefix: str = "gateway:"
@@ -57,8 +60,11 @@ class FreshdeskConfig(BaseModel):
     """Whether an agent's e-mail reply counts as written in the composer. Freshdesk shows alike what was typed in the
     ticket, came from a mailbox or went to many tickets at once."""
     group_id: int | None = None
+    """The group that new tickets are put with."""
     product_id: int | None = None
+    """The product that new tickets are for."""
     ticket_type: str | None = None
+    """The type that new tickets have."""
     media_hosts: tuple[str, ...] = ("https://*.freshdesk.com", "https://s3.amazonaws.com")
     """Where files that agents attach may be fetched from, beside the account itself."""
     share: float = Field(default=0.7, gt=0, le=1)

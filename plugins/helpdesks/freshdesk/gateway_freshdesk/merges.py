@@ -84,15 +84,15 @@ async def evidence(
     return found
 
 
-def merge_notes(conversations: Sequence[Conversation], related: Mapping[str, Any]) -> dict[object, int]:
+def merge_notes(conversations: Sequence[Conversation], related: Mapping[str, Any]) -> dict[int | None, int]:
     """The ids of conversations that merges wrote, each with the number of the other ticket."""
-    found: dict[object, int] = {}
+    found: dict[int | None, int] = {}
     for one in conversations:
         if not _is_note(one):
             continue
         for named in _numbers(one):
             if _answered(one, related.get(str(named))):
-                found[one.get("id")] = named
+                found[number(one.get("id"))] = named
     return found
 
 
@@ -109,7 +109,7 @@ def merged_into(
     closed_at = moment(stats.get("closed_at")) if isinstance(stats, dict) else None
     notes = merge_notes(conversations, related)
     for one in reversed(conversations):
-        at, other = moment(one.get("created_at")), notes.get(one.get("id"))
+        at, other = moment(one.get("created_at")), notes.get(number(one.get("id")))
         if other is None or at is None or closed_at is None:
             continue
         theirs = moment(related[str(other)].get("closed_at"))

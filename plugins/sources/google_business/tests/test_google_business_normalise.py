@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from gateway_google_business.plugin import GoogleBusinessSource
 from gateway_google_business.reviews import split_translation
 from gateway_schemas.errors import Malformed
 from gateway_schemas.interaction import (
-    Deletion,
     Ignored,
     Interaction,
     Listing,
@@ -27,28 +25,12 @@ from gateway_schemas.interaction import (
     Wanted,
 )
 from gateway_schemas.plugin import Setup
-from gateway_schemas.testing.fixtures import as_delivery, assert_golden, load_request
 from gateway_schemas.time import SystemTime
 from gateway_schemas.webhook import RawDelivery
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "in"
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LOCATION = "accounts/1122/locations/3344"
 REF = "locations/3344/reviews/AbFvOqmGHN1"
-PLACES = {"locations/3344": {"title": "Acme Berlin", "url": "https://maps.google.com/maps?cid=3344"}}
-NOTES: dict[str, dict[str, Any]] = {
-    "poll_reviews": {"kind": "batch"},
-    "poll_sweep__middle_page": {"kind": "sweep", "location": "locations/3344", "before": "2026-11-20T00:00:00Z"},
-    "poll_sweep__last_page_empty": {
-        "kind": "sweep",
-        "location": "locations/3344",
-        "before": "2026-11-20T00:00:00Z",
-        "last": True,
-    },
-    "poll_replies": {"kind": "review", "expected": reply_id(REF, "We are working on it.")},
-    "fetch_review__gone": {"kind": "gone"},
-    "fetch_review": {"kind": "review"},
-}
 
 
 @pytest.fixture(scope="module")
@@ -56,28 +38,6 @@ def plugin() -> GoogleBusinessSource:
     """The App's instance: it knows no connection."""
     app = GoogleApp(client_id="c", client_secret="s")  # type: ignore[arg-type]
     return GoogleBusinessSource(Setup(time=SystemTime(), app=app))
-
-
-def delivery(name: str) -> RawDelivery:
-    if (FIXTURES / f"{name}.http").exists():
-        return as_delivery(load_request(FIXTURES / f"{name}.http"))
-    note = next(note for start, note in NOTES.items() if name.startswith(start))
-    note = {"account": "accounts/1122", "places": PLACES, **note}
-    origin: Any = name.partition("_")[0]
-    return RawDelivery("1", origin, (FIXTURES / f"{name}.json").read_bytes(), NOW, note=note)
-
-
-NAMES = sorted(path.stem for path in FIXTURES.iterdir() if not path.stem.endswith(".golden"))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_golden(name: str, plugin: GoogleBusinessSource) -> None:
-    assert_golden(FIXTURES / f"{name}.golden.json", plugin.normalise(delivery(name)))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_same_delivery_says_the_same_again(name: str, plugin: GoogleBusinessSource) -> None:
-    assert plugin.normalise(delivery(name)) == plugin.normalise(delivery(name))
 
 
 def review(**changes: Any) -> dict[str, Any]:
@@ -316,7 +276,3 @@ def test_a_wake_up_without_a_name_is_malformed(plugin: GoogleBusinessSource, new
 def test_other_news_is_ignored(plugin: GoogleBusinessSource) -> None:
     for kind in ("GOOGLE_UPDATE", "NEW_QUESTION", "VOICE_OF_MERCHANT_UPDATED", ""):
         assert isinstance(pushed(plugin, {"notificationType": kind, "locationName": LOCATION}), Ignored)
-
-
-def test_a_deletion_names_the_review(plugin: GoogleBusinessSource) -> None:
-    assert plugin.normalise(delivery("fetch_review__gone")) == [Deletion(external_id=REF, account="accounts/1122")]

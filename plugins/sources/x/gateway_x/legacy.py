@@ -60,9 +60,10 @@ def _user(old: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entities(old: Mapping[str, Any]) -> dict[str, Any]:
+    named = old.get("user_mentions")
     mentions = [
         {"username": item.get("screen_name", ""), "id": item.get("id_str")}
-        for item in old.get("user_mentions") or ()
+        for item in (named if isinstance(named, list) else ())
         if isinstance(item, Mapping)
     ]
     return {"mentions": mentions, "urls": old.get("urls")}

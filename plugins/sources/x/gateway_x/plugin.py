@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from gateway_schemas import hookimpl
 from gateway_schemas.capabilities import SourceCapabilities, TextLimit
-from gateway_schemas.errors import Unverified
+from gateway_schemas.errors import Rejected, Unverified
 from gateway_schemas.files import Downloaded
 from gateway_schemas.interaction import Attachment, Normalised, Wanted
 from gateway_schemas.length import Counting
@@ -135,6 +135,8 @@ class XSource(Source[XConfig]):
 
     async def poll(self, stream: str, cursor: dict[str, Any] | None) -> Page:
         """One page of mentions or messages since the last poll."""
+        if stream not in XSource.capabilities.streams:
+            raise Rejected(f"X has no stream {stream}", code="no_stream")
         reader = Reader(self._api())
         return await (reader.poll_messages(cursor) if stream == "dms" else reader.poll_mentions(cursor))
 

@@ -13,7 +13,8 @@ import pytest
 from gateway_schemas.errors import Malformed
 from gateway_schemas.interaction import Deletion, Ignored, Interaction, Normalised, Revoked, Unreadable, Wanted
 from gateway_schemas.plugin import Setup
-from gateway_schemas.testing.fixtures import as_delivery, assert_golden, load_request
+from gateway_schemas.testing.fixtures import as_delivery, load_request
+from gateway_schemas.testing.recordings import Recordings
 from gateway_schemas.time import SystemTime
 from gateway_schemas.webhook import RawDelivery
 from gateway_x.config import XApp
@@ -24,12 +25,6 @@ from gateway_x.posts import language
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "in"
 BRAND, RITA, OMAR = "1111111111111111111", "2222222222222222222", "3333333333333333333"
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-PAGES = {
-    "poll_mentions__old_names": ("poll", "mentions", "posts"),
-    "poll_mentions__new_names_reply": ("poll", "mentions", "posts"),
-    "poll_dms__two_and_a_join": ("poll", "dms", "messages"),
-    "fetch_posts__ancestor_and_missing": ("fetch", "", "posts"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -37,31 +32,6 @@ def plugin() -> XSource:
     """The App's instance: it knows no connection."""
     app = XApp(consumer_secret="fixture-consumer-secret", bearer_token="b")  # type: ignore[arg-type]
     return XSource(Setup(time=SystemTime(), app=app))
-
-
-def page(name: str) -> RawDelivery:
-    origin, stream, kind = PAGES[name]
-    body = (FIXTURES / f"{name}.json").read_bytes()
-    note = {"account": BRAND, "kind": kind}
-    return RawDelivery("1", origin, body, NOW, stream=stream, note=note)  # type: ignore[arg-type]
-
-
-def fixture_delivery(name: str) -> RawDelivery:
-    return page(name) if name in PAGES else as_delivery(load_request(FIXTURES / f"{name}.http"))
-
-
-NAMES = sorted(path.stem for path in FIXTURES.glob("*.http") if not path.stem.startswith("crc")) + sorted(PAGES)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_golden(name: str, plugin: XSource) -> None:
-    assert_golden(FIXTURES / f"{name}.golden.json", plugin.normalise(fixture_delivery(name)))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_same_delivery_says_the_same_again(name: str, plugin: XSource) -> None:
-    delivery = fixture_delivery(name)
-    assert plugin.normalise(delivery) == plugin.normalise(delivery)
 
 
 def webhook(plugin: XSource, body: Any) -> Sequence[Normalised]:
@@ -93,8 +63,8 @@ def one(items: Sequence[Normalised]) -> Interaction:
 
 def test_polled_and_told_are_the_same_interaction(plugin: XSource) -> None:
     """The same post over the webhook and over the timeline differs in nothing that a policy or a person sees."""
-    told = one(plugin.normalise(fixture_delivery("post_mention_create__root")))
-    polled = one(plugin.normalise(page("poll_mentions__old_names")))
+    told = one(plugin.normalise(as_delivery(load_request(FIXTURES / "post_mention_create__root.http"))))
+    polled = one(Recordings(FIXTURES.parent, XSource).normalised("poll_mentions__old_names"))
     same = {"external_id", "revision", "account", "kind", "text", "root", "published_at", "reply_target", "addressed"}
     assert told.model_dump(include=same) == polled.model_dump(include=same)
 
