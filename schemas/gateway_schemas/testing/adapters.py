@@ -92,6 +92,8 @@ class SourceAdapter(Adapter[T]):
     """The requests that polling makes."""
     many: ClassVar[int] = 30
     """How many items fill more than two pages of the twin."""
+    names_authors: ClassVar[bool] = True
+    """Whether the provider tells who wrote; else each item has an author of its own."""
     deletions: ClassVar[Literal["told", "asked"]] = "told"
     """How a customer's deletion is learnt: a webhook or poll tells it, or `fetch` finds the thing gone."""
 

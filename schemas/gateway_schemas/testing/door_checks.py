@@ -74,9 +74,11 @@ class DoorChecks(PluginContract):
             _changed(model, values, self.changed_secrets) if values is not None else None
             for model, values in ((plugin.Config, config), (plugin.AppConfig, app))
         ]
-        if changed == [config, app]:
-            return  # signed with the provider's keys, not with a secret of ours
         other = self.recordings.made(changed[0], changed[1], request.received_at)
+        if self.recordings.keys:
+            other.setup.keys.clear()
+        elif changed == [config, app]:
+            needs(False, "a secret that webhooks are signed with")
         try:
             other.verify(request)
         except Unverified:

@@ -82,5 +82,5 @@ def staged(check: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
             pytest.skip(f"not offered: {reason}")
 
     del test.__wrapped__
-    test.__signature__ = inspect.Signature([parameters[0], *parameters[2:]])
+    vars(test)["__signature__"] = inspect.Signature([parameters[0], *parameters[2:]])
     return test

@@ -95,6 +95,7 @@ class HearingChecks(PluginContract):
     @staged
     async def test_author_wrong(self, stage: SourceStage) -> None:
         """The customer is the author, and the same one each time; the brand is another."""
+        needs(stage.adapter.names_authors, "authors (`names_authors`)")
         await stage.install() if stage.capabilities.webhook else None
         one, other = await heard(stage, "the first"), await heard(stage, "the second")
         ids = {one.author.external_id, other.author.external_id}

@@ -31,6 +31,10 @@ class PluginContract:
     """Whether the signature covers the body; not where only a secret or token is sent along."""
     names_events: ClassVar[bool] = True
     """Whether webhooks name what happened; not where they only name a thing to look up."""
+    own_format: ClassVar[bool] = False
+    """Whether the payloads' format is the plugin's own: then it may refuse fields that it does not know."""
+    proves_credentials: ClassVar[bool] = True
+    """Whether `check` can ask something that needs the credentials."""
     changed_secrets: ClassVar[Mapping[str, Any]] = {}
     """Values for the configuration's secrets where "another secret" must have the form of the real ones."""
 

@@ -119,7 +119,7 @@ class Recordings:
                 config=plugin.Config.model_validate(config) if config is not None else None,
                 app=plugin.AppConfig.model_validate(app) if app is not None else None,
                 files=MemoryFiles(),
-                keys=self.keys,
+                keys=dict(self.keys),
             )
         )
 

@@ -18,21 +18,26 @@ GATEWAY_FIELDS = ("gw_state", "gw_last_url", "gw_next_due", "gw_sla")
 class ZendeskConfig(BaseModel):
     """One Zendesk account. `install` fills webhook, trigger, signing secrets and the API user's id."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     subdomain: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9-]*$")
     """`acme` for https://acme.zendesk.com; or give `base_url`."""
     base_url: str | None = None
+    """The account's address where it is not under zendesk.com, or a twin's."""
     email: str | None = None
     """The user that the API token acts as: a person of staff made for the gateway, admin for `install` and polling."""
     api_token: SecretStr | None = None
+    """An API token of the account."""
     oauth_token: SecretStr | None = None
     """An OAuth access token, instead of e-mail and API token."""
     api_user_id: int | None = None
+    """The id of the user that the gateway acts as; `install` finds it."""
     signing_secrets: tuple[SecretStr, ...] = ()
     """The webhook's signing secret, and the one before it while it is being rotated."""
     webhook_id: str | None = None
+    """The webhook that brings news to the gateway; `install` makes it."""
     trigger_id: int | None = None
+    """The trigger that calls the webhook; `install` makes it."""
     trigger_category_id: str | None = None
     """The category for the trigger, where the account sorts its triggers and the first category will not do."""
     tag: str = Field(default="gateway", pattern=r"^[^\s,]+$")
@@ -49,8 +54,11 @@ class ZendeskConfig(BaseModel):
     waiting: Literal["pending", "hold"] = "pending"
     """The status that our `waiting` becomes; `hold` must be switched on in the account."""
     brand_id: int | None = None
+    """The brand that new tickets are for."""
     group_id: int | None = None
+    """The group that new tickets are put with."""
     ticket_form_id: int | None = None
+    """The form that new tickets have."""
     media_hosts: tuple[str, ...] = ("https://*.zendesk.com", "https://*.zdusercontent.com")
     """Where files that agents attach may be fetched from, besides the account itself."""
     share: float = Field(default=0.7, gt=0, le=1)

@@ -27,7 +27,7 @@ LocationId = Annotated[str, StringConstraints(pattern=r"^(locations/)?[0-9]{1,30
 class GoogleApp(BaseModel):
     """One project at Google Cloud: it owns the OAuth client, the quotas and the Pub/Sub topic."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     client_id: str = Field(min_length=1, description="The OAuth client's id, …apps.googleusercontent.com.")
     client_secret: SecretStr = Field(description="The OAuth client's secret.")
@@ -47,7 +47,7 @@ class GoogleApp(BaseModel):
 class GoogleConfig(BaseModel):
     """One account (also a location group) at Google Business Profile, with its locations."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     account_id: AccountId = Field(description="The account's numeric id; `discover` finds it.")
     locations: list[LocationId] = Field(

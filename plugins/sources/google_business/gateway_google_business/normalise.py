@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from gateway_google_business.names import location_name, reply_id, review_name
+from gateway_google_business.names import is_review_ref, location_name, reply_id, review_name
 from gateway_google_business.payloads import PushBody, Review, read
 from gateway_google_business.reviews import review_items
 from gateway_schemas.errors import Malformed
@@ -29,7 +29,10 @@ def normalise(delivery: RawDelivery) -> list[Normalised]:
         raise Malformed("the page was stored without the account that it was read for")
     kind = delivery.note.get("kind")
     if kind == "gone":
-        return [Deletion(external_id=str(body.get("ref")), account=account)]
+        ref = body.get("ref")
+        if not isinstance(ref, str) or not is_review_ref(ref):
+            raise Malformed("ref: expected locations/…/reviews/…")
+        return [Deletion(external_id=ref, account=account)]
     places = delivery.note.get("places")
     places = places if isinstance(places, Mapping) else {}
     if kind == "review":

@@ -23,7 +23,7 @@ from gateway_google_business.sending import LIMIT, Sender, render
 from gateway_google_business.sweeping import Sweeper
 from gateway_schemas import hookimpl
 from gateway_schemas.capabilities import SourceCapabilities, TextLimit
-from gateway_schemas.errors import Unverified
+from gateway_schemas.errors import Rejected, Unverified
 from gateway_schemas.interaction import Normalised, Wanted
 from gateway_schemas.length import Counting
 from gateway_schemas.limits import Budget, LimitReading
@@ -115,6 +115,8 @@ class GoogleBusinessSource(Source[GoogleConfig]):
 
     async def poll(self, stream: str, cursor: dict[str, Any] | None) -> Page:
         """One page of new reviews, of the daily sweep, or of replies that Google is looking at."""
+        if stream not in self.capabilities.streams:
+            raise Rejected(f"Google Business Profile has no stream {stream}", code="no_stream")
         reader = Reader(self._api())
         if stream == "reviews":
             return await reader.poll(cursor)

@@ -105,6 +105,8 @@ class InboundSource(Source[InboundConfig]):
             raise Rejected(
                 f"{self.config.system} cannot be answered: its connection has no reply_url", code="no_replies"
             )
+        if not draft.text.strip() and not draft.files:
+            raise Rejected("the reply is empty", code="empty", field="text")
         weight = sum(file.size for file in draft.files)
         if draft.files and self.config.reply_files == 0:
             raise Rejected(f"{self.config.system} takes no files with a reply", code="no_media", field="files")

@@ -25,7 +25,7 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 class XApp(BaseModel):
     """One App at X: it owns the webhook, the rate limits and the bill."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     consumer_secret: SecretStr = Field(
         description="The App's API key secret. X signs webhooks and challenges with it.",
@@ -65,7 +65,7 @@ class XApp(BaseModel):
 class XConfig(BaseModel):
     """One account at X."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     user_id: SnowflakeId = Field(description="The account's numeric id; `discover` finds it.")
     username: Annotated[str, StringConstraints(pattern=r"^@?[A-Za-z0-9_]{1,15}$")] = Field(
