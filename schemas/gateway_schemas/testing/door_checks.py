@@ -198,15 +198,14 @@ def _signing(request: WebhookRequest) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _other(value: bytes) -> bytes:
-    """A value of the same form that is another one: a letter or digit before its end is changed.
+    """A value of the same form that is another one: a letter or digit before its end becomes another digit.
 
-    Not one of the last four: the last letters of base64 may differ and mean the same bytes.
+    Never one of the last four: the last letters of base64 may differ and mean the same bytes. Never a letter in the
+    other case: in hexadecimal that is the same.
     """
     for index in range(max(0, len(value) - 5), -1, -1):
         if value[index : index + 1].isalnum():
-            swapped = b"A" if value[index : index + 1] != b"A" else b"B"
-            if value[index : index + 1].isdigit():
-                swapped = b"1" if value[index : index + 1] != b"1" else b"2"
+            swapped = b"1" if value[index : index + 1] != b"1" else b"2"
             return value[:index] + swapped + value[index + 1 :]
     return value + b"x"
 

@@ -17,17 +17,6 @@ TEXT = 'Größe "XL" & <b>3 > 2</b> costs 100% more?\nSecond line: naïve 漢字
 class HearingChecks(PluginContract):
     """A customer writes; what is told of it."""
 
-    def test_kind_not_declared(self) -> None:
-        """Declared kinds and recorded ones are the same."""
-        declared = self.plugin.capabilities.kinds  # type: ignore[attr-defined]
-        seen: set[str] = set()
-        for name in self.recordings.files:
-            for item in self.recordings.says(name):
-                if isinstance(item, Interaction):
-                    unless(item.kind in declared, "kind_not_declared", f"{name} gives the undeclared kind {item.kind}")
-                    seen.add(item.kind)
-        unless(declared <= seen, "kind_not_declared", f"no fixture gives {', '.join(sorted(declared - seen))}")
-
     @staged
     async def test_not_noticed(self, stage: SourceStage) -> None:
         """What a customer writes is told, by webhook."""

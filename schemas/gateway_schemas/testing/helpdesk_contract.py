@@ -22,7 +22,11 @@ from gateway_schemas.testing.reading_checks import ReadingChecks
 from gateway_schemas.testing.trouble_checks import TroubleChecks
 
 
-class HelpdeskContract(ReadingChecks, DoorChecks, PushingChecks, OnceChecks, PeopleChecks, TroubleChecks):
-    """Everything that the host relies on in a helpdesk."""
+class HelpdeskTwinContract(PushingChecks, OnceChecks, PeopleChecks, TroubleChecks):
+    """The checks that play at a twin: for a second adapter, where one plugin serves several kinds of account."""
 
     plugin: ClassVar[type[Helpdesk[Any]]]
+
+
+class HelpdeskContract(ReadingChecks, DoorChecks, HelpdeskTwinContract):
+    """Everything that the host relies on in a helpdesk."""

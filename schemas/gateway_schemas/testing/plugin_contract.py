@@ -59,10 +59,7 @@ class PluginContract:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Checks that take a `recording` run once for each fixture, those that take a `webhook` for each request."""
-        recordings = self.recordings
-        for argument, names in (
-            ("recording", list(recordings.files)),
-            ("webhook", recordings.webhooks),
-        ):
-            if argument in metafunc.fixturenames:
-                metafunc.parametrize(argument, names)
+        if "recording" in metafunc.fixturenames:
+            metafunc.parametrize("recording", list(self.recordings.files))
+        if "webhook" in metafunc.fixturenames:
+            metafunc.parametrize("webhook", self.recordings.webhooks)

@@ -13,16 +13,33 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from gateway_schemas.interaction import Interaction
 from gateway_schemas.source import Source
 from gateway_schemas.testing.answering_checks import AnsweringChecks
 from gateway_schemas.testing.door_checks import DoorChecks
+from gateway_schemas.testing.failure import unless
 from gateway_schemas.testing.hearing_checks import HearingChecks
 from gateway_schemas.testing.polling_checks import SourcePollingChecks
 from gateway_schemas.testing.reading_checks import ReadingChecks
 from gateway_schemas.testing.trouble_checks import TroubleChecks
 
 
-class SourceContract(ReadingChecks, DoorChecks, HearingChecks, SourcePollingChecks, AnsweringChecks, TroubleChecks):
-    """Everything that the host relies on in a source."""
+class SourceTwinContract(HearingChecks, SourcePollingChecks, AnsweringChecks, TroubleChecks):
+    """The checks that play at a twin: for a second adapter, where one plugin serves several kinds of account."""
 
     plugin: ClassVar[type[Source[Any]]]
+
+
+class SourceContract(ReadingChecks, DoorChecks, SourceTwinContract):
+    """Everything that the host relies on in a source."""
+
+    def test_kind_not_declared(self) -> None:
+        """Declared kinds and recorded ones are the same."""
+        declared = self.plugin.capabilities.kinds  # type: ignore[attr-defined]
+        seen: set[str] = set()
+        for name in self.recordings.files:
+            for item in self.recordings.says(name):
+                if isinstance(item, Interaction):
+                    unless(item.kind in declared, "kind_not_declared", f"{name} gives the undeclared kind {item.kind}")
+                    seen.add(item.kind)
+        unless(declared <= seen, "kind_not_declared", f"no fixture gives {', '.join(sorted(declared - seen))}")

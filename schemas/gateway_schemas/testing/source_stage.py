@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway_schemas.errors import GatewayError
-from gateway_schemas.interaction import Interaction
+from gateway_schemas.interaction import Interaction, version_order
 from gateway_schemas.reply import Draft, Rendered, SendIntent, Sent
 from gateway_schemas.testing.adapters import Answer, SourceAdapter
 from gateway_schemas.testing.failure import found, unless
@@ -16,8 +16,14 @@ SourceStage = Stage[Any, SourceAdapter[Any]]
 
 
 def interactions(news: Iterable[Any]) -> dict[str, Interaction]:
-    """The interactions among news by id; of one told twice the last."""
-    return {item.external_id: item for item in news if isinstance(item, Interaction)}
+    """The interactions among news by id; of one told twice the newest version, as the host takes it."""
+    known: dict[str, Interaction] = {}
+    for item in news:
+        if isinstance(item, Interaction):
+            before = known.get(item.external_id)
+            if before is None or version_order(item) >= version_order(before):
+                known[item.external_id] = item
+    return known
 
 
 def about(news: Iterable[Any], id: str) -> Interaction:
