@@ -36,6 +36,7 @@ class PluginFault:
 
 def _all() -> Iterator[PluginFault]:
     lists: tuple[tuple[tuple[FaultOf, ...], dict[str, tuple[str, str]]], ...] = (
+        (("source", "helpdesk", "policy"), faults_shared.RECORDED),
         (("source", "helpdesk"), faults_shared.FAULTS),
         (("source",), faults_source.FAULTS),
         (("helpdesk",), faults_helpdesk.FAULTS),

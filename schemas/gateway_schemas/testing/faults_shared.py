@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-FAULTS: dict[str, tuple[str, str]] = {
-    # what deliveries say
+RECORDED: dict[str, tuple[str, str]] = {
     "golden_differs": (
-        "A recorded delivery is read as something else than what was looked at and approved.",
-        "Read the difference. Mend `normalise`, or, where the new result is right, write it with "
+        "What was recorded is read, or decided, otherwise than was looked at and approved.",
+        "Read the difference. Mend the plugin, or, where the new result is right, write it with "
         "`python -m gateway_schemas.testing.goldens FIXTURES --plugin module:Class --write`.",
     ),
     "fixture_incomplete": (
@@ -14,6 +13,11 @@ FAULTS: dict[str, tuple[str, str]] = {
         "Keep `in/<event>__<case>.http` (or `.json`) and `in/<event>__<case>.golden.json` together; write missing "
         "goldens with the goldens command and read what they say; name each fixture's source in `SOURCES.md`.",
     ),
+}
+"""Of everything that has recorded fixtures, policies too."""
+
+FAULTS: dict[str, tuple[str, str]] = {
+    # what deliveries say
     "normalise_not_pure": (
         "The same delivery says something else the second time: a replay makes another ticket.",
         "Let `normalise` depend on the delivery and the configuration only: no clock, no random ids, no memory of "

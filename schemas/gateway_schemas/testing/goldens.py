@@ -17,11 +17,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway_schemas.policy import Policy
 from gateway_schemas.testing.fixtures import golden_text, golden_value
+from gateway_schemas.testing.policy_recordings import PolicyRecordings
 from gateway_schemas.testing.recordings import Recordings
 
 
-def differences(recordings: Recordings) -> Iterator[tuple[Path, str, str]]:
+def differences(recordings: Recordings | PolicyRecordings) -> Iterator[tuple[Path, str, str]]:
     """Each golden that is missing or differs: its path, what it has, and what the plugin gives now."""
     for name in recordings.files:
         path = recordings.golden(name)
@@ -45,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plugin", required=True, metavar="module:Class", help="the plugin's class")
     parser.add_argument("--write", action="store_true", help="write what the plugin gives now")
     given = parser.parse_args(arguments)
-    recordings = Recordings(given.fixtures, load_class(given.plugin))
+    plugin = load_class(given.plugin)
+    kind = PolicyRecordings if issubclass(plugin, Policy) else Recordings
+    recordings: Recordings | PolicyRecordings = kind(given.fixtures, plugin)
     found = 0
     for path, before, after in differences(recordings):
         found += 1

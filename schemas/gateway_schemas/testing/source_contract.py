@@ -35,7 +35,7 @@ class SourceContract(ReadingChecks, DoorChecks, SourceTwinContract):
 
     def test_kind_not_declared(self) -> None:
         """Declared kinds and recorded ones are the same."""
-        declared = self.plugin.capabilities.kinds  # type: ignore[attr-defined]
+        declared = self.plugin.capabilities.kinds
         seen: set[str] = set()
         for name in self.recordings.files:
             for item in self.recordings.says(name):

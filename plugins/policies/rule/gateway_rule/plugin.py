@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway_schemas import hookimpl
 from gateway_schemas.conditions import Condition, holds, needs
-from gateway_schemas.decision import Case, ClockFacts, Effect, Finding, Point
+from gateway_schemas.decision import Case, Effect, Finding, Point
 from gateway_schemas.interaction import Interaction
 from gateway_schemas.policy import Needs, Policy
 from gateway_schemas.reply import Rendered
@@ -79,10 +79,6 @@ class RulePolicy(Policy[RuleParams]):
     def on_ticket(self, case: Case, change: TicketChanged) -> Iterable[Effect]:
         """The rule's effects on what a person changed."""
         return self._say("on_ticket", case, change)
-
-    def on_clock(self, case: Case, clock: ClockFacts) -> Iterable[Effect]:
-        """None: a rule starts no clocks whose steps it could be asked about."""
-        return ()
 
 
 @hookimpl

@@ -156,7 +156,9 @@ class ResponseTime(Policy[ResponseSla]):
             marks = reading.of("invites_private" if elsewhere else "canned")
             quote = f' ("{marks[0].text}")' if marks else ""
             message = f"It {why}{quote}: the response time goes on until the matter itself is answered."
-            yield Finding(severity=Severity.allow, code="response_time_goes_on", message=message)
+            yield Finding(
+                severity=Severity.allow, code="response_time_goes_on", message=message, coverage=reading.coverage
+            )
             if "acknowledged" in running and reading.has("acknowledges"):
                 yield StopClock(kinds=("acknowledged",))
             return
