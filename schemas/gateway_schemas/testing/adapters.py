@@ -94,6 +94,9 @@ class SourceAdapter(Adapter[T]):
     """How many items fill more than two pages of the twin."""
     names_authors: ClassVar[bool] = True
     """Whether the provider tells who wrote; else each item has an author of its own."""
+    addressing: ClassVar[int] = 0
+    """What counts of a public or private answer beside the agent's text: the customer's name, which the plugin puts before
+    it where the channel tells only those whom a post names (Mastodon)."""
     deletions: ClassVar[Literal["told", "asked"]] = "told"
     """How a customer's deletion is learnt: a webhook or poll tells it, or `fetch` finds the thing gone."""
 

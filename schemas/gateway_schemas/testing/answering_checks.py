@@ -158,6 +158,7 @@ class AnsweringChecks(PluginContract):
                 f"rendered with {what.limit} {what.counting}, declared are {declared.limit} {declared.counting}",
             )
             counted = length(what.text, declared.counting, reserved_url=declared.reserved_url)
+            counted += stage.adapter.addressing
             unless(
                 what.length == counted,
                 "limit_miscounted",
