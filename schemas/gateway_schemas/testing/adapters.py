@@ -97,6 +97,13 @@ class SourceAdapter(Adapter[T]):
     addressing: ClassVar[int] = 0
     """What counts of a public or private answer beside the agent's text: the customer's name, which the plugin puts before
     it where the channel tells only those whom a post names (Mastodon)."""
+    dates: ClassVar[Literal["first", "last"]] = "first"
+    """Which time the provider tells of something that was edited: when it was first written, or only the edit's."""
+    wording: ClassVar[str] = (
+        'Sorry & thanks, Ärger <b>"tut" uns leid</b>: 5 > 4 👍🏽\nSecond line: https://example.com/help?a=1&b=2'
+    )
+    """What an agent writes to see it published unchanged. Leave out only what the provider is documented to remove, and
+    what the plugin therefore refuses to render."""
     deletions: ClassVar[Literal["told", "asked"]] = "told"
     """How a customer's deletion is learnt: a webhook or poll tells it, or `fetch` finds the thing gone."""
 

@@ -28,7 +28,6 @@ from gateway_schemas.testing.source_stage import (
 )
 from gateway_schemas.testing.trouble_checks import _named, _waits
 
-TEXT = 'Sorry & thanks, Ärger <b>"tut" uns leid</b>: 5 > 4 👍🏽\nSecond line: https://example.com/help?a=1&b=2'
 _LEGS = pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
 _PIECES = ("a", "é", "漢", "👩‍👩‍👧", "e\u0301", "https://example.com/a-long-path/to/somewhere ")
 
@@ -57,13 +56,14 @@ class AnsweringChecks(PluginContract):
     async def test_answer_changed(self, stage: SourceStage, private: bool) -> None:
         """The public reads what was rendered, and what was rendered is what the agent wrote."""
         told = await self._asked(stage, private=private)
-        what = rendered(stage, told, TEXT)
-        unless(what.text == TEXT, "answer_changed", f"rendering made\n{what.text}\nof\n{TEXT}")
+        text = stage.adapter.wording
+        what = rendered(stage, told, text)
+        unless(what.text == text, "answer_changed", f"rendering made\n{what.text}\nof\n{text}")
         before = what.digest
         await sent(stage, what)
         unless(what.digest == before, "answer_changed", "send changed what was rendered")
         answer = only_answer(stage)
-        unless(answer.text == TEXT, "answer_changed", f"the provider shows\n{answer.text}\ninstead of\n{TEXT}")
+        unless(answer.text == text, "answer_changed", f"the provider shows\n{answer.text}\ninstead of\n{text}")
 
     @staged
     async def test_answer_to_wrong_place(self, stage: SourceStage) -> None:
@@ -116,7 +116,7 @@ class AnsweringChecks(PluginContract):
     async def test_render_not_pure(self, stage: SourceStage, private: bool) -> None:
         """The same draft gives the same, also elsewhere, later and without network."""
         told = await self._asked(stage, private=private)
-        what = draft(told, TEXT, stage)
+        what = draft(told, stage.adapter.wording, stage)
         first: Rendered = stage.plugin.render(what)
         stage.time.pass_by(days=2)
         again: Rendered = stage.plugin_class(stage._pure_setup()).render(what)
@@ -367,7 +367,7 @@ class AnsweringChecks(PluginContract):
     async def test_found_not_found(self, stage: SourceStage, private: bool) -> None:
         """Answers with entities, links, emoji and line breaks are found, among others."""
         told = await self._asked(stage, private=private)
-        what = rendered(stage, told, TEXT)
+        what = rendered(stage, told, stage.adapter.wording)
         begun = intent(stage, what)
         result = await sent(stage, what)
         if not private:
