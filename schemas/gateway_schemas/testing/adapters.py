@@ -95,8 +95,8 @@ class SourceAdapter(Adapter[T]):
     names_authors: ClassVar[bool] = True
     """Whether the provider tells who wrote; else each item has an author of its own."""
     addressing: ClassVar[int] = 0
-    """What counts of a public or private answer beside the agent's text: the customer's name, which the plugin puts before
-    it where the channel tells only those whom a post names (Mastodon)."""
+    """What counts of an answer beside the agent's text: the customer's name, which the plugin puts before it where the
+    channel tells only those whom a post names (Mastodon)."""
     dates: ClassVar[Literal["first", "last"]] = "first"
     """Which time the provider tells of something that was edited: when it was first written, or only the edit's."""
     wording: ClassVar[str] = (
