@@ -1,0 +1,1 @@
+"""Zammad as a helpdesk of the gateway."""
