@@ -11,6 +11,7 @@ import httpx2
 from gateway_schemas.errors import GatewayError, Gone, Malformed, Reauthorise, Rejected, Retry, Unknown
 from gateway_schemas.limits import BUCKET, retry_after
 
+_ENDLESS = ("gateway.deadline", "gateway.size_limit")
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 
 
@@ -97,6 +98,15 @@ def _after(response: httpx2.Response, now: datetime) -> timedelta | None:
         return retry_after(response.headers.get("retry-after"), now)
     except OverflowError:  # a date with an hour of twenty digits
         return None
+
+
+def endless() -> dict[str, Any]:
+    """Extensions for a request whose answer is meant to go on, as a stream that `listen` follows.
+
+    The host then limits neither its time nor its size; the plugin gives a read timeout of its own, by which it notices
+    that the stream is dead.
+    """
+    return dict.fromkeys(_ENDLESS)
 
 
 def answer(error: GatewayError) -> httpx2.Response | None:

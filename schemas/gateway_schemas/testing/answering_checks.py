@@ -544,19 +544,28 @@ async def sent_or(stage: SourceStage, what: Rendered, key: str, fault: str) -> N
 def _at_the_limit(
     stage: SourceStage, told: Interaction, begin: str, piece: str, limit: int
 ) -> tuple[Rendered, Rendered]:
-    """The longest text of pieces that fits, filled up with letters, and one letter more."""
+    """The longest text of pieces that fits, filled up with letters, and one letter more.
+
+    Where a second limit is reached first (Bluesky: 3000 bytes beside 300 graphemes), rendering measures by that one,
+    and the text is not filled up.
+    """
     low, high = 0, limit + 1
     while low + 1 < high:
         middle = (low + high) // 2
-        if rendered(stage, told, (begin + piece * middle).rstrip()).length <= limit:
+        if _fits(rendered(stage, told, (begin + piece * middle).rstrip())):
             low = middle
         else:
             high = middle
     body = (begin + piece * low).rstrip()
     fits = rendered(stage, told, body)
     filled = body + (" " + "z" * (limit - fits.length - 1) if limit - fits.length > 1 else "")
-    fits = rendered(stage, told, filled)
-    if fits.length < limit:
-        fits = rendered(stage, told, filled + "z")
-    over = rendered(stage, told, fits.text + "zz")
-    return fits, over
+    full = rendered(stage, told, filled)
+    if not _fits(full):
+        return fits, rendered(stage, told, begin + piece * high)
+    if full.length < limit:
+        full = rendered(stage, told, filled + "z")
+    return full, rendered(stage, told, full.text + "zz")
+
+
+def _fits(what: Rendered) -> bool:
+    return what.limit is None or what.length <= what.limit

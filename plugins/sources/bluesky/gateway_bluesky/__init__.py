@@ -1,0 +1,1 @@
+"""Bluesky as a source of the helpdesk gateway."""

@@ -1,0 +1,1 @@
+"""Mastodon as a source of the helpdesk gateway."""
