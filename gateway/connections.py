@@ -185,27 +185,29 @@ class Connections:
     def fresh(self, endpoint: Endpoint, *, outgoing: Outgoing | None = None, door: str | None = None) -> Connected:
         """The plugin for an endpoint, made for one action. Raises as `instance` does."""
         keeps = outgoing is not None and not endpoint.is_app
-        http, media = self._clients(endpoint, outgoing) if outgoing else (None, None)
+        http, media, sockets = self._clients(endpoint, outgoing) if outgoing else (None, None, None)
         return build(
             self._registry,
             endpoint,
             self._time,
             http=http,
             media=media,
+            sockets=sockets,
             files=self._files if outgoing is not None else None,
             state=DatabaseState(self._database, self._vault, endpoint.id) if keeps else None,
             door=door,
             key_sets=self._key_sets if outgoing else None,
         )
 
-    def _clients(self, endpoint: Endpoint, outgoing: Outgoing) -> tuple[Any, Any]:
+    def _clients(self, endpoint: Endpoint, outgoing: Outgoing) -> tuple[Any, Any, Any]:
         """The HTTP clients of an endpoint: for its API, with its App's budget and its own hosts and nothing else, and
-        for downloads, where it names hosts for them."""
+        for downloads, where it names hosts for them; and its connections for other protocols, where it names servers
+        for these."""
         from gateway.net.client import Target
 
         plugin = self._registry.plugin(endpoint.role, endpoint.plugin)
         if plugin is None:
-            return None, None
+            return None, None, None
         reader = build(self._registry, endpoint, self._time)
         app_config = reader.setup.app
         config = reader.setup.config
@@ -223,9 +225,11 @@ class Connections:
                 daily_cost_limit=allowance.daily_usd,
             )
         )
+        places = plugin.sockets_of(config, app_config) if config is not None else ()
+        sockets = outgoing.sockets(places, endpoint.allow_private) if places else None
         media_hosts = plugin.media_hosts_of(config, app_config) if config is not None else ()
         if not media_hosts:
-            return api, None
+            return api, None, sockets
         media = outgoing.client(
             Target(
                 budget_key=key,
@@ -234,7 +238,7 @@ class Connections:
                 size_limit=self._file_limit,
             )
         )
-        return api, media
+        return api, media, sockets
 
 
 class DatabaseState:

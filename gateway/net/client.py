@@ -26,6 +26,7 @@ from gateway.net.ledger import Ledger
 from gateway.net.metering import MeteredTransport, ReadLimits
 from gateway.net.quiet import keep_secrets_out_of_logs
 from gateway.net.size import DEFAULT_SIZE_LIMIT, SIZE_LIMIT, SizeCapTransport
+from gateway.net.sockets import GuardedSockets
 from gateway.net.wire import WireTransport
 from gateway_schemas.limits import Budget
 from gateway_schemas.time import TimeSource
@@ -127,14 +128,22 @@ class Outgoing:
             trust_env=False,
         )
 
+    def sockets(self, places: Sequence[str], allow_private: Sequence[str] = ()) -> GuardedSockets:
+        """Connections to these `host:port` places and no others, for protocols other than HTTP. Raises Rejected or
+        ValueError when they, or `allow_private`, cannot be read."""
+        return GuardedSockets(places, AllowList.parse(allow_private), self._resolve, self._tls(), self._timeout)
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._ssl_context is None:
+            self._ssl_context = httpcore2.default_ssl_context()
+        return self._ssl_context
+
     def _pool(self, allow: AllowList) -> httpcore2.AsyncConnectionPool:
         # Addresses are checked when a connection is made, so only targets with the same list may share connections.
         pool = self._pools.get(allow)
         if pool is None:
-            if self._ssl_context is None:
-                self._ssl_context = httpcore2.default_ssl_context()
             pool = self._pools[allow] = httpcore2.AsyncConnectionPool(
-                ssl_context=self._ssl_context,
+                ssl_context=self._tls(),
                 max_connections=None,
                 max_keepalive_connections=64,
                 keepalive_expiry=_KEEP_IDLE,

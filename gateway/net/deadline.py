@@ -65,6 +65,16 @@ def current_lane(default: Lane) -> Lane:
     return _call.get().lane or default
 
 
+def call_expires() -> float | None:
+    """When the call under way ends, in the event loop's time; None where nobody said."""
+    return _call.get().expires
+
+
+def call_gate() -> Gate | None:
+    """What is asked before anything of the call under way leaves."""
+    return _call.get().gate
+
+
 class Progress:
     """Whether any byte of a request may have left."""
 

@@ -125,7 +125,7 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectTimeout(f"{host} was not resolved in time") from None
         except (OSError, UnicodeError):
             raise httpcore2.ConnectError(f"{host} cannot be resolved") from None
-        self._check(host, port, addresses)
+        check_addresses(self._allow, host, port, addresses)
         failure: Exception = httpcore2.ConnectError(f"{host} has no address")
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             share = None if until is None else max(0.0, until - loop.time()) / left
@@ -136,19 +136,21 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
                 failure = error
         raise failure
 
-    def _check(self, host: str, port: int, addresses: Sequence[str]) -> None:
-        for text in addresses:
-            address = ipaddress.ip_address(text)
-            if not self._allow.opens(address, host, port):
-                raise Rejected(
-                    f"{host} leads to {address}, a {kind_of(address)} address. If this connection is meant to talk to "
-                    f"it, add it to the connection's allow_private list, as host:port or as an address range",
-                    code="address_refused",
-                )
-
     async def sleep(self, seconds: float) -> None:
         """Wait; the connection pool's retries ask for it."""
         await asyncio.sleep(seconds)
+
+
+def check_addresses(allow: AllowList, host: str, port: int, addresses: Sequence[str]) -> None:
+    """Raises Rejected with code `address_refused` if only one of a host's addresses is neither public nor opened."""
+    for text in addresses:
+        address = ipaddress.ip_address(text)
+        if not allow.opens(address, host, port):
+            raise Rejected(
+                f"{host} leads to {address}, a {kind_of(address)} address. If this connection is meant to talk to "
+                f"it, add it to the connection's allow_private list, as host:port or as an address range",
+                code="address_refused",
+            )
 
 
 class _Stream(httpcore2.AsyncNetworkStream):

@@ -215,7 +215,7 @@ async def _copy(runtime: Runtime, sandbox: Sandbox, endpoint: Endpoint, row: Map
     file = Attachment.model_validate(row["data"])
     try:
         plugin = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
-        if plugin.setup.media is None:
+        if plugin.setup.media is None and plugin.setup.sockets is None:
             raise Rejected("this connection names no host that files may be fetched from", code="no_media_hosts")
         if file.size is not None and file.size > runtime.settings.file_limit:
             raise Rejected(f"{file.size} bytes; at most {runtime.settings.file_limit} are copied", code="too_large")

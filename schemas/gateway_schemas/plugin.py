@@ -15,6 +15,7 @@ from gateway_schemas.files import Downloaded, FileStore, NoFiles
 from gateway_schemas.http import call
 from gateway_schemas.interaction import Attachment
 from gateway_schemas.limits import Allowance, Budget, LimitReading
+from gateway_schemas.sockets import Sockets
 from gateway_schemas.time import TimeSource
 
 CONTRACT = 1
@@ -65,7 +66,7 @@ class Setup(Generic[C]):
     """What the host hands a plugin for one connection, or for one App's shared webhook.
 
     In an App's instance `config` and `account` are None: `verify` and `normalise` of a shared callback have the App's
-    configuration only. In the process where pure methods run, `http`, `media`, `files` and `state`
+    configuration only. In the process where pure methods run, `http`, `media`, `sockets`, `files` and `state`
     are None.
     """
 
@@ -77,6 +78,8 @@ class Setup(Generic[C]):
     http: httpx2.AsyncClient | None = None
     media: httpx2.AsyncClient | None = None
     """The client for downloads: it goes to `media_hosts_of` only, and takes larger answers."""
+    sockets: Sockets | None = None
+    """Connections for protocols other than HTTP, where `sockets_of` names places for them."""
     files: FileStore | None = None
     state: StateStore | None = None
     door: str | None = None
@@ -121,6 +124,13 @@ class Plugin(Generic[C]):
         if self.setup.media is None:
             raise RuntimeError(f"{self.name}: pure methods (verify, normalise, render) may not talk to the network")
         return self.setup.media
+
+    @property
+    def sockets(self) -> Sockets:
+        """The host's connections for protocols other than HTTP: guard and deadline are its business."""
+        if self.setup.sockets is None:
+            raise RuntimeError(f"{self.name}: pure methods (verify, normalise, render) may not talk to the network")
+        return self.setup.sockets
 
     @property
     def files(self) -> FileStore:
@@ -175,6 +185,12 @@ class Plugin(Generic[C]):
     @classmethod
     def hosts_of(cls, config: C, app: BaseModel | None = None) -> tuple[str, ...]:
         """Called with the config: base URLs this connection talks to. The host lets requests go nowhere else."""
+        return ()
+
+    @classmethod
+    def sockets_of(cls, config: C, app: BaseModel | None = None) -> tuple[str, ...]:
+        """Called with the config: the servers, as `host:port`, that this connection talks to by other protocols than
+        HTTP. The host opens connections to no others."""
         return ()
 
     @classmethod

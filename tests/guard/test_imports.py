@@ -92,7 +92,7 @@ def allowed(distribution: Distribution, path: Path) -> set[str]:
     if distribution in PLUGINS:
         found |= CONTRACT.requires()  # the contract is written in pydantic and hands out the HTTP client
         if path.stem.startswith("twin"):
-            found |= CONTRACT.requires("testing")
+            found |= CONTRACT.requires("testing") | distribution.requires("twin")
     elif distribution == CONTRACT and "testing" in path.relative_to(CONTRACT.source).parts:
         found |= CONTRACT.requires("testing")
     return found

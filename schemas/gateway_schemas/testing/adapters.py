@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import httpx2
 
+from gateway_schemas.sockets import Sockets
 from gateway_schemas.testing.in_process import in_process
 from gateway_schemas.testing.twin import Fault, Twin
 from gateway_schemas.ticket import Priority, TicketStatus
@@ -58,6 +59,10 @@ class Adapter(ABC, Generic[T]):
     def revoke(self) -> None:
         """The provider refuses the connection's credentials from now on."""
         raise NotOffered("the twin's credentials cannot be revoked")
+
+    def sockets(self) -> Sockets | None:
+        """Connections for protocols other than HTTP, where the plugin speaks such (`testing.sockets.DirectSockets`)."""
+        return None
 
     def strike(self, fault: Fault) -> None:
         """Let a fault strike the next requests that it is for."""

@@ -49,7 +49,8 @@ class AnsweringChecks(PluginContract):
         told = await self._asked(stage, private=private)
         result = await sent(stage, rendered(stage, told))
         answer = only_answer(stage)
-        unless(answer.private == private, "private_answered_in_public", f"the answer's privacy is {answer.private}")
+        kept = answer.private == (told.visibility == "private")
+        unless(kept, "private_answered_in_public", f"the answer's privacy is {answer.private}")
         unless(result.external_id, "answer_not_sent", "Sent names no id")
 
     @_LEGS

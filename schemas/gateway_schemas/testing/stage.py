@@ -78,6 +78,7 @@ class Stage(Generic[P, A]):
                 app=self.app,
                 http=self.http,
                 media=self.http,
+                sockets=self.adapter.sockets(),
                 files=self.files,
                 state=self.state,
                 door=DOOR_URL,

@@ -1,0 +1,1 @@
+"""Chatwoot as a helpdesk of the gateway."""
