@@ -10,6 +10,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -136,6 +137,66 @@ def replay(
             )
         )
     )
+
+
+_PASSED_ON: dict[str, Any] = {
+    "context_settings": {"ignore_unknown_options": True, "allow_extra_args": True},
+    "add_help_option": False,
+}
+"""For commands that the contract's distribution has too, because authors of plugins need no gateway."""
+
+
+def _pass_on(context: typer.Context, command: str, prog: str) -> None:
+    from gateway_schemas.authoring.command import main as authoring
+
+    raise typer.Exit(authoring([command, *context.args], prog=prog))
+
+
+@app.command(**_PASSED_ON)
+def twin(context: typer.Context) -> None:
+    """Run an installed plugin's twin by itself, with a page that shows its state: twin NAME --port 9001."""
+    _pass_on(context, "twin", "gateway")
+
+
+@plugin_app.command("new", **_PASSED_ON)
+def plugin_new(context: typer.Context) -> None:
+    """Write a plugin that passes its tests at once: new NAME --kind source|helpdesk|policy [--out DIR]."""
+    _pass_on(context, "new", "gateway plugin")
+
+
+@plugin_app.command("check", **_PASSED_ON)
+def plugin_check(context: typer.Context) -> None:
+    """Run the conformance kit and the quality rules on a plugin's folder: check DIR [--json]."""
+    _pass_on(context, "check", "gateway plugin")
+
+
+@plugin_app.command("dev", **_PASSED_ON)
+def plugin_dev(context: typer.Context) -> None:
+    """Run a plugin against its twin, anew at every change of its files: dev DIR."""
+    _pass_on(context, "dev", "gateway plugin")
+
+
+@plugin_app.command("record")
+def plugin_record(
+    connection: Annotated[UUID, typer.Option(help="The connection, or the App with the shared door.")],
+    out: Annotated[Path, typer.Option(help="The plugin's fixtures folder.")] = Path("fixtures"),
+    limit: Annotated[int, typer.Option(help="How many of the newest deliveries.", min=1, max=1000)] = 20,
+    origin: Annotated[str | None, typer.Option(help="Only webhook, poll, fetch or listen.")] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="A key whose values name nobody and shall stay.")] = None,
+) -> None:
+    """Turn stored deliveries into redacted fixtures. Read them before you show them to anybody."""
+    from gateway.recording import NothingToRecord, Wish, record
+
+    wish = Wish(connection, out, limit=limit, origin=origin, keep=tuple(keep or ()))
+    try:
+        recorded = asyncio.run(record(_settings(), wish))
+    except NothingToRecord as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    for one in recorded:
+        typer.echo(str(one))
+    if any(one.refused or one.verified for one in recorded):
+        raise typer.Exit(1)
 
 
 @plugin_app.command("list")

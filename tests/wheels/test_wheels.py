@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from support.repository import CONTRACT, DISTRIBUTIONS, GATEWAY, PLUGINS, ROOT, Distribution
+from support.wheels import Environment, build, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -29,53 +25,12 @@ for root in sys.argv[1:]:
 """
 
 
-@dataclass(frozen=True)
-class Environment:
-    """A virtual environment outside the checkout."""
-
-    folder: Path
-
-    def run(self, command: str, *args: str) -> str:
-        """What the command prints, started where an unlucky import finds nothing; fails the test when it fails."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-        elsewhere = self.folder / "elsewhere"
-        elsewhere.mkdir(exist_ok=True)
-        scripts = "Scripts" if sys.platform == "win32" else "bin"
-        return run(str(self.folder / scripts / command), *args, cwd=elsewhere, env=kept | {"NO_COLOR": "1"})
-
-
-def run(*command: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
-    if done.returncode:
-        pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.stdout
-
-
-def uv() -> str:
-    """The installer that `make setup` put beside the interpreter."""
-    found = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
-    assert found, "uv is missing; make setup installs it"
-    return found
-
-
-def environment(folder: Path, *wheels: str) -> Environment:
-    """Install the wheels, pinned; from uv's cache alone where that holds all of it, as after `make setup`."""
-    run(uv(), "venv", "--quiet", "--python", sys.executable, str(folder))
-    install = [uv(), "pip", "install", "--quiet", "--python", str(folder), "-c", str(ROOT / "constraints.txt"), *wheels]
-    cached = subprocess.run([*install, "--offline"], cwd=folder, capture_output=True, timeout=240, check=False)
-    if cached.returncode:
-        run(*install, cwd=folder)
-    return Environment(folder)
-
-
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One built wheel for each distribution, by its name."""
     built = {}
     for distribution in DISTRIBUTIONS:
-        out = tmp_path_factory.mktemp(distribution.package)
-        run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out), cwd=distribution.folder)
-        (built[distribution.name],) = out.glob("*.whl")
+        built[distribution.name] = build(distribution, tmp_path_factory.mktemp(distribution.package))
     return built
 
 

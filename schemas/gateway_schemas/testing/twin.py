@@ -2,7 +2,8 @@
 
 A twin is an ASGI application with state, fault knobs and a ledger of effects. It is faithful to the provider's
 documented API, not to the plugin: it refuses what the provider refuses, with the provider's own status and body.
-`async with twin.serve() as url:` runs it on loopback; its webhooks go out over real HTTP.
+`async with twin.serve() as url:` runs it on loopback; its webhooks go out over real HTTP. What can go wrong at it is in
+`twin_faults`, the page on which it shows its state in `twin_page`.
 """
 
 from __future__ import annotations
@@ -10,24 +11,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import re
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import httpx2
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway_schemas.testing.twin_faults import Fault, FaultKind, FaultSchedule, SkewedTime, WebhookFaults
+from gateway_schemas.testing.twin_page import INSPECTION, inspection
 from gateway_schemas.time import SystemTime, TimeSource
 
-FaultKind = Literal["status_before", "status_after", "timeout_after", "drop_after", "latency"]
+__all__ = [
+    "IN_PROCESS",
+    "ConnectionBroken",
+    "Effect",
+    "Fault",
+    "FaultKind",
+    "FaultSchedule",
+    "SkewedTime",
+    "Twin",
+    "WebhookBuilder",
+    "WebhookFaults",
+]
 
 IN_PROCESS = "gateway.in_process"
 """The ASGI extension by which a client in the same process asks to be told of time-outs instead of waiting for them."""
@@ -41,34 +53,6 @@ class ConnectionBroken(Exception):
         self.timed_out = timed_out
 
 
-@dataclass
-class Fault:
-    """One way a request goes wrong.
-
-    `status_before` answers at once without effect; `status_after` does the work and then answers `status`;
-    `timeout_after` does the work and answers only after `seconds`; `drop_after` does the work and breaks the connection
-    off in the middle of the answer; `latency` waits `seconds` and goes on.
-    """
-
-    kind: FaultKind
-    path: str = ".*"
-    method: str = ".*"
-    status: int = 500
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    seconds: float = 30.0
-    times: int | None = 1
-    """How many requests it strikes; None strikes until removed."""
-
-    def strikes(self, method: str, path: str) -> bool:
-        """Whether this request is struck; counts down."""
-        if self.times == 0 or not re.fullmatch(self.method, method) or not re.search(self.path, path):
-            return False
-        if self.times is not None:
-            self.times -= 1
-        return True
-
-
 @dataclass(frozen=True)
 class Effect:
     """One thing that changed at the provider, in order: what tests compare with what should have happened."""
@@ -77,17 +61,6 @@ class Effect:
     kind: str
     id: str
     data: dict[str, Any]
-
-
-@dataclass
-class WebhookFaults:
-    """How the twin's webhooks misbehave. Shares are probabilities per delivery."""
-
-    duplicate: float = 0.0
-    drop: float = 0.0
-    delay: float = 0.0
-    """Up to this many seconds, at random, so that deliveries overtake each other."""
-    paused: bool = False
 
 
 WebhookBuilder = Callable[[], tuple[str, dict[str, str], bytes]]
@@ -99,11 +72,17 @@ class Twin:
     name = "twin"
     retry_webhooks = True
     """Whether the provider repeats a webhook that was not answered 2xx."""
+    actions: ClassVar[tuple[str, ...]] = ()
+    """Methods that the twin's page offers to press: what customers and agents do there (`post`, `edit`, `merge`), and
+    mishaps that are no fault of a request (`expire_tokens`, `drop_subscriptions`). See `twin_page`."""
 
     def __init__(self, *, time: TimeSource | None = None, seed: int = 0) -> None:
         self.time: TimeSource = time or SystemTime()
         self.random = random.Random(seed)
         self.faults: list[Fault] = []
+        """Those that strike the requests they name, the first that fits."""
+        self.schedule: FaultSchedule | None = None
+        """Random faults besides."""
         self.webhooks = WebhookFaults()
         self.carrier: Callable[[WebhookBuilder], None] | None = None
         """Takes webhooks instead of the network: a test that chooses when, how often and in which order they arrive."""
@@ -114,7 +93,7 @@ class Twin:
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx2.AsyncClient | None = None
         self.webhook_failures: list[tuple[str, int]] = []
-        self.app: ASGIApp = _Faulty(self, Starlette(routes=[*self.routes(), *self._inspection()]))
+        self.app: ASGIApp = _Faulty(self, Starlette(routes=[*self.routes(), *inspection(self)]))
 
     def routes(self) -> Sequence[BaseRoute]:
         """The provider's endpoints."""
@@ -124,22 +103,22 @@ class Twin:
         """The twin's state as JSON, for its page and for tests."""
         return {}
 
+    def furnish(self) -> dict[str, Any]:
+        """Called once a twin is served by itself (`gateway twin`, `gateway plugin dev`): what a first visitor needs.
+
+        Puts in an account of the brand's and a customer, where those are needed to begin, and returns what a connection
+        is made with: `{"config": {…}}`, and `"app"` where the plugin has an App. The default asks `connection_config`
+        and `app_config`, where the twin has them.
+        """
+        found: dict[str, Any] = {}
+        for part, name in (("config", "connection_config"), ("app", "app_config")):
+            if (made := getattr(self, name, None)) is not None:
+                found[part] = made()
+        return found
+
     def effect(self, kind: str, id: str, **data: Any) -> None:
         """Write one effect to the ledger."""
         self.ledger.append(Effect(self.time.now(), kind, id, data))
-
-    def _inspection(self) -> Sequence[BaseRoute]:
-        from starlette.routing import Route
-
-        async def state(_: Request) -> Response:
-            return JSONResponse(self.snapshot())
-
-        async def ledger(_: Request) -> Response:
-            return JSONResponse(
-                [{"at": e.at.isoformat(), "kind": e.kind, "id": e.id, "data": e.data} for e in self.ledger]
-            )
-
-        return [Route("/_twin/state", state), Route("/_twin/ledger", ledger)]
 
     def emit(self, build: WebhookBuilder) -> None:
         """Send a webhook soon. `build` gives URL, headers and body anew for each try, so that signatures are fresh."""
@@ -241,10 +220,12 @@ class _Faulty:
             await self.app(scope, receive, send)
             return
         method, path = scope["method"], scope["path"]
-        if path.startswith("/_twin/"):
+        if path == INSPECTION or path.startswith(INSPECTION + "/"):
             await self.app(scope, receive, send)
             return
         fault = next((fault for fault in self.twin.faults if fault.strikes(method, path)), None)
+        if fault is None and self.twin.schedule is not None:
+            fault = self.twin.schedule.strike(method, path)
         in_process = IN_PROCESS in (scope.get("extensions") or {})
         status = 0
 

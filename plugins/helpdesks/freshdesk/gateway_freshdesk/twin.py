@@ -30,6 +30,7 @@ class FreshdeskTwin(Twin):
     """
 
     name = "freshdesk"
+    actions = ("agent", "agent_note", "agent_reply", "customer_reply", "set_status", "close", "merge", "delete")
     retry_webhooks = False
     """A webhook that was not answered is lost: Freshdesk documents no repeats. Polling makes up for it."""
 

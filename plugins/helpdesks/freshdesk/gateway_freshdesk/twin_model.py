@@ -115,6 +115,8 @@ class Person:
 
 @dataclass
 class Conversation:
+    """A note or a reply on a ticket."""
+
     id: int
     ticket_id: int
     user_id: int
@@ -159,6 +161,8 @@ class Conversation:
 
 @dataclass
 class Ticket:
+    """One ticket with its conversations."""
+
     id: int
     requester_id: int
     subject: str

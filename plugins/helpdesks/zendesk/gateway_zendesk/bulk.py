@@ -34,6 +34,7 @@ class Note:
     remove: tuple[str, ...] = ()
 
     def write(self) -> str:
+        """The note as text."""
         return json.dumps({name: value for name, value in asdict(self).items() if value not in (None, ())})
 
     @classmethod

@@ -34,6 +34,7 @@ class ZendeskTwin(Twin):
     """
 
     name = "zendesk"
+    actions = ("agent", "agent_comment", "customer_comment", "set_status", "close", "merge", "delete", "make_private")
 
     def __init__(
         self,
@@ -92,6 +93,10 @@ class ZendeskTwin(Twin):
         if self.expired or not good:
             raise ApiError(401, {"error": "Couldn't authenticate you"})
         return self.api_user
+
+    def connection_config(self) -> dict[str, Any]:
+        """A connection configuration that the twin accepts; call it while the twin is served."""
+        return {"base_url": self.url, "email": self.email, "api_token": self.token}
 
     def _happened(self, happening: Any) -> None:
         self.rules.happened(happening)

@@ -80,6 +80,8 @@ def strip_tags(text: str) -> str:
 
 @dataclass
 class User:
+    """A person: staff, or a customer."""
+
     id: int
     name: str
     role: str
@@ -119,6 +121,8 @@ class User:
 
 @dataclass
 class Comment:
+    """One comment of a ticket."""
+
     id: int
     audit_id: int
     author_id: int
@@ -152,6 +156,8 @@ class Comment:
 
 @dataclass
 class Audit:
+    """One update of a ticket, and the comment that came with it."""
+
     id: int
     ticket_id: int
     author_id: int
@@ -175,6 +181,8 @@ class Audit:
 
 @dataclass
 class Ticket:
+    """One ticket with its audits."""
+
     id: int
     requester_id: int
     submitter_id: int
@@ -237,6 +245,8 @@ class Ticket:
 
 @dataclass
 class Job:
+    """Work that an answer promised: a bulk change."""
+
     id: str
     type: str
     total: int

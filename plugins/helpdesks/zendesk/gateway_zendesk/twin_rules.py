@@ -31,6 +31,8 @@ _HOURS = {name: name.lower() for name in ("NEW", "OPEN", "PENDING", "SOLVED", "C
 
 @dataclass
 class Webhook:
+    """A webhook, and what it is signed with."""
+
     id: str
     data: dict[str, Any]
     secret: str

@@ -9,4 +9,5 @@ from gateway_schemas.reading import Reader
 
 @hookimpl
 def register_readers() -> list[type[Reader]]:
+    """The reader of language packs."""
     return [PackReader]

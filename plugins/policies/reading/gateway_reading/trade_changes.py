@@ -209,6 +209,7 @@ def told(text: Prepared, span: Span) -> bool:
 
 
 def overlap(one: Span, other: Span) -> bool:
+    """Whether two spans share a token."""
     return one.first < other.last and other.first < one.last
 
 
@@ -244,6 +245,7 @@ def link_before(text: Prepared, span: Span) -> Span | None:
 
 
 def exchanged(text: Prepared, span: Span) -> bool:
+    """Whether what comes before the span in its sentence is tied to it: `in return`."""
     return any(each.first <= span.first for each in text.inside(text.sentence(span), "trade.tie"))
 
 

@@ -50,6 +50,7 @@ class GoogleTwin(Twin):
     """Google on loopback. Attributes that make trouble may be changed at any time."""
 
     name = "google_business"
+    actions = ("review", "delete", "owner_reply", "owner_unreply", "moderate", "revoke", "expire_tokens")
 
     def __init__(self, *, time: TimeSource | None = None, seed: int = 0) -> None:
         source = time or SystemTime()
@@ -84,6 +85,13 @@ class GoogleTwin(Twin):
     def routes(self) -> Sequence[BaseRoute]:
         """Google's endpoints."""
         return [*self.review_endpoints.routes(), *BusinessEndpoints(self).routes()]
+
+    def furnish(self) -> Json:
+        """The account 100 with one place 200, and a review to answer."""
+        self.add_account("100", "Acme")
+        self.add_location("100", "200", "Acme Springfield")
+        self.review("200", "Rita Example", 2, "They never called back.")
+        return {"app": self.app_config(), "config": self.connection_config("100")}
 
     # who there is
 

@@ -6,6 +6,7 @@ window or not in its form, with a problem document (RFC 9457).
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
 
 Json = dict[str, Any]
+
+# of a forum that nobody gave secrets of its own
+SIGNING_SECRET = "whsec_" + base64.b64encode(b"the-twin-signs-with-this-secret.").decode("ascii")
+REPLY_SECRET = "whsec_" + base64.b64encode(b"and-replies-are-signed-with-this").decode("ascii")
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,14 @@ class InboundTwin(Twin):
     """A foreign system: `push`, `edit`, `delete` and `batch` send to `door`; replies arrive at `reply_url`."""
 
     name = "inbound"
+    actions = ("write", "rewrite", "delete", "reply_status")
 
     def __init__(
         self,
         *,
         door: str = "",
-        signing_secret: str,
-        reply_secret: str,
+        signing_secret: str = SIGNING_SECRET,
+        reply_secret: str = REPLY_SECRET,
         account: str = "default",
         tolerance: timedelta = timedelta(minutes=5),
         manners: Manners | None = None,
@@ -100,6 +106,37 @@ class InboundTwin(Twin):
     def snapshot(self) -> Json:
         """What stands on the forum."""
         return {"items": self.items, "replies": self.replies}
+
+    def connection_config(self) -> Json:
+        """A connection configuration that fits the twin; call it while the twin is served."""
+        return {
+            "system": "The twin forum",
+            "account": self.account,
+            "signing_secrets": [self.signing_secret],
+            "reply_url": self.reply_url,
+            "reply_secret": self.reply_secret,
+        }
+
+    def write(self, text: str, author: str = "rita", in_reply_to: str | None = None, door: str | None = None) -> str:
+        """Somebody writes a comment; its id. `door` is where from now on the forum tells of what is written."""
+        self.door = door or self.door
+        external_id = f"c{len(self.items) + 1}"
+        author_id = self.manners.own_author if author == "brand" else author
+        item = {
+            "external_id": external_id,
+            "kind": "comment",
+            "visibility": "public",
+            "author": {"external_id": author_id, "name": author},
+            "text": text,
+            "in_reply_to": in_reply_to,
+            "published_at": self._now(),
+        }
+        self.push({name: value for name, value in item.items() if value is not None})
+        return external_id
+
+    def rewrite(self, external_id: str, text: str) -> str:
+        """Its author changes a comment; the webhook's id."""
+        return self.edit(external_id, text=text)
 
     def push(self, interaction: Mapping[str, Any]) -> str:
         """Something was written: keep it and send `interaction.created`. Returns the webhook's id."""

@@ -52,6 +52,7 @@ class XTwin(Twin):
     """X on loopback. Its knobs are plain attributes that a test may change at any time."""
 
     name = "x"
+    actions = ("post", "edit", "delete", "direct_message", "revoke", "expire_tokens", "drop_subscriptions")
 
     def __init__(
         self,
@@ -89,6 +90,12 @@ class XTwin(Twin):
         """X's endpoints."""
         routes: list[BaseRoute] = [route for endpoints in self.endpoints for route in endpoints.routes()]
         return [*routes, Route("/2/oauth2/token", self.renewals.answer, methods=["POST"])]
+
+    def furnish(self) -> dict[str, Any]:
+        """The brand AcmeSupport, whose account is connected, and a customer rita_ex."""
+        self.add_brand("AcmeSupport", name="Acme Support")
+        self.add_user("rita_ex", name="Rita Example")
+        return {"app": self.app_config(), "config": self.connection_config("AcmeSupport")}
 
     # people
 
