@@ -27,6 +27,14 @@ class ChatwootTwin(Twin):
     """
 
     name = "chatwoot"
+    actions = (
+        "agent",
+        "agent_comment",
+        "bot_message",
+        "close",
+        "delete",
+        "delete_contact",
+    )
     retry_webhooks = False
     """A webhook that was not answered is lost: Chatwoot repeats none. Polling makes up for it."""
 

@@ -27,6 +27,17 @@ class RequestTrackerTwin(Twin):
     """
 
     name = "request_tracker"
+    actions = (
+        "agent",
+        "agent_reply",
+        "agent_comment",
+        "customer_reply",
+        "scrip_reply",
+        "set_status",
+        "close",
+        "merge",
+        "delete",
+    )
     retry_webhooks = False
 
     def __init__(self, *, time: TimeSource | None = None, seed: int = 0) -> None:

@@ -27,6 +27,16 @@ class ZammadTwin(Twin):
     """
 
     name = "zammad"
+    actions = (
+        "agent",
+        "agent_note",
+        "agent_mail",
+        "customer_reply",
+        "set_state",
+        "close",
+        "merge",
+        "delete",
+    )
 
     def __init__(self, *, time: TimeSource | None = None, seed: int = 0, token: str = "twin-access-token") -> None:
         super().__init__(time=time, seed=seed)

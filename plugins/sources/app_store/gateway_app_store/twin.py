@@ -35,6 +35,13 @@ class AppStoreTwin(Twin):
     """App Store Connect on loopback. Attributes that make trouble may be changed at any time."""
 
     name = "app_store"
+    actions = (
+        "review",
+        "delete",
+        "owner_response",
+        "owner_unresponse",
+        "revoke",
+    )
 
     def __init__(self, *, time: TimeSource | None = None, seed: int = 0) -> None:
         source = time or SystemTime()
@@ -192,6 +199,12 @@ class AppStoreTwin(Twin):
     def connection_config(self, app: str, **changes: Any) -> Json:
         """A connection configuration for one of the twin's apps."""
         return {"app_id": app, **changes}
+
+    def furnish(self) -> dict[str, Any]:
+        """The app 1234567890 and a review to answer."""
+        self.add_app("1234567890", "Acme")
+        self.review("1234567890", "Rita Example", 2, "It crashes.")
+        return {"app": self.app_config(), "config": self.connection_config("1234567890")}
 
     def snapshot(self) -> Json:
         """Each app with its newest reviews."""

@@ -52,6 +52,17 @@ class BlueskyTwin(Twin):
     """The network on loopback. Its knobs are plain attributes that a test may change at any time."""
 
     name = "bluesky"
+    actions = (
+        "post",
+        "edit",
+        "delete",
+        "direct_message",
+        "repost",
+        "block",
+        "close_thread",
+        "revoke",
+        "expire_tokens",
+    )
 
     def __init__(self, *, time: TimeSource | None = None, seed: int = 0, limits: bool = True) -> None:
         time = time or SystemTime()
@@ -245,6 +256,12 @@ class BlueskyTwin(Twin):
             "media_hosts": [self.url],
             **changes,
         }
+
+    def furnish(self) -> dict[str, Any]:
+        """The brand acme.example.com, whose account is connected, and a customer rita.example.com."""
+        self.add_brand("acme.example.com")
+        self.add_user("rita.example.com")
+        return {"app": self.app_config(), "config": self.connection_config("acme.example.com")}
 
     def snapshot(self) -> dict[str, Any]:
         """Accounts and the newest posts and messages."""

@@ -42,6 +42,7 @@ class EmailTwin(Twin):
     """
 
     name = "email"
+    actions = ("direct_message",)
 
     def __init__(
         self,
@@ -178,6 +179,12 @@ class EmailTwin(Twin):
         return JSONResponse({"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
 
     # what tests and the demo see
+
+    def furnish(self) -> dict[str, Any]:
+        """The brand help@acme.example, whose account is connected, and a customer rita@mail.example."""
+        self.add_brand("help@acme.example")
+        self.add_user("rita@mail.example")
+        return {"config": self.connection_config("help@acme.example")}
 
     def snapshot(self) -> dict[str, Any]:
         """Folders with their mails' subjects."""

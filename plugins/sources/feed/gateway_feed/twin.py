@@ -35,6 +35,11 @@ class FeedTwin(Twin):
     """Sites on loopback. What `site(name)` gives may be changed at any time to make trouble."""
 
     name = "feed"
+    actions = (
+        "post",
+        "comment",
+        "delete",
+    )
 
     def __init__(self, *, time: TimeSource | None = None, seed: int = 0) -> None:
         self._sites: dict[str, TwinSite] = {}
@@ -107,6 +112,12 @@ class FeedTwin(Twin):
     def connection_config(self, site: str, feed: str = "feed.xml", **changes: Any) -> dict[str, Any]:
         """A connection configuration for one of a site's feeds; call it while the twin is served."""
         return {"url": self.url_of(site, feed), **changes}
+
+    def furnish(self) -> dict[str, Any]:
+        """The site blog with one post."""
+        self.add_site("blog", "Acme blog")
+        self.post("blog", "Rita Example", "<p>My parcel is late.</p>")
+        return {"config": self.connection_config("blog")}
 
     def snapshot(self) -> dict[str, Any]:
         """Each site with its newest entries."""

@@ -49,6 +49,15 @@ class PlayTwin(Twin):
     """Google Play on loopback. Attributes that make trouble may be changed at any time."""
 
     name = "google_play"
+    actions = (
+        "review",
+        "rate",
+        "delete",
+        "owner_reply",
+        "owner_unreply",
+        "revoke",
+        "expire_tokens",
+    )
 
     def __init__(self, *, time: TimeSource | None = None, seed: int = 0) -> None:
         source = time or SystemTime()
@@ -199,6 +208,12 @@ class PlayTwin(Twin):
     def add_service_account(self, name: str) -> ServiceAccount:
         """Another service account, which may do nothing yet."""
         return self.wire.add_account(name)
+
+    def furnish(self) -> dict[str, Any]:
+        """The app com.acme.app and a review to answer."""
+        self.add_app("com.acme.app", "Acme")
+        self.review("com.acme.app", "Rita Example", 2, "It crashes.")
+        return {"app": self.app_config(), "config": self.connection_config("com.acme.app")}
 
     def snapshot(self) -> Json:
         """Each app with its newest reviews."""

@@ -39,6 +39,14 @@ class MastodonTwin(Twin):
     """Mastodon on loopback. Its knobs are plain attributes that a test may change at any time."""
 
     name = "mastodon"
+    actions = (
+        "post",
+        "edit",
+        "delete",
+        "direct_message",
+        "boost",
+        "revoke",
+    )
 
     def __init__(
         self,
@@ -242,6 +250,12 @@ class MastodonTwin(Twin):
             "domain": self.domain,
             **changes,
         }
+
+    def furnish(self) -> dict[str, Any]:
+        """The brand acme, whose account is connected, and a customer rita."""
+        self.add_brand("acme")
+        self.add_user("rita")
+        return {"app": self.app_config(), "config": self.connection_config("acme")}
 
     def snapshot(self) -> dict[str, Any]:
         """Accounts and the newest posts."""

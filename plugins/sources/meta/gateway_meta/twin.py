@@ -47,6 +47,17 @@ class MetaTwin(Twin):
     """Meta on loopback. Its knobs are plain attributes that a test may change at any time."""
 
     name = "meta"
+    actions = (
+        "post",
+        "edit",
+        "delete",
+        "hide",
+        "direct_message",
+        "recommend",
+        "revoke",
+        "expire_tokens",
+        "drop_subscriptions",
+    )
 
     def __init__(self, *, time: TimeSource | None = None, seed: int = 0, human_agent: bool = False) -> None:
         self.app_id = "900100200300"
@@ -399,6 +410,12 @@ class MetaTwin(Twin):
             "media_hosts": [self.url],
             **changes,
         }
+
+    def furnish(self) -> dict[str, Any]:
+        """The brand acme, whose account is connected, and a customer rita."""
+        self.add_page("acme")
+        self.add_user("rita")
+        return {"app": self.app_config(), "config": self.connection_config("acme")}
 
     def snapshot(self) -> dict[str, Any]:
         """Accounts, the newest posts, comments, recommendations and messages, and the App's webhooks."""
