@@ -24,6 +24,11 @@ class RequestTrackerConfig(BaseModel):
 
     url: str
     """`https://rt.acme.example`, without `/REST/2.0`."""
+    requests_per_minute: int = Field(
+        default=600,
+        ge=1,
+        description="The most requests a minute that are sent to it; the server names no limit itself.",
+    )
     token: SecretStr
     """An authentication token (`1-27-…`) of a privileged user made for the gateway. Its middle is the user's id."""
     api_user: str | None = None

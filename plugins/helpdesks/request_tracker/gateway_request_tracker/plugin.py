@@ -27,6 +27,7 @@ from gateway_schemas.errors import Gone, Malformed, Rejected, Unverified
 from gateway_schemas.files import Downloaded
 from gateway_schemas.helpdesk import Helpdesk, HelpdeskNews
 from gateway_schemas.interaction import Attachment, Wanted
+from gateway_schemas.limits import Budget
 from gateway_schemas.plugin import Health, InstallReport
 from gateway_schemas.ticket import FoundTicket, PushIntent, PushResult, TicketChange
 from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest, WebhookResponse
@@ -123,6 +124,11 @@ class RequestTrackerHelpdesk(Helpdesk[RequestTrackerConfig]):
     def hosts_of(cls, config: RequestTrackerConfig, app: BaseModel | None = None) -> tuple[str, ...]:
         """Only the system itself is called."""
         return (config.url,)
+
+    @classmethod
+    def budgets_of(cls, config: RequestTrackerConfig, app: BaseModel | None = None) -> tuple[Budget, ...]:
+        """The server names no limit of its own; the admin's spares it for the people who work there."""
+        return (Budget("*", config.requests_per_minute, timedelta(minutes=1)),)
 
     @classmethod
     def media_hosts_of(cls, config: RequestTrackerConfig, app: BaseModel | None = None) -> tuple[str, ...]:

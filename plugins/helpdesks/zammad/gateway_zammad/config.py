@@ -25,6 +25,11 @@ class ZammadConfig(BaseModel):
 
     url: str
     """`https://support.acme.example`, without `/api`."""
+    requests_per_minute: int = Field(
+        default=600,
+        ge=1,
+        description="The most requests a minute that are sent to it; the server names no limit itself.",
+    )
     token: SecretStr
     """An access token of an agent made for the gateway (`ticket.agent`; `admin.webhook`, `admin.trigger` and
     `admin.object` too for `install`)."""

@@ -15,6 +15,7 @@ from gateway_schemas.errors import Gone, Rejected, Unverified
 from gateway_schemas.files import Downloaded
 from gateway_schemas.helpdesk import Helpdesk, HelpdeskNews
 from gateway_schemas.interaction import Attachment, Wanted
+from gateway_schemas.limits import Budget
 from gateway_schemas.plugin import Health, InstallReport
 from gateway_schemas.signatures import verify_hmac
 from gateway_schemas.ticket import FoundTicket, PushIntent, PushResult, TicketChange
@@ -127,6 +128,11 @@ class ZammadHelpdesk(Helpdesk[ZammadConfig]):
     def hosts_of(cls, config: ZammadConfig, app: BaseModel | None = None) -> tuple[str, ...]:
         """Only the system itself is called."""
         return (config.url,)
+
+    @classmethod
+    def budgets_of(cls, config: ZammadConfig, app: BaseModel | None = None) -> tuple[Budget, ...]:
+        """The server names no limit of its own; the admin's spares it for the people who work there."""
+        return (Budget("*", config.requests_per_minute, timedelta(minutes=1)),)
 
     @classmethod
     def media_hosts_of(cls, config: ZammadConfig, app: BaseModel | None = None) -> tuple[str, ...]:

@@ -197,13 +197,13 @@ class EmailTwin(Twin):
         }
 
     def connection_config(self, who: str) -> dict[str, Any]:
-        """A connection configuration for one of the twin's accounts; call it while the twin is served."""
+        """A connection configuration for one of the twin's accounts; with the usual ports until the twin is served."""
         account = self.accounts[who]
         return {
             "address": account.address,
             "name": account.name,
-            "imap": {"host": "127.0.0.1", "port": self.imap_port, "security": self.imap_security},
-            "smtp": {"host": "127.0.0.1", "port": self.smtp_port, "security": self.smtp_security},
+            "imap": {"host": "127.0.0.1", "port": self.imap_port or 143, "security": self.imap_security},
+            "smtp": {"host": "127.0.0.1", "port": self.smtp_port or 587, "security": self.smtp_security},
             "password": account.password,
             "sent_mailbox": "Sent",
             "saves_sent": account.saves_sent,
