@@ -97,19 +97,21 @@ def test_ordinary_answers_of_care_teams_are_never_blocked() -> None:
     data = ROOT.parent / "shared" / "data" / "conversations.jsonl"
     if not data.is_file():
         pytest.skip("the recorded conversations are not beside this checkout (../shared/data)")
-    blocked, answers = [], 0
+    found: list[Finding] = []
+    answers = 0
     for line in data.read_text("utf-8").splitlines():
         earlier: list[TimelineEntry] = []
         for told in json.loads(line)["messages"]:
             who = "agent" if told["from"] == "agent" else "customer"
             if who == "agent":
                 answers += 1
-                blocked += [told["text"] for _ in judge(told["text"], earlier)]
+                found += judge(told["text"], earlier)
             earlier.append(
                 TimelineEntry(at=told["at"], who=who, visibility="public", text=told["text"])  # type: ignore[arg-type]
             )
     assert answers > 500
-    assert blocked == []
+    assert [finding for finding in found if finding.severity == "block"] == []
+    assert len(found) <= 0.005 * answers
 
 
 WORDINGS = ROOT / "plugins" / "policies" / "reading" / "tests" / "corpus"
@@ -141,3 +143,34 @@ def test_trades_in_unusual_words_are_found_and_harmless_answers_pass(language: s
     floor, ceiling = FLOORS[part]
     assert recall >= floor, missed
     assert false_blocks <= ceiling, missed
+
+
+@pytest.mark.parametrize(
+    ("rows", "floor", "false_blocks"),
+    [("trade_said_*", 0.6, 0.03), ("trade_unseen*", 0.85, 0.03)],
+    ids=["said", "unseen"],
+)
+def test_trades_written_after_the_rules_are_found(rows: str, floor: float, false_blocks: float) -> None:
+    """Oblique ones, of which the rules alone find half (said) and four in five (unseen); a hold counts as found."""
+    counted: dict[tuple[str, bool], list[int]] = {}
+    for path in sorted(WORDINGS.glob(rows)):
+        for row in map(json.loads, path.read_text("utf-8").splitlines()):
+            if row["part"] != "held_out":
+                continue
+            language, trade = row["language"], bool(row["labels"])
+            earlier = said(*((entry["from"], entry["text"]) for entry in row["earlier"]))
+            timeline = [entry.model_copy(update={"language": language}) for entry in earlier]
+            worst = [each.severity for each in judge(row["text"], timeline, interaction=message("", language=language))]
+            for name in (language, "all"):
+                counts = counted.setdefault((name, trade), [0, 0, 0])
+                counts[0] += "block" in worst
+                counts[1] += "hold" in worst
+                counts[2] += 1
+    for (name, trade), (blocks, holds, of) in sorted(counted.items()):
+        kind = "trades" if trade else "harmless"
+        print(f"{rows} {name:3} {kind:8} blocked {blocks / of:.3f} held {holds / of:.3f} of {of}")
+    blocks, holds, of = counted["all", True]
+    assert blocks + holds >= floor * of
+    blocks, holds, of = counted["all", False]
+    assert blocks <= false_blocks * of
+    assert holds <= 0.1 * of

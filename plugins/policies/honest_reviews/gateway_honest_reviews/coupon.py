@@ -19,8 +19,12 @@ LOOK_BACK = 50
 DOUBTS = {
     "untied_in_words": "It says that there are no strings, and asks for a change of the review all the same.",
     "hinted": "It hints at something of value beside what the customer wrote.",
+    "doubted": "Its words are those of a trade for the review, but on the whole it does not read like one.",
+    "likely": "It reads like value in exchange for a change of the review.",
 }
 """What to say of a trade that a person should look at, by the detail of its mark."""
+UNSAID = ("likely", "sure")
+"""Details of a trade that no rule has words for: its mark alone shows where it is."""
 Trade = tuple[Severity, str, tuple[Evidence, ...], str]
 """Severity, message, evidence and suggestion of a trade that was found."""
 
@@ -36,7 +40,8 @@ class NoCouponParams(BaseModel):
     unclear_severity: Severity = Field(
         default=Severity.hold,
         title="Severity where words and deed disagree",
-        description="Of a gift without strings next to a request, of hints, and of money owed that was demanded.",
+        description="Of a gift without strings next to a request, of hints, of money owed that was demanded, and of "
+        "what reads like a trade but for the words.",
     )
     look_back: int = Field(
         default=20,
@@ -99,7 +104,8 @@ class NoCouponForRetraction(Policy[NoCouponParams]):
             return
         if reading.coverage != "full":
             yield self._uncovered(reading)
-        trade = self._in_one(reading) or self._across(reading, conversation)
+        found = [self._in_one(reading), self._across(reading, conversation)]
+        trade = max(filter(None, found), key=lambda each: each[0].rank, default=None)
         if trade is not None:
             severity, message, evidence, suggestion = trade
             yield Finding(
@@ -119,7 +125,8 @@ class NoCouponForRetraction(Policy[NoCouponParams]):
         ties = reading.of("incentive_for_retraction")
         if not ties:
             return None
-        halves = reading.of("incentive_offered", "retraction_requested") or ties
+        words = all(tie.detail not in UNSAID for tie in ties)
+        halves = (reading.of("incentive_offered", "retraction_requested") if words else ()) or ties
         doubt = next((DOUBTS[tie.detail] for tie in ties if tie.detail in DOUBTS), None)
         doubtful = doubt is not None and all(tie.detail in DOUBTS for tie in ties)
         message = (

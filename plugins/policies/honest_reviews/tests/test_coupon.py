@@ -9,6 +9,7 @@ import pytest
 
 from gateway_honest_reviews.coupon import NoCouponForRetraction, NoCouponParams
 from gateway_schemas.decision import Case, Finding, Severity, TimelineEntry
+from gateway_schemas.reading import Reading
 from gateway_schemas.testing.policies import ToldReader, case, message, own_post, rendered, said
 
 READER = ToldReader(
@@ -170,3 +171,49 @@ def test_an_answer_to_what_a_change_brings_is_held() -> None:
     assert (finding.severity, finding.evidence[0].where) == (Severity.hold, "earlier")
     assert judge("no way", asked) == []
     assert judge("a voucher with no ties", asked) == []
+
+
+class Doubtful(ToldReader):
+    """A reader that gives each trade it is told of a detail."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__({"all yours": "incentive_for_retraction", "please delete it": "retraction_requested"})
+        self.detail = detail
+
+    def read(self, text: str, **given: Any) -> Reading:
+        reading = super().read(text, **given)
+        marks = tuple(mark.model_copy(update={"detail": self.detail}) for mark in reading.marks)
+        return reading.model_copy(update={"marks": marks})
+
+
+@pytest.mark.parametrize(
+    ("detail", "severity", "says"),
+    [
+        ("likely", Severity.hold, "reads like"),
+        ("doubted", Severity.hold, "does not read like"),
+        ("sure", Severity.block, "offers"),
+    ],
+)
+def test_where_words_and_examples_disagree_a_person_looks(detail: str, severity: Severity, says: str) -> None:
+    policy = NoCouponForRetraction(NoCouponParams(), Doubtful(detail))
+    (finding,) = policy.review_reply(case(source="google_business"), rendered("all yours"))
+    assert isinstance(finding, Finding)
+    assert (finding.severity, finding.code) == (severity, "incentive_for_retraction")
+    assert says in finding.message
+    assert [one.text for one in finding.evidence] == ["all yours"]
+    assert "Google Maps" in (finding.rule or "")
+    assert finding.suggestion
+
+
+def test_a_trade_over_two_messages_is_blocked_however_its_second_half_reads() -> None:
+    class Both(Doubtful):
+        def __init__(self) -> None:
+            super().__init__("likely")
+            self.words = {**self.words, "a voucher": "incentive_offered"}
+
+    policy = NoCouponForRetraction(NoCouponParams(), Both())
+    changes = after(("agent", "a voucher for you"))
+    (finding,) = policy.review_reply(case(**changes), rendered("all yours, please delete it"))  # type: ignore[arg-type]
+    assert isinstance(finding, Finding)
+    assert finding.severity is Severity.block
+    assert [one.where for one in finding.evidence] == ["reply", "earlier"]

@@ -124,6 +124,6 @@ def digest() -> str:
         for each in sorted(waiting.pop().iterdir(), key=lambda entry: entry.name):
             if each.is_dir() and each.name != "__pycache__":
                 waiting.append(each)
-            elif each.name.endswith((".py", ".toml")):
+            elif each.name.endswith((".py", ".toml", ".json", ".bin")):
                 found.update(each.name.encode() + b"\0" + each.read_bytes() + b"\0")
     return found.hexdigest()[:16]

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import ClassVar, Literal
 
+from gateway_reading import learned
 from gateway_reading.families import MARKS, PROMISES
 from gateway_reading.pack import LANGUAGES, digest
 from gateway_reading.prepared import Prepared, prepare
@@ -17,7 +18,8 @@ LONGEST_REMEMBERED = 4000
 
 
 class PackReader(Reader):
-    """Reads English, Spanish, French, German, Portuguese and Italian, offline, by concepts from its language packs."""
+    """Reads English, Spanish, French, German, Portuguese and Italian, offline, by concepts from its language packs and
+    by what was learned from examples."""
 
     name: ClassVar[str] = "packs"
     version: ClassVar[str] = f"1+{digest()}"
@@ -44,10 +46,15 @@ class PackReader(Reader):
         return Reading(language=prepared.language, coverage=prepared.coverage, marks=marks, promises=tuple(promises))
 
 
+def rules(text: Prepared) -> list[Mark]:
+    """What the packs and the families notice in a text, without the learned part."""
+    return [mark for find in MARKS for mark in find(text)] if text.coverage != "none" else []
+
+
 def _read(
     text: str, speaker: Literal["brand", "customer"], visibility: Literal["public", "private"], language: str | None
 ) -> tuple[Prepared, tuple[Mark, ...]]:
     prepared = prepare(text, speaker, visibility, language)
-    marks = [mark for find in MARKS for mark in find(prepared)] if prepared.coverage != "none" else []
+    marks = learned.judge(prepared, rules(prepared))
     marks.sort(key=lambda mark: (mark.start, mark.end, mark.signal))
     return prepared, tuple(marks)

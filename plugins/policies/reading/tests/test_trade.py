@@ -214,6 +214,8 @@ def test_real_answers_of_ordinary_care_teams_pass() -> None:
         if message["from"] == "agent"
     ]
     assert len(answers) > 500
-    assert [text for text in answers if read(text).has(TRADE)] == []
+    seen = {text: {mark.detail for mark in read(text).of(TRADE)} for text in answers}
+    assert [text for text, details in seen.items() if details - {"likely"}] == []
+    assert sum(bool(details) for details in seen.values()) <= 0.005 * len(answers)
     assert sum(read(text).has(REQUEST) for text in answers) <= 0.01 * len(answers)
     assert sum(read(text).has(OFFER) for text in answers) <= 0.03 * len(answers)

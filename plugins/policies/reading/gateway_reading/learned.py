@@ -1,0 +1,189 @@
+"""The learned part: what many examples say of a text, where the lists and patterns of the packs have no word for it.
+
+A linear model for each signal (logistic regression) weighs the features of a text; `training/` makes the weights. What
+it says is joined with what the rules found, and counts only for a reply in a language that both know.
+
+- *Manners and contact*: one sum of the model's score and, where they found the signal, the worth of the rules. Where
+  the sum is above the limit the text has the signal, else it has not, whoever said so. Blame, insults and threats are
+  left to the rules: what they found stays an argument.
+- *Trades*: where rules and model agree, nothing changes. A trade of the rules that the model does not see gets the
+  detail `doubted`, and is none where the model is sure of the contrary. One that only the model sees is `likely`, or
+  `sure` from a very high score on.
+
+A mark of the learned part stands on the sentence that speaks for it most, and has `learned` or the above as detail.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from operator import itemgetter
+
+from gateway_reading.features import KINDS, Features, features
+from gateway_reading.prepared import Prepared
+from gateway_reading.tokens import Stretch
+from gateway_schemas.reading import Mark
+
+TRADE = "incentive_for_retraction"
+DATA = "asks_personal_data_publicly"
+HOSTILE = ("blames", "insults", "threatens")
+"""Details of an argument that the rules alone decide."""
+UNCLEAR = ("untied_in_words", "hinted")
+"""Details of a trade that the rules themselves would show to a person."""
+UNTYING = ("x_untied", "declines", "withdraws_offer")
+"""Signals of words that no trade would use; where the rules found one, the model sees none."""
+FEWEST = 8
+"""Words of a text that the model is asked about: fewer say too little, and the rules know such texts."""
+ZERO = 128
+"""The byte of a weight that is nought: a byte has no sign."""
+MOST = 600
+"""Words of a text that it looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How the weights of one signal become a score."""
+
+    bias: float
+    steps: tuple[float, ...]
+    """What one step of a weight is worth, by kind of feature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """From where on a text has a signal: `score + rules > limit`, the second only where the rules found it."""
+
+    rules: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Scores of a trade: below `dismissed` the rules' word counts for nothing, below `doubted` it is doubted; above
+    `likely` and `sure` the model's counts."""
+
+    dismissed: float
+    doubted: float
+    likely: float
+    sure: float
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights of all signals, for the keys of features that are worth one."""
+
+    rows: tuple[dict[int, int], ...]
+    """By kind, the place of a key in the tables of that kind."""
+    tables: dict[str, tuple[bytes, ...]]
+    """By signal and kind, for each key a weight in steps, as a byte from `ZERO` on."""
+    scales: dict[str, Scale]
+    fused: dict[str, Fused]
+    trade: Limits
+
+    def scores(self, found: Features, signals: Iterable[str] | None = None) -> dict[str, float]:
+        """The score of each signal, above zero where the examples speak for it."""
+        known = [
+            [row for key in keys if (row := rows.get(key)) is not None]
+            for rows, keys in zip(self.rows, found.kinds(), strict=True)
+        ]
+        picks = [itemgetter(*rows) if len(rows) > 1 else None for rows in known]  # one pass in C for each signal
+        scores = {}
+        for signal in signals or self.scales:
+            scale = self.scales[signal]
+            score = scale.bias
+            for rows, pick, table, step in zip(known, picks, self.tables[signal], scale.steps, strict=True):
+                if rows:
+                    steps = sum(pick(table)) if pick else table[rows[0]]
+                    score += step * (steps - ZERO * len(rows)) / len(rows) ** 0.5
+            scores[signal] = score
+        return scores
+
+
+def unpack(packed: bytes, signals: Sequence[str]) -> tuple[tuple[dict[int, int], ...], dict[str, tuple[bytes, ...]]]:
+    """The keys and the tables of `weights.bin`: for each kind a count and that many keys, of 32 bits and the lowest
+    byte first, then for each signal a byte for each key."""
+    rows: list[dict[int, int]] = []
+    tables: dict[str, list[bytes]] = {signal: [] for signal in signals}
+    at = 0
+    for _ in range(KINDS):
+        count = int.from_bytes(packed[at : at + 4], "little")
+        at += 4
+        keys = array("I", packed[at : at + 4 * count])
+        if sys.byteorder == "big":
+            keys.byteswap()
+        at += 4 * count
+        rows.append(dict(zip(keys, range(count), strict=True)))
+        for signal in signals:
+            tables[signal].append(packed[at : at + count])
+            at += count
+    return tuple(rows), {signal: tuple(each) for signal, each in tables.items()}
+
+
+@cache
+def load() -> Weights:
+    """The weights that ship; read once in a process."""
+    folder = files("gateway_reading") / "weights"
+    about = json.loads((folder / "about.json").read_text("utf-8"))
+    rows, tables = unpack((folder / "weights.bin").read_bytes(), list(about["scales"]))
+    return Weights(
+        rows,
+        tables,
+        {signal: Scale(each["bias"], tuple(each["steps"])) for signal, each in about["scales"].items()},
+        {signal: Fused(**each) for signal, each in about["fused"].items()},
+        Limits(**about["trade"]),
+    )
+
+
+def judge(text: Prepared, marks: list[Mark]) -> list[Mark]:
+    """The marks of the rules and of the learned part together. Called once for each text."""
+    if text.speaker != "brand" or text.coverage != "full" or len(text.tokens) < FEWEST:
+        return marks
+    weights = load()
+    scores = weights.scores(features(text, Stretch(0, MOST)))
+    marks = _trade(text, marks, weights, scores[TRADE])
+    for signal, fused in weights.fused.items():
+        found = any(mark.signal == signal for mark in marks)
+        said = scores[signal] + (fused.rules if found else 0.0) > fused.limit
+        if said and not found and not (signal == DATA and _elsewhere(text)):
+            marks.append(_mark(text, weights, signal, "learned"))
+        elif found and not said:
+            marks = [mark for mark in marks if mark.signal != signal or mark.detail in HOSTILE]
+    return marks
+
+
+def _elsewhere(text: Prepared) -> bool:
+    """Whether data would not be given in public: in a private text, or beside a link, most of which lead to a form."""
+    return text.visibility != "public" or any(token.kind == "url" for token in text.tokens)
+
+
+def _trade(text: Prepared, marks: list[Mark], weights: Weights, score: float) -> list[Mark]:
+    limits = weights.trade
+    if not any(mark.signal == TRADE for mark in marks):
+        if score > limits.likely and not any(mark.signal in UNTYING for mark in marks):
+            marks.append(_mark(text, weights, TRADE, "sure" if score > limits.sure else "likely"))
+        return marks
+    if score < limits.dismissed:
+        return [mark for mark in marks if mark.signal != TRADE or mark.detail == "untied_in_words"]
+    if score < limits.doubted:
+        doubted = {"detail": "doubted"}
+        return [
+            mark.model_copy(update=doubted) if mark.signal == TRADE and mark.detail not in UNCLEAR else mark
+            for mark in marks
+        ]
+    return marks
+
+
+def _mark(text: Prepared, weights: Weights, signal: str, detail: str) -> Mark:
+    """A mark on the sentence that speaks for the signal most."""
+    sentences = [each for each in text.sentences if each.first < MOST]
+    best = max(
+        sentences,
+        key=lambda each: (weights.scores(features(text, each), (signal,))[signal], -each.first),
+    )
+    start, end = text.tokens[best.first].start, text.tokens[best.last - 1].end
+    return Mark(signal=signal, start=start, end=end, text=text.text[start:end], detail=detail)
