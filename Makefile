@@ -26,8 +26,11 @@ setup: $(STAMP) ## make .venv with the gateway, every plugin and the tools
 demo: $(STAMP) ## play an evening of complaints against simulated providers
 	$(BIN)/gateway demo $(ARGS)
 
+# Half as many again as there are cores: many tests wait, for a process to die or a time-out to pass.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) * 3 / 2 )))
+
 test: $(STAMP) ## run all tests but torture; ARGS="-k name", ARGS="tests/guard"
-	$(BIN)/pytest -n logical --dist worksteal $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # Schedules and the long replays; schedules alone where ARGS is theirs.
 SCHEDULED := $(filter --schedules% --seed% --first% --pairs% --harm% --steps% --again% --bugs,$(ARGS))
