@@ -17,9 +17,10 @@ from gateway.api.problems import conflict, invalid, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.policy.sets import Place
 from gateway.sla.clocks import apply
-from gateway.sla.facts import settle_request
-from gateway_schemas.decision import SettlePromise
+from gateway.sla.facts import promise_request, settle_request
+from gateway_schemas.decision import MakePromise, SettlePromise
 
 promises = APIRouter(prefix="/promises", tags=["commitments"], route_class=ApiRoute)
 incidents = APIRouter(prefix="/incidents", tags=["commitments"], route_class=ApiRoute)
@@ -31,6 +32,15 @@ PromiseState = Literal["open", "kept", "broken", "withdrawn"]
 PROMISE = """
 SELECT id, ticket_id, policy, quote, detail, standing, due, review_at, reply_id, state, evidence, settled_by, made_at,
        settled_at FROM promise
+"""
+# Where the matter is, as policies' scopes see it when a step of one of its clocks is due.
+PLACE = """
+SELECT c.plugin AS source, COALESCE(said.kind, 'post') AS kind, COALESCE(said.visibility, 'public') AS visibility,
+       b.name AS brand, c.name AS connection
+FROM ticket t JOIN connection c ON c.id = t.connection_id LEFT JOIN brand b ON b.id = t.brand_id
+     LEFT JOIN LATERAL (SELECT i.kind, i.visibility FROM interaction i WHERE i.ticket_id = t.id
+         AND i.direction = 'inbound' ORDER BY i.published_at DESC, i.id DESC LIMIT 1) AS said ON true
+WHERE t.id = :id
 """
 INCIDENT = """
 SELECT n.id, n.key, n.title, b.name AS brand, n.policy, n.tighten, n.grouping, n.ticket_id, n.opened_at, n.closed_at,
@@ -50,6 +60,7 @@ class NewPromise(Input):
     quote: Quote
     due: AwareDatetime | None = None
     review_at: AwareDatetime | None = None
+    """When to look at it again, where it has no due time. Without either no clock runs for it."""
     detail: str = Field(default="", max_length=200)
 
 
@@ -142,10 +153,16 @@ async def list_promises(
 
 @promises.post("", status_code=201)
 async def make_promise(runtime: RuntimeDep, caller: WritesTickets, given: NewPromise) -> PromiseView:
-    """Write down a promise that somebody made elsewhere."""
-    id = new_id()
+    """Write down a promise that somebody made elsewhere. Its clock runs as that of one found in an answer does.
+
+    The policy in force that looks after promises (`keep_promises`) warns of it and says when it was broken; without one
+    the clock is shown and breached, and nothing else comes of it.
+    """
+    id, now = new_id(), runtime.now()
+    in_force = await runtime.policies.in_force(now)
     async with runtime.database.write() as database:
-        if await fetch_one(database, "SELECT 1 FROM ticket WHERE id = :id", id=given.ticket) is None:
+        place = await fetch_one(database, PLACE, id=given.ticket)
+        if place is None:
             raise invalid("ticket", f"there is no ticket {given.ticket}")
         row = {
             "id": id,
@@ -158,10 +175,17 @@ async def make_promise(runtime: RuntimeDep, caller: WritesTickets, given: NewPro
             "review_at": given.review_at,
             "state": "open",
             "evidence": f"written down by {caller.name}",
-            "made_at": runtime.now(),
+            "made_at": now,
         }
         await insert_rows(database, "promise", [row])
-        return PromiseView(**await _row(database, PROMISE, id, "promise"))
+        made = MakePromise(quote=given.quote, due=given.due, review_at=given.review_at, detail=given.detail)
+        minder = next((one.member for one in in_force.asked("on_clock", Place(**place)) if one.needs.promises), None)
+        policy, revision = (minder.policy, minder.revision) if minder is not None else ("person", None)
+        start = promise_request(made, str(id), given.ticket, now, now, policy=policy, revision=revision)
+        wakes = (await apply(database, runtime.calendars, [start], now)).wakes if start is not None else set()
+        view = PromiseView(**await _row(database, PROMISE, id, "promise"))
+    await runtime.wake(wakes)
+    return view
 
 
 @promises.get("/{promise_id}")

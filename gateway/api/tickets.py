@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.api.answering import AcceptedReply, accept
 from gateway.api.clocks import SELECT as CLOCKS
 from gateway.api.clocks import ClockView
 from gateway.api.deps import ReadsTickets, RuntimeDep, WritesTickets
@@ -19,9 +19,7 @@ from gateway.api.models import Answer, Input, Page, Reason, Reference
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, invalid, not_found
 from gateway.api.routes import ApiRoute
-from gateway.db.database import Row, fetch_all, fetch_one, insert_rows
-from gateway.db.tables.columns import new_id
-from gateway.db.tables.reply import new_reply
+from gateway.db.database import Row, fetch_all, fetch_one
 from gateway.pipeline import moving
 
 router = APIRouter(prefix="/tickets", tags=["conversations"], route_class=ApiRoute)
@@ -174,14 +172,6 @@ class Split(Input):
     reason: Reason | None = None
 
 
-class AcceptedReply(Answer):
-    """The answer is on its way to be decided; `GET /v1/replies/{id}` tells what became of it."""
-
-    id: UUID
-    ticket_id: UUID
-    state: str
-
-
 @router.get("")
 async def list_tickets(
     runtime: RuntimeDep,
@@ -244,8 +234,6 @@ async def answer_ticket(
     runtime: RuntimeDep, caller: WritesTickets, ticket_id: UUID, given: NewReply, request: Request
 ) -> AcceptedReply:
     """Answer the customer, as an agent would in the helpdesk; the policies decide on it in the same way."""
-    now = runtime.now()
-    # under an Idempotency-Key the row itself is unique: also a process that dies before it answers makes no second one
     once: str | None = getattr(request.state, "once", None)
     async with runtime.database.write() as database:
         ticket = await _ticket(database, ticket_id)
@@ -254,37 +242,19 @@ async def answer_ticket(
         if ticket["moved_to"] is not None:
             raise conflict(f"The matter goes on in {ticket['moved_to']}; answer there.")
         await _answerable(database, ticket_id, given.interaction)
-        id = new_id()
-        key = f"once:{hashlib.sha256(once.encode()).hexdigest()}" if once else f"reply:{id}"
-        fresh = await insert_rows(
+        accepted, wakes = await accept(
             database,
-            "reply",
-            [
-                new_reply(
-                    id=id,
-                    ticket_id=ticket_id,
-                    connection_id=ticket["connection_id"],
-                    author_id=f"key:{caller.id}",
-                    author_name=caller.name,
-                    text=given.text,
-                    origin="rest",
-                    leg=given.visibility,
-                    interaction_id=given.interaction,
-                    key=key,
-                    due_at=now,
-                    not_after=now + timedelta(hours=runtime.settings.reply_ttl_hours),
-                    now=now,
-                )
-            ],
-            tail="ON CONFLICT (key) DO NOTHING RETURNING id, state",
-        ) or await fetch_all(database, "SELECT id, state FROM reply WHERE key = :key", key=key)
-        made = fresh[0]
-        wakes = {f"reply:{ticket['connection_id']}"}
-        if ticket["helpdesk_id"] is not None and made["id"] == id:
-            await insert_rows(database, "push", [_told(ticket, id, caller.name, given.text, now)])
-            wakes.add(f"push:{ticket['helpdesk_id']}")
+            runtime,
+            caller,
+            ticket,
+            text=given.text,
+            leg=given.visibility,
+            interaction=given.interaction,
+            once=once,
+            does="answers over the API",
+        )
     await runtime.wake(wakes)
-    return AcceptedReply(id=made["id"], ticket_id=ticket_id, state=made["state"])
+    return accepted
 
 
 @router.post("/{ticket_id}/move", status_code=201)
@@ -346,25 +316,6 @@ async def _locked(database: AsyncConnection, ticket_id: UUID) -> Row:
     if row is None:
         raise not_found("ticket", ticket_id)
     return row
-
-
-def _told(ticket: Row, reply_id: UUID, name: str, text: str, now: datetime) -> dict[str, Any]:
-    """The note by which agents learn of an answer that was not written in the helpdesk."""
-    return {
-        "key": f"r:{reply_id}",
-        "ticket_id": ticket["id"],
-        "helpdesk_id": ticket["helpdesk_id"],
-        "kind": "note",
-        "lane": 1,
-        "payload": {"text": f"{name} answers over the API:\n{text}", "author": None, "public": False, "at": now},
-        "reply_id": reply_id,
-        "state": "pending",
-        "epoch": 0,
-        "tries": 0,
-        "due_at": now,
-        "at": now,
-        "created_at": now,
-    }
 
 
 async def _answerable(database: AsyncConnection, ticket_id: UUID, interaction_id: UUID | None) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import as_json, execute, fetch_all, insert_rows, is_data_error
+from gateway.db.tables.ticket import solving
 from gateway.engine.leases import Held
 from gateway.engine.sandbox import Sandbox
 from gateway.pipeline import matters as loading
@@ -186,7 +187,8 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
     )
     await execute(
         connection,
-        """UPDATE ticket t SET status = g.status, priority = g.priority, last_inbound_at = g.last_inbound_at,
+        f"""UPDATE ticket t SET status = g.status, {solving("g.status", ":now")},
+               priority = g.priority, last_inbound_at = g.last_inbound_at,
                tags = g.tags, fields = g.fields, updated_at = :now
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id uuid, status text, priority text,
                last_inbound_at timestamptz, tags text[], fields jsonb) WHERE t.id = g.id""",

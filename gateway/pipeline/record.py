@@ -108,7 +108,7 @@ async def record(
     incoming.sort(key=lambda one: (one.key, version_order(one.item)))
     await _canonical(connection, incoming)
     await _accounts(connection, incoming, now)
-    await _bury(connection, deletions, now)
+    await _entomb(connection, deletions, now)
     inserted, known = await _interactions(connection, incoming, now)
     await _aliases(connection, incoming, known)
     for scope, endpoint, listing in listings:
@@ -218,7 +218,16 @@ async def _accounts(connection: AsyncConnection, incoming: Sequence[Incoming], n
         one.account_id = ids[(one.key[0], one.item.author.external_id)]
 
 
-async def _bury(connection: AsyncConnection, deletions: Sequence[tuple[Key, Deletion]], now: datetime) -> None:
+async def bury(connection: AsyncConnection, deletions: Sequence[tuple[Key, Deletion]], now: datetime) -> set[str]:
+    """Note that things are gone at their source, in the caller's transaction: what a delivery would tell, told by us.
+
+    Returns the drains to wake after the commit.
+    """
+    await _entomb(connection, deletions, now)
+    return await _deleted_revisions(connection, deletions, now)
+
+
+async def _entomb(connection: AsyncConnection, deletions: Sequence[tuple[Key, Deletion]], now: datetime) -> None:
     """Remember every deletion, also of things not seen yet."""
     rows = {
         key: {"scope": key[0], "external_id": key[1], "deleted_at": item.deleted_at or now, "deleted_by": item.by}

@@ -18,10 +18,12 @@ from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
+from gateway.db.tables.ticket import solving
 from gateway.pipeline import aftermath, outcomes
 from gateway.pipeline.approvals import by_note, by_tag
 from gateway.pipeline.attach import Owner, note_files, patience
 from gateway.pipeline.fetch import want
+from gateway.pipeline.foreign import note_foreign
 from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
@@ -31,7 +33,7 @@ from gateway.sla.news import status_changed
 from gateway.sla.requests import Request
 from gateway.sla.stored import Calendars
 from gateway_schemas.interaction import Revoked, Wanted
-from gateway_schemas.ticket import AgentNote, AgentReply, OwnComment, TicketChanged
+from gateway_schemas.ticket import AgentNote, AgentReply, ForeignTicket, OwnComment, TicketChanged
 
 ANSWERS = ("composer", "app")
 CHANGEABLE = ("received", "queued", "held", "blocked")
@@ -39,6 +41,7 @@ OUT = ("sending", "unknown", "sent")
 KNOWN = """id, ticket_id, connection_id, helpdesk_id, interaction_id, visibility, text, state, code,
     comment_revision, attachments, retract_by"""
 MOVED = "moved"
+SOLVING = solving("CAST(:status AS text)", "COALESCE(CAST(:updated AS timestamptz), :now)")
 LEG_TAGS = {"reply:public": "public", "reply_public": "public", "reply:private": "private", "reply_private": "private"}
 """Tags by which an agent chooses, also afterwards, which leg a held answer goes to."""
 
@@ -57,6 +60,7 @@ async def take(
     clocks: list[Request] = []
     tickets = await _tickets(connection, reads)
     await _stand(connection, reads)
+    await note_foreign(connection, reads)
     for read in reads:
         for endpoint, item in read.news:
             if isinstance(item, Wanted):
@@ -65,7 +69,7 @@ async def take(
             if isinstance(item, Revoked):
                 await revoke(connection, endpoint, item.reason)
                 continue
-            if isinstance(item, OwnComment):
+            if isinstance(item, OwnComment | ForeignTicket):
                 continue
             ticket = tickets.get((endpoint.id, item.ticket))
             if ticket is None:
@@ -144,7 +148,7 @@ async def _changed(
     ended = "deleted" if item.deleted else "closed" if item.status == "closed" else None
     await execute(
         connection,
-        """UPDATE ticket SET status = COALESCE(:status, status), priority = COALESCE(:priority, priority),
+        f"""UPDATE ticket SET status = COALESCE(:status, status), {SOLVING}, priority = COALESCE(:priority, priority),
                tags = COALESCE(CAST(:tags AS text[]), tags), assignee = COALESCE(:assignee, assignee),
                ended = CASE WHEN moved_to IS NULL THEN :ended ELSE ended END,
                helpdesk_updated_at = COALESCE(:updated, helpdesk_updated_at), updated_at = :now

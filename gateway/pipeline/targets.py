@@ -28,10 +28,10 @@ SELECT i.id, i.external_id, i.revision, i.visibility, i.account_id, i.connection
 FROM interaction i JOIN account a ON a.id = i.account_id LEFT JOIN LATERAL (
     SELECT min(done_at) AS done_at FROM push WHERE interaction_id = i.id AND kind = 'comment'
         AND state IN ('done', 'job', 'in_flight')) p ON true
-WHERE i.ticket_id IN ({matter(":ticket")}) AND i.direction = 'inbound'
+WHERE i.ticket_id IN ({matter(":ticket")}) AND (i.direction = 'inbound' OR i.id = CAST(:named AS uuid))
 ORDER BY i.published_at, i.id
 """
-"""What customers and bystanders wrote in a matter."""
+"""What customers and bystanders wrote in a matter; and the post of the brand's own that an answer corrects."""
 
 NEWER = (
     "A newer message of another visibility or author came in while this was written. "

@@ -228,7 +228,7 @@ def _judged_own(
                 "key": f"own:{item.interaction_id}:{item.news.revision}",
                 "severity": "warning" if verdict.severity is Severity.warn else "critical",
                 "code": worst["code"],
-                "message": wording.own_post(*told, quote=True),
+                "message": wording.own_post(*told, quote=True, ticket=ticket is not None),
                 "policy": worst["policy"],
                 "brand_id": item.brand_id,
                 "ticket_id": ticket.id if ticket is not None else None,
@@ -239,7 +239,7 @@ def _judged_own(
         if ticket is not None:
             key = f"o:{item.interaction_id}:{item.news.revision}"
             # the post itself stands on the ticket already
-            _push(plan, ticket, item, key, "note", note(wording.own_post(*told, quote=False), plan.now))
+            _push(plan, ticket, item, key, "note", note(wording.own_post(*told, quote=False, ticket=True), plan.now))
     if ticket is not None:
         _apply(plan, matters, ticket, item, verdict.applied, book)
         plan.changed_tickets[ticket.id] = ticket

@@ -165,11 +165,11 @@ def _link(url: str | None) -> str:
 
 
 def own_post(
-    item: Interaction, provider: str, findings: Sequence[Mapping[str, Any]], id: object, *, quote: bool
+    item: Interaction, provider: str, findings: Sequence[Mapping[str, Any]], id: object, *, quote: bool, ticket: bool
 ) -> str:
     """What policies found in a post of the brand's that did not come through the gateway, and what can be done.
 
-    With `quote` its text as well, where it does not stand beside this.
+    With `quote` its text as well, where it does not stand beside this. What belongs to a `ticket` can be corrected.
     """
     lines = [f"Your {KINDS[item.kind]} on {provider} of {_at(item.published_at)} did not pass the policies:"]
     if quote:
@@ -182,8 +182,8 @@ def own_post(
             lines.append(f"  {one['suggestion']}")
     if item.url:
         lines.append(item.url)
-    lines.append(
-        f"It is interaction {id}. Take it back or correct it at the source; what went out through the gateway is taken"
-        " back with POST /v1/replies/{id}/retract."
-    )
+    ways = [f"take it back with POST /v1/interactions/{id}/retract"]
+    if ticket:
+        ways.append(f"publish a correction under it with POST /v1/interactions/{id}/correct")
+    lines.append(f"What can be done: {', '.join(ways)}, or change it at the source.")
     return "\n".join(lines)

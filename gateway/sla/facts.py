@@ -68,7 +68,14 @@ def stop_request(
 
 
 def promise_request(
-    effect: MakePromise, promise: str, ticket_id: UUID, at: datetime, seen_at: datetime, *, policy: str, revision: int
+    effect: MakePromise,
+    promise: str,
+    ticket_id: UUID,
+    at: datetime,
+    seen_at: datetime,
+    *,
+    policy: str,
+    revision: int | None,
 ) -> Start | None:
     """The clock of a promise, by its id: until it is due, or to be looked at again. None without either time."""
     due = effect.due or effect.review_at

@@ -12,6 +12,7 @@ from gateway_schemas.plugin import C, Health, InstallReport, Plugin
 from gateway_schemas.ticket import (
     AgentNote,
     AgentReply,
+    ForeignTicket,
     FoundTicket,
     OwnComment,
     Pending,
@@ -22,7 +23,9 @@ from gateway_schemas.ticket import (
 )
 from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest, WebhookResponse
 
-HelpdeskNews = AgentReply | AgentNote | OwnComment | TicketChanged | Wanted | Revoked | Ignored | Unreadable
+HelpdeskNews = (
+    AgentReply | AgentNote | OwnComment | TicketChanged | ForeignTicket | Wanted | Revoked | Ignored | Unreadable
+)
 
 
 class Helpdesk(Plugin[C], ABC):
@@ -48,7 +51,11 @@ class Helpdesk(Plugin[C], ABC):
 
     @abstractmethod
     async def poll(self, stream: str, cursor: dict[str, Any] | None) -> Page:
-        """Called on the schedule: what changed at the helpdesk, as repair for webhooks that did not come."""
+        """Called on the schedule: what changed at the helpdesk, as repair for webhooks that did not come.
+
+        Where the list shows tickets that are not the gateway's, their channel and times may be kept (`ForeignTicket`),
+        never what they say.
+        """
 
     @abstractmethod
     async def push(self, changes: Sequence[TicketChange]) -> Sequence[PushResult]:

@@ -13,6 +13,7 @@ from gateway_schemas.interaction import Attachment, Visibility
 Priority = Literal["low", "normal", "high", "urgent"]
 TicketStatus = Literal["new", "open", "waiting", "solved", "closed"]
 AnswerOrigin = Literal["composer", "app", "email", "rule", "merge", "bulk", "api"]
+TraditionalChannel = Literal["email", "phone", "form"]
 GatewayState = Literal["held", "blocked", "failed", "unknown", "published", "under_review", "none"]
 
 
@@ -204,3 +205,25 @@ class TicketChanged(Model):
     deleted: bool = False
     updated_at: AwareDatetime | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
+
+
+class ForeignTicket(Model):
+    """A ticket that did not come from the gateway, as a poll shows it: by which channel, and when it was served.
+
+    Nothing of what it says and of whose it is. The parity report compares these times with those of the gateway's own
+    tickets; no ticket or clock comes of it.
+    """
+
+    ticket: str
+    """The helpdesk's ticket id."""
+    channel: TraditionalChannel
+    created_at: AwareDatetime
+    first_answered_at: AwareDatetime | None = None
+    """The first public answer by a person of the company."""
+    solved_at: AwareDatetime | None = None
+    """When it was solved last; None while it is open."""
+    reopened: int = Field(default=0, ge=0)
+    """How often it was opened again; at least once where the helpdesk does not count."""
+    deleted: bool = False
+    """It is in the trash, is spam, or was merged into another: it no longer counts."""
+    updated_at: AwareDatetime

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -364,6 +364,25 @@ async def test_the_clock_of_a_promise_that_a_person_settles_stops(
     [clock] = (await api.http.get("/v1/clocks", params={"ticket": str(id)})).json()["items"]
     assert (clock["state"], clock["next_at"]) == (state, None), "nobody is warned of it any more"
     assert "person:first key" in clock[word]
+
+
+async def test_a_promise_that_a_person_writes_down_has_a_clock(api: Api) -> None:
+    id = await ticket(api)
+    due = api.runtime.now() + timedelta(hours=4)
+    none = await api.made("/v1/promises", ticket=id, quote="we look into it")
+    assert (await api.http.get("/v1/clocks", params={"ticket": id})).json()["items"] == [], "there is no time in it"
+    dated = await api.made("/v1/promises", ticket=id, quote="a refund tonight", due=due.isoformat())
+    looked = await api.made("/v1/promises", ticket=id, quote="we call you", review_at=due.isoformat())
+    clocks = (await api.http.get("/v1/clocks", params={"ticket": id})).json()["items"]
+    assert {(one["label"], one["kind"], one["state"], one["policy"]) for one in clocks} == {
+        ("a refund tonight", "promise", "running", "person"),
+        ("we call you", "promise", "running", "person"),
+    }
+    assert all(datetime.fromisoformat(one["due_at"]) == due for one in clocks)
+    for promise in (none, dated, looked):
+        await api.http.post(f"/v1/promises/{promise['id']}/settle", json={"outcome": "kept"})
+    clocks = (await api.http.get("/v1/clocks", params={"ticket": id})).json()["items"]
+    assert [one["state"] for one in clocks] == ["met", "met"]
 
 
 async def test_an_incident_is_closed_by_a_person(api: Api) -> None:

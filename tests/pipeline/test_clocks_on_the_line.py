@@ -8,7 +8,7 @@ from uuid import UUID
 
 from gateway.sla.clock import Terms
 from support.clocks import ask, clocks_of, started
-from support.policies import forget
+from support.policies import forget, put
 
 
 async def complaint(line: Any) -> tuple[str, UUID]:
@@ -81,3 +81,24 @@ async def test_agents_see_the_clocks_in_the_helpdesks_fields(line: Any) -> None:
     shown = line.ticket(1).custom_fields
     assert shown[11] in ("resolution: met", "first_response: met"), "whichever ended last, by clocks of their own"
     assert shown[12] is None
+
+
+async def test_a_promise_written_down_over_rest_is_looked_after_like_one_found_in_an_answer(line: Any) -> None:
+    await put(line.gateway.runtime, "keep_promises", name="promises")
+    line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    await line.settle()
+    ticket = await line.gateway.value("SELECT id FROM ticket")
+    due = line.gateway.runtime.now() + timedelta(seconds=1)
+    async with line.rest() as http:
+        body = {"ticket": str(ticket), "quote": "a call tonight", "due": due.isoformat()}
+        assert (await http.post("/v1/promises", json=body)).status_code == 201
+    (clock,) = [one for one in await clocks_of(line.gateway.runtime, ticket) if one.kind == "promise"]
+    assert (clock.policy, clock.label) == ("promises", "a call tonight")
+
+    async def broken() -> bool:
+        return bool(await line.gateway.value("SELECT state FROM promise") == "broken")
+
+    await line.gateway.until(broken, "its time passed and nobody kept it")
+    await line.settle()
+    assert "promise_broken" in line.ticket(1).tags
+    assert await line.gateway.value("SELECT code FROM alarm WHERE code = 'promise_broken'") == "promise_broken"

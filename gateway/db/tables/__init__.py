@@ -23,6 +23,7 @@ from gateway.db.tables.decision import (
 from gateway.db.tables.delivery import Delivery, Refusal, Wanted
 from gateway.db.tables.engine import Lease
 from gateway.db.tables.file import Attachment
+from gateway.db.tables.foreign_ticket import ForeignTicket
 from gateway.db.tables.interaction import (
     Account,
     Customer,
@@ -60,6 +61,7 @@ __all__ = [
     "Enrichment",
     "Fact",
     "Feedback",
+    "ForeignTicket",
     "Fulfilment",
     "IdempotentAnswer",
     "Incident",

@@ -63,10 +63,22 @@ class Ticket(SQLModel, table=True):
     problem: str | None = maybe_string()
     """Why the helpdesk does not have the newest state, in words for an admin; empty when it has."""
     helpdesk_updated_at: datetime | None = maybe_timestamp()
+    solved_at: datetime | None = maybe_timestamp()
+    """When it was solved last; empty while it is open."""
+    reopened: int = Field(default=0, sa_column_kwargs={"server_default": sql("0")})
+    """How often it was opened again after that."""
     opened_at: datetime = timestamp()
     last_inbound_at: datetime = timestamp()
     created_at: datetime = timestamp()
     updated_at: datetime = timestamp()
+
+
+def solving(status: str, at: str) -> str:
+    """SQL that keeps `solved_at` and `reopened` of a ticket in step with the status that is being set; null: none."""
+    return f"""solved_at = CASE WHEN {status} IN ('solved', 'closed') THEN COALESCE(solved_at, {at})
+                   WHEN {status} IS NULL THEN solved_at END,
+               reopened = reopened + CASE WHEN solved_at IS NOT NULL AND {status} NOT IN ('solved', 'closed')
+                   THEN 1 ELSE 0 END"""
 
 
 class Leg(SQLModel, table=True):

@@ -67,6 +67,9 @@ class FreshdeskConfig(BaseModel):
     """The type that new tickets have."""
     media_hosts: tuple[str, ...] = ("https://*.freshdesk.com", "https://s3.amazonaws.com")
     """Where files that agents attach may be fetched from, beside the account itself."""
+    other_channels: bool = True
+    """Whether the poll reads by which channel other tickets (e-mail, phone, portal, feedback form) came and when they
+    were answered and resolved, for the parity report; nothing else of them is ever kept. A page costs a credit more."""
     share: float = Field(default=0.7, gt=0, le=1)
     """How much of the account's limits the gateway may use; the rest is for everybody else."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway_freshdesk.comments import agent_of, comments_of, own_description
 from gateway_freshdesk.config import FreshdeskConfig
+from gateway_freshdesk.foreign import read
 from gateway_freshdesk.merges import merged_into
 from gateway_freshdesk.words import moment, number
 from gateway_schemas.errors import Malformed
@@ -100,7 +101,8 @@ def _polled(document: Mapping[str, Any], config: FreshdeskConfig) -> list[Helpde
             news.append(TicketChanged(ticket=str(id), deleted=True, updated_at=at, extra=extra))
         else:
             news.append(Wanted(ref=str(id), kind="ticket", reason="refresh", at=at + _ROUNDING if at else None))
-    return news
+    others = _list(document, "others") if "others" in document else []
+    return news + [found for one in others if isinstance(one, dict) and (found := read(one)) is not None]
 
 
 def _key(ticket: Mapping[str, Any], config: FreshdeskConfig) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway_freshdesk import merges
 from gateway_freshdesk.api import LIST, Api, status_of
+from gateway_freshdesk.foreign import reduced as others_times
 from gateway_freshdesk.normalise import ours
 from gateway_freshdesk.words import CLOSED, iso, moment, number
 from gateway_schemas.errors import GatewayError, Gone, Rejected
@@ -104,15 +105,22 @@ class Puller:
         """One page of a list, in order of change. Each round begins a little before the last ticket that was seen.
 
         Within a round the next page begins at the time of the last ticket, not at a number: tickets that change
-        meanwhile would move the pages, and deep ones are cut off. Only Freshdesk's own clock is gone by.
+        meanwhile would move the pages, and deep ones are cut off. Only Freshdesk's own clock is gone by. Of other
+        people's tickets nothing is kept but the channel and the times of those by e-mail, phone or form, if wanted.
         """
         since, depth, newest = _resume(cursor, self.api.time.now())
         asked = {"updated_since": iso(since), "order_by": "updated_at", "order_type": "asc"}
         if stream != "tickets":
             asked["filter"] = stream
+        config = self.api.config
+        if config.other_channels:
+            asked["include"] = "stats"
         tickets, more = await self.api.page("tickets", asked, depth, bucket=LIST)
-        kept = [_reduced(one, stream) for one in tickets if ours(one, self.api.config)]
-        pages = [RawPage(json.dumps({"tickets": kept}).encode(), stream=stream)] if kept else []
+        kept = [_reduced(one, stream) for one in tickets if ours(one, config)]
+        others = [_marked(one, stream) for one in tickets if not ours(one, config)] if config.other_channels else []
+        times = [shown for one in others if (shown := others_times(one)) is not None]
+        body = {"tickets": kept, "others": times} if times else {"tickets": kept}
+        pages = [RawPage(json.dumps(body).encode(), stream=stream)] if kept or times else []
         seen = [at for one in tickets if (at := moment(one.get("updated_at"))) is not None]
         newest = max([newest, *seen])
         if not more or not tickets:
@@ -137,10 +145,11 @@ def _resume(cursor: Mapping[str, Any] | None, now: datetime) -> tuple[datetime, 
 
 def _reduced(ticket: Mapping[str, Any], stream: str) -> dict[str, Any]:
     """Of a ticket no more than says that it changed. The lists of trash and spam need not say so of each."""
-    reduced = {name: ticket.get(name) for name in _LISTED}
-    if stream in ("deleted", "spam"):
-        reduced[stream] = True
-    return reduced
+    return {name: value for name, value in _marked(ticket, stream).items() if name in _LISTED}
+
+
+def _marked(ticket: Mapping[str, Any], stream: str) -> dict[str, Any]:
+    return {**dict.fromkeys(_LISTED), **ticket, **({stream: True} if stream in ("deleted", "spam") else {})}
 
 
 def _gone(ref: str, *, known: bool = True) -> RawPage:

@@ -262,6 +262,8 @@ class Desk:
         if "tags" in data:
             ticket.tags = list({tag.lower(): tag for tag in reversed(data["tags"])}.values())[::-1]
         ticket.custom_fields.update(data.get("custom_fields") or {})
+        if ticket.resolved_at is not None and ticket.status not in (RESOLVED, CLOSED):
+            ticket.reopened_at = now
         ticket.closed_at = (ticket.closed_at or now) if ticket.status == CLOSED else None
         ticket.resolved_at = (ticket.resolved_at or now) if ticket.status in (RESOLVED, CLOSED) else None
 

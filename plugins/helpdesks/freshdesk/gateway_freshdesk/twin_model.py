@@ -182,6 +182,7 @@ class Ticket:
     attachments: list[dict[str, Any]] = field(default_factory=list)
     closed_at: datetime | None = None
     resolved_at: datetime | None = None
+    reopened_at: datetime | None = None
     deleted: bool = False
     spam: bool = False
     merged_into: int | None = None
@@ -219,12 +220,14 @@ class Ticket:
             shown |= {"description": self.description, "description_text": plain(self.description)}
             shown["attachments"] = list(self.attachments)
         if stats:
+            answers = [one.created_at for one in self.conversations if not one.incoming and not one.private]
+            theirs = [one.created_at for one in self.conversations if one.incoming]
             shown["stats"] = {
-                "agent_responded_at": None,
-                "requester_responded_at": None,
-                "first_responded_at": None,
+                "agent_responded_at": iso(max(answers)) if answers else None,
+                "requester_responded_at": iso(max(theirs)) if theirs else None,
+                "first_responded_at": iso(min(answers)) if answers else None,
                 "status_updated_at": iso(self.updated_at),
-                "reopened_at": None,
+                "reopened_at": iso(self.reopened_at) if self.reopened_at else None,
                 "resolved_at": iso(self.resolved_at) if self.resolved_at else None,
                 "closed_at": iso(self.closed_at) if self.closed_at else None,
                 "pending_since": None,

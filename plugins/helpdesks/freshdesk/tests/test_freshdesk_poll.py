@@ -10,7 +10,7 @@ import pytest
 
 from gateway_schemas.errors import Rejected
 from gateway_schemas.interaction import Wanted
-from gateway_schemas.ticket import TicketChanged
+from gateway_schemas.ticket import ForeignTicket, TicketChanged
 from gateway_schemas.webhook import RawDelivery
 
 
@@ -114,6 +114,44 @@ async def test_of_other_peoples_tickets_nothing_is_kept(desk: Any) -> None:
     (reduced,) = json.loads(kept.body)["tickets"]
     assert reduced["id"] == ours
     assert "subject" not in reduced
+    desk.settings = {"other_channels": False}
+    (kept,) = (await desk.plugin.poll("tickets", None)).pages
+    assert json.loads(kept.body) == {"tickets": [reduced]}
+
+
+async def test_channel_and_times_of_other_tickets(desk: Any) -> None:
+    """For the parity report; nothing that they say, and not whose they are."""
+    _, cursor, _ = await round_of(desk)
+    mail, call, widget, chat = (desk.twin.customer_ticket("secret", source=source) for source in (1, 3, 9, 7))
+    gone = desk.twin.customer_ticket("secret too")
+    desk.time.pass_by(minutes=45)
+    desk.twin.agent_note(mail, "Ada", "for colleagues only", public=False)
+    desk.time.pass_by(minutes=15)
+    desk.twin.agent_reply(mail, "Ada", "secret answer")
+    desk.twin.change(mail, {"status": 4})
+    desk.twin.change(mail, {"status": 2})
+    desk.time.pass_by(minutes=30)
+    desk.twin.change(mail, {"status": 4})
+    desk.twin.delete(gone)
+    page = await desk.plugin.poll("tickets", cursor)
+    bodies = b"".join(one.body for one in page.pages)
+    for word in (b"secret", b"Carl", b"carl", b"example.com", b"requester"):
+        assert word not in bodies
+    news, _, _ = await round_of(desk, cursor=cursor)
+    found = {one.ticket: one for one in news if isinstance(one, ForeignTicket)}
+    assert {id: one.channel for id, one in found.items()} == {
+        str(mail): "email",
+        str(call): "phone",
+        str(widget): "form",
+    }
+    assert str(chat) not in found
+    told = found[str(mail)]
+    assert (told.first_answered_at - told.created_at, told.reopened) == (timedelta(minutes=60), 1)
+    assert told.solved_at - told.created_at == timedelta(minutes=90)
+    waiting = found[str(call)]
+    assert (waiting.first_answered_at, waiting.solved_at, waiting.reopened) == (None, None, 0)
+    (trashed,) = (await round_of(desk, "deleted", cursor))[0]
+    assert (trashed.ticket, trashed.deleted) == (str(gone), True)
 
 
 async def test_a_ticket_that_lost_its_tag_is_known_by_its_key(desk: Any) -> None:

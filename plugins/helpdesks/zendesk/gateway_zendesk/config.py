@@ -61,6 +61,9 @@ class ZendeskConfig(BaseModel):
     """The form that new tickets have."""
     media_hosts: tuple[str, ...] = ("https://*.zendesk.com", "https://*.zdusercontent.com")
     """Where files that agents attach may be fetched from, besides the account itself."""
+    other_channels: bool = True
+    """Whether the poll reads by which channel other tickets (e-mail, phone, web form) came and when they were answered
+    and solved, for the parity report; nothing else of them is ever kept."""
     share: float = Field(default=0.7, gt=0, le=1)
     """How much of the account's rate limit the gateway may use; the rest is for everybody else."""
 

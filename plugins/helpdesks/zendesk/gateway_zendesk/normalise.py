@@ -14,6 +14,7 @@ from gateway_schemas.ticket import TicketChanged
 from gateway_schemas.webhook import RawDelivery
 from gateway_zendesk.comments import agent_of, comments_of, events_of
 from gateway_zendesk.config import ZendeskConfig
+from gateway_zendesk.foreign import read
 from gateway_zendesk.words import is_merge, merge_target, moment, our_status
 
 EVENT = "zen:event-type:ticket."
@@ -149,7 +150,8 @@ def _export(document: Mapping[str, Any], config: ZendeskConfig) -> list[Helpdesk
             news.append(TicketChanged(ticket=number, deleted=True, updated_at=at))
         else:
             news.append(Wanted(ref=number, kind="ticket", reason="refresh", at=at + _ROUNDING if at else None))
-    return news
+    others = _list(document, "others") if "others" in document else []
+    return news + [found for one in others if isinstance(one, dict) and (found := read(one)) is not None]
 
 
 def _list(document: Mapping[str, Any], name: str) -> list[Any]:

@@ -13,6 +13,7 @@ from gateway_schemas.interaction import Wanted
 from gateway_schemas.webhook import Page, RawPage
 from gateway_zendesk.api import Api, objects
 from gateway_zendesk.comments import events_of
+from gateway_zendesk.foreign import reduced as others_times
 from gateway_zendesk.normalise import ours
 from gateway_zendesk.words import moment
 
@@ -94,7 +95,8 @@ class Puller:
     async def poll(self, cursor: Mapping[str, Any] | None) -> Page:
         """One step of the export: by cursor, at first and after a cursor that is refused by start time.
 
-        Of other people's tickets nothing is kept; of ours no more than says that they changed.
+        Of ours no more is kept than says that they changed. Of other people's tickets nothing, but for the channel and
+        the times of those that came by e-mail, phone or form, where the configuration asks for them.
         """
         now = self.api.time.now()
         place, since = _resume(cursor, now)
@@ -104,10 +106,12 @@ class Puller:
             if place is None:
                 raise
             document = await self._export(None, since)
-        kept = [ticket for ticket in objects(document, "tickets") if ours(ticket, self.api.config)]
-        reduced = [{name: ticket.get(name) for name in _EXPORTED} for ticket in kept]
-        body = json.dumps({"tickets": reduced}).encode()
-        pages = [RawPage(body, stream=STREAM)] if reduced else []
+        config, tickets = self.api.config, objects(document, "tickets")
+        reduced = [{name: ticket.get(name) for name in _EXPORTED} for ticket in tickets if ours(ticket, config)]
+        others = [ticket for ticket in tickets if not ours(ticket, config)] if config.other_channels else []
+        times = [shown for ticket in others if (shown := others_times(ticket)) is not None]
+        body = json.dumps({"tickets": reduced, "others": times} if times else {"tickets": reduced}).encode()
+        pages = [RawPage(body, stream=STREAM)] if reduced or times else []
         seen = [at for ticket in objects(document, "tickets") if (at := moment(ticket.get("updated_at")))]
         following, more = document.get("after_cursor"), document.get("end_of_stream") is False
         after: dict[str, Any] = {"since": int(max([since, *seen] if more else [now - NOT_YET]).timestamp())}
@@ -117,6 +121,8 @@ class Puller:
 
     async def _export(self, place: str | None, since: datetime) -> dict[str, Any]:
         asked = {"cursor": place} if place is not None else {"start_time": str(int(since.timestamp()))}
+        if self.api.config.other_channels:
+            asked["include"] = "metric_sets"
         return await self.api.get("incremental/tickets/cursor", asked, bucket="incremental-exports")
 
 

@@ -13,13 +13,14 @@ from starlette.routing import Route
 
 from gateway_zendesk.twin_http import Answer, Call, page, route
 from gateway_zendesk.twin_jobs import create_work, update_work
-from gateway_zendesk.twin_model import ApiError, Audit, Ticket, User, invalid, not_found
+from gateway_zendesk.twin_model import ApiError, Audit, Ticket, User, invalid, iso, not_found
 
 if TYPE_CHECKING:
     from gateway_zendesk.twin import ZendeskTwin
 
 IDEMPOTENCY_WINDOW = timedelta(hours=2)
 EXPORT_PAGE = 1000
+_OVER = ("solved", "closed")
 
 
 class TicketEndpoints:
@@ -164,9 +165,12 @@ class TicketEndpoints:
                 found.append(ticket)
             position += 1
         after = base64.b64encode(str(position).encode()).decode()
+        shown = [ticket.json(self.twin.url) for ticket in found]
+        if "metric_sets" in (call.query("include") or "").split(","):
+            shown = [{**one, "metric_set": self._metrics(ticket)} for one, ticket in zip(shown, found, strict=True)]
         return Answer(
             {
-                "tickets": [ticket.json(self.twin.url) for ticket in found],
+                "tickets": shown,
                 "after_cursor": after,
                 "after_url": f"{self.twin.url}/api/v2/incremental/tickets/cursor.json?cursor={after}",
                 "before_cursor": None,
@@ -174,6 +178,29 @@ class TicketEndpoints:
                 "end_of_stream": position >= end,
             }
         )
+
+    def _metrics(self, ticket: Ticket) -> dict[str, Any]:
+        """The ticket's metric set (Ticket metrics reference): `calendar` minutes, null before there is an answer."""
+        people = self.twin.desk.people.all
+        answers = (one.created_at for one in ticket.comments if one.public and people[one.author_id].staff)
+        first = next(answers, None)
+        minutes = int((first - ticket.created_at).total_seconds() // 60) if first is not None else None
+        turns = [
+            (audit.created_at, event["value"], event["previous_value"])
+            for audit in ticket.audits
+            for event in audit.events
+            if event["type"] == "Change" and event.get("field_name") == "status"
+        ]
+        solved = [at for at, value, previous in turns if value in _OVER and previous not in _OVER]
+        return {
+            "ticket_id": ticket.id,
+            "reopens": sum(1 for _, value, previous in turns if previous == "solved" and value not in _OVER),
+            "replies": sum(1 for one in ticket.comments if one.public and people[one.author_id].staff),
+            "solved_at": iso(solved[-1]) if solved and ticket.status in _OVER else None,
+            "reply_time_in_minutes": {"calendar": minutes, "business": minutes},
+            "created_at": iso(ticket.created_at),
+            "updated_at": iso(ticket.updated_at),
+        }
 
     # write
 

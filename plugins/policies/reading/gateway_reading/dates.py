@@ -123,7 +123,7 @@ class _Grammar:
             return When(first, clock[1], self._end(day, clock[0]), kind)
         part = self.words.take("part", self.words.skip("of", last))
         if part is not None:
-            if (clock := self._time(part[1])) is not None:
+            if (clock := self._time(part[1], part=part[0])) is not None:
                 return When(first, clock[1], self._end(day, clock[0]), kind)
             return When(first, part[1], self._end(day, PARTS[part[0]]), kind)
         return When(first, last, self._end(day, time(0) if before else END), kind)
@@ -213,7 +213,7 @@ class _Grammar:
         if (same := self.words.take("same", first)) is not None:
             return When(first, same[1], self._end(self.named, PARTS.get(same[0], END)), "day")
         if (part := self.words.take("today", first)) is not None:
-            if (clock := self._time(part[1])) is not None:
+            if (clock := self._time(part[1], part=part[0])) is not None:
                 return When(first, clock[1], self._end(self.today, clock[0]), "day")
             return When(first, part[1], self._end(self.today, PARTS[part[0]]), "day")
         day = self.words.take("day", first)
@@ -348,7 +348,7 @@ class _Grammar:
 
     def _clock(self, first: int, before: bool, led: bool) -> When | None:
         """`by 5 pm`, and what day it is of where one follows (`at 3 pm tomorrow`)."""
-        clock = self._time(first)
+        clock = self._time(first, led=led)
         if clock is None:
             return None
         moment, last = clock
@@ -362,20 +362,21 @@ class _Grammar:
         due = self._end(self.today, moment)
         return When(first, last, due if due > self.at else due + timedelta(days=1), "clock")
 
-    def _time(self, first: int) -> tuple[time, int] | None:
-        """A time of day, with the word before it that says so (`at`, `um`, `a las`) or the one after (`pm`, `Uhr`)."""
+    def _time(self, first: int, *, part: str | None = None, led: bool = False) -> tuple[time, int] | None:
+        """A time of day, with the word before it that says so (`at`, `um`, `a las`) or the one after (`pm`, `Uhr`).
+
+        `part` is the part of the day that was named before it (`tonight at eight`); `led`: a word before it sets a
+        limit, so that the part of the day after it makes a number an hour (`by eight tonight`).
+        """
         position = self.words.skip("before", first)
         at = self.words.take("clock", position) or (self.words.take("before", first) if position > first else None)
         position = max(position, at[1]) if at else position
         if position < len(self.tokens) and (noon := self.words.take("hour12", position)) is not None:
             return (PARTS["noon"], noon[1]) if at or position > first else None
-        if position >= len(self.tokens) or self.tokens[position].kind != "number":
+        if (found := self._hour(position)) is None:
             return None
-        hours, _, minutes = self.tokens[position].form.replace(".", ":").partition(":")
-        if not (hours.isdigit() and len(hours) <= 2 and (not minutes or (minutes.isdigit() and len(minutes) == 2))):
-            return None
-        hour, minute, last = int(hours), int(minutes or 0), position + 1
-        marked = bool(minutes) and ":" in self.tokens[position].form
+        hour, minute, last, marked = found
+        spelled = self.tokens[position].kind != "number"
         if (oclock := self.words.take("oclock", last)) is not None:
             last, marked = oclock[1], True
             if (
@@ -384,16 +385,33 @@ class _Grammar:
                 and (more := self.words.number(last)) is not None
             ):
                 minute, last = more  # `18h30`
-        if (half := self.words.take("half", last)) is not None:
+        half = self.words.take("half", last)
+        after = self.words.take("today", last)
+        named = part or (after[0] if after and (marked or at is not None or led) else None)
+        if half is not None:
             last, marked = half[1], True
             hour += 12 if half[0] == "pm" and hour < 12 else -12 if half[0] == "am" and hour == 12 else 0
+        elif named in ("afternoon", "evening") and 0 < hour < 12:
+            hour, marked = hour + 12, marked or part is None or at is not None
         elif at is not None and hour < 7 and not oclock and self.words.take("part", last) is None:
             hour += 12  # `at 5` is in the afternoon
-        if not (marked or at is not None) or hour > 24 or minute > 59:
+        if not (marked or (at is not None and not spelled)) or hour > 24 or minute > 59:
             return None
         if not marked and self.words.take("unit", last) is not None:
             return None
         return (END if hour == 24 else time(hour, minute)), last
+
+    def _hour(self, at: int) -> tuple[int, int, int, bool] | None:
+        """Hour, minute, the end of both, and whether a colon marks them as a time; in digits or as a word."""
+        if at >= len(self.tokens):
+            return None
+        if self.tokens[at].kind != "number":
+            number = self.words.number(at)
+            return (number[0], 0, number[1], False) if number is not None else None
+        hours, _, minutes = self.tokens[at].form.replace(".", ":").partition(":")
+        if not (hours.isdigit() and len(hours) <= 2 and (not minutes or (minutes.isdigit() and len(minutes) == 2))):
+            return None
+        return int(hours), int(minutes or 0), at + 1, bool(minutes) and ":" in self.tokens[at].form
 
 
 def _day_of(year: int, month: int, day: int) -> date | None:

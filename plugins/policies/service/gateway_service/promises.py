@@ -114,7 +114,8 @@ class KeptPromises(Policy[KeepPromises]):
         if promise is None or promise.state != "open":
             return
         step = next((one for one in self.params.escalations if one.name == clock.step), None)
-        if step is not None and step.at < 1:
+        # the clock of a promise that a person wrote down has steps of its own
+        if (step.at if step is not None else clock.share) < 1:
             yield AddTags(tags=("promise_due",))
             yield Note(text=f'Promised, and due soon: "{promise.quote}"{_when(promise)}.')
         elif promise.due is None:

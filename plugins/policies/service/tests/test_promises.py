@@ -118,6 +118,15 @@ def test_a_warning_breaks_nothing_and_what_is_settled_says_nothing() -> None:
     assert list(policy().on_clock(case(), clock("breach"))) == []
 
 
+def test_a_step_that_is_not_the_policys_own_goes_by_the_time_that_passed() -> None:
+    """The clock of a promise that a person wrote down has the usual steps, whatever they are called here."""
+    mine = policy(escalations=[{"at": 1, "name": "breach"}])
+    asked = case(promises=(promise(),))
+    early = clock("warning").model_copy(update={"share": 0.75})
+    assert settled(mine.on_clock(asked, early)) == []
+    assert settled(mine.on_clock(asked, early.model_copy(update={"share": 1.0}))) == ["broken"]
+
+
 def test_an_undated_promise_is_looked_at_and_not_broken() -> None:
     found = list(policy().on_clock(case(promises=(promise(due=None),)), clock("breach")))
     assert settled(found) == []
