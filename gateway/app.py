@@ -34,6 +34,7 @@ from gateway.api import (
     interactions,
     keys,
     lists,
+    metrics,
     outbound,
     people,
     plugins,
@@ -172,6 +173,7 @@ def create_app(
     ):
         app.include_router(router, prefix="/v1")
     app.include_router(health.router)
+    app.include_router(metrics.router)
     _describe(app)
     return app
 

@@ -26,6 +26,7 @@ ROUTES = [
     ("GET", "/v1/deliveries", {"read", "operations"}),
     ("GET", "/v1/deliveries/1", {"operations"}),
     ("POST", "/v1/deliveries/replay", {"operations"}),
+    ("GET", "/metrics", {"read", "operations:read"}),
     ("GET", "/v1/tickets", {"read", "tickets"}),
     ("POST", f"/v1/tickets/{SOMEONE}/replies", {"tickets"}),
     ("GET", "/v1/replies", {"read", "replies", "tickets"}),

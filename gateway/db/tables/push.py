@@ -31,6 +31,7 @@ class Push(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("key"),
         Index("push_open", "helpdesk_id", "lane", "id", postgresql_where=sql("state IN ('pending','in_flight','job')")),
+        Index("push_failed", "id", postgresql_where=sql("state = 'failed'")),
         Index("push_of_ticket", "ticket_id", "id"),
     )
 
