@@ -24,7 +24,7 @@ class Scope(StrEnum):
 MEANING: dict[Scope, str] = {
     Scope.read: "read everything but API keys and the bytes of deliveries",
     Scope.connections: "make and change brands, Apps and connections; check, install, pause and resume them",
-    Scope.operations: "read deliveries byte for byte and replay them",
+    Scope.operations: "read deliveries byte for byte, replay them, and redrive dead letters",
     Scope.operations_read: "read metrics and dead letters",
     Scope.tickets: "read tickets and write replies on them",
     Scope.replies: "approve, reject, cancel and retract replies",

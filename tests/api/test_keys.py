@@ -26,6 +26,8 @@ ROUTES = [
     ("GET", "/v1/deliveries", {"read", "operations"}),
     ("GET", "/v1/deliveries/1", {"operations"}),
     ("POST", "/v1/deliveries/replay", {"operations"}),
+    ("GET", "/v1/dead-letters?kind=push", {"read", "operations:read", "operations"}),
+    ("POST", "/v1/dead-letters/redrive", {"operations"}),
     ("GET", "/metrics", {"read", "operations:read"}),
     ("GET", "/v1/tickets", {"read", "tickets"}),
     ("POST", f"/v1/tickets/{SOMEONE}/replies", {"tickets"}),
