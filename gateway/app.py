@@ -25,6 +25,7 @@ from gateway.api import (
     commitments,
     connection_actions,
     connections,
+    dead_letters,
     decisions,
     deliveries,
     door,
@@ -34,6 +35,7 @@ from gateway.api import (
     interactions,
     keys,
     lists,
+    metrics,
     outbound,
     own_posts,
     people,
@@ -143,6 +145,7 @@ def create_app(
         connections,
         connection_actions,
         deliveries,
+        dead_letters,
         files,
         interactions,
         own_posts,
@@ -174,6 +177,7 @@ def create_app(
     ):
         app.include_router(router, prefix="/v1")
     app.include_router(health.router)
+    app.include_router(metrics.router)
     _describe(app)
     return app
 

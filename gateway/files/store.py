@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,20 @@ from obstore.exceptions import BaseError, NotFoundError
 from gateway.settings import Settings
 from gateway_schemas.errors import Gone, Retry
 
+TRIED_FOR = 10.0
+"""Seconds that the outcome of a trial is good for: whoever may ask for one must not be able to wear out the store."""
+TRIAL = b"the gateway can write here\n" * 160
+"""Some 4 KiB: on a full disk an empty file could still be made."""
+
 
 class Files:
     """Writes and reads copies. One per process; connects to nothing before it is used."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self._tried = asyncio.Lock()
+        self._tried_at = -TRIED_FOR
+        self._problem: str | None = None
 
     @classmethod
     def open(cls, settings: Settings) -> Files:
@@ -66,6 +75,21 @@ class Files:
             return
         except BaseError as error:
             raise Retry(f"the file store cannot be reached: {type(error).__name__}", code="file_store") from error
+
+    async def try_out(self, seconds: float) -> str | None:
+        """Whether the store takes a file: None, or what is wrong, in words. At most one trial in ten seconds."""
+        async with self._tried:
+            if time.monotonic() - self._tried_at >= TRIED_FOR:
+                try:
+                    async with asyncio.timeout(seconds):
+                        await self._store.put_async("trial", TRIAL)
+                    self._problem = None
+                except TimeoutError:
+                    self._problem = f"did not take a file within {seconds:g} s"
+                except (BaseError, OSError) as error:
+                    self._problem = f"does not take a file: {type(error).__name__}"
+                self._tried_at = time.monotonic()
+            return self._problem
 
 
 def _folder(path: Path) -> Any:

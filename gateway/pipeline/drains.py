@@ -27,6 +27,7 @@ from gateway.pipeline.inbox import drain_inbox, drain_threads
 from gateway.pipeline.incidents import GROWN, tell_incidents
 from gateway.pipeline.poll import poll_stream
 from gateway.pipeline.push import push_due
+from gateway.pipeline.redrive import redrive_due
 from gateway.pipeline.render import render_due
 from gateway.pipeline.send import send_due
 from gateway.pipeline.waiting import release_waiting
@@ -218,6 +219,7 @@ async def tick(runtime: Runtime) -> None:
     """Find due rows and wake their drains: what time brings, and what a lost wake-up left behind."""
     now = runtime.now()
     wakes = await end_holds(runtime, now)
+    wakes |= await redrive_due(runtime, now)
     await mind_breaker(runtime, now)
     async with runtime.database.read() as connection:
         await release_waiting(connection, now)

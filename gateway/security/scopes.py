@@ -12,6 +12,7 @@ class Scope(StrEnum):
     read = "read"
     connections = "connections"
     operations = "operations"
+    operations_read = "operations:read"
     tickets = "tickets"
     replies = "replies"
     outbound = "outbound"
@@ -23,7 +24,8 @@ class Scope(StrEnum):
 MEANING: dict[Scope, str] = {
     Scope.read: "read everything but API keys and the bytes of deliveries",
     Scope.connections: "make and change brands, Apps and connections; check, install, pause and resume them",
-    Scope.operations: "read deliveries byte for byte and replay them",
+    Scope.operations: "read deliveries byte for byte, replay them, and redrive dead letters",
+    Scope.operations_read: "read metrics and dead letters",
     Scope.tickets: "read tickets and write replies on them",
     Scope.replies: "approve, reject, cancel and retract replies",
     Scope.outbound: "stop and start everything outbound",

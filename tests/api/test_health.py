@@ -1,29 +1,84 @@
-"""What load balancers and people on call are told."""
+"""What load balancers and people on call are told: each check can fail, and says how to mend it."""
 
 from __future__ import annotations
 
+import base64
+from pathlib import Path
 from typing import Any
 
+from support.gateway import settings_for
+from support.rest import serving
 
-async def test_a_gateway_without_a_worker_is_ready_and_says_so(api: Any) -> None:
+
+async def asked(api: Any, **query: str) -> tuple[int, list[str], list[str]]:
+    """The status, and the checks that failed and that could not be tried. No key is needed."""
+    async with api.caller(None) as nobody:
+        answer = await nobody.get("/readyz", params=query)
+    checks = answer.json()["checks"]
+    assert [one["name"] for one in checks] == ["database", "schema", "vault", "worker", "files"]
+    assert all((one["mend"] is None) is (one["ok"] is True) for one in checks)
+    assert answer.json()["ready"] is (answer.status_code == 200)
+    return (
+        answer.status_code,
+        [one["name"] for one in checks if one["ok"] is False],
+        [one["name"] for one in checks if one["ok"] is None],
+    )
+
+
+async def test_a_gateway_without_a_worker_takes_webhooks_and_says_so(api: Any) -> None:
     async with api.caller(None) as nobody:
         assert (await nobody.get("/healthz")).json() == {"status": "ok"}
-        answer = await nobody.get("/readyz")
-    assert (answer.status_code, answer.json()["worker"]) == (200, "none seen")
+    assert await asked(api) == (200, ["worker"], [])
+    assert await asked(api, strict="true") == (503, ["worker"], [])
 
 
-async def test_only_a_worker_of_the_last_minute_counts(api: Any) -> None:
-    await api.execute("INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '2 minutes')")
-    assert (await api.http.get("/readyz")).json()["worker"] == "none seen"
-    await api.execute("UPDATE procrastinate_workers SET last_heartbeat = now()")
-    assert (await api.http.get("/readyz")).json() == {"ready": True, "database": "ok", "schema": "ok", "worker": "ok"}
+async def test_only_a_worker_of_the_last_minute_counts(database: str, serve: Any) -> None:
+    async with serve(database) as api:
+        await api.execute("INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '2 minutes')")
+        assert await asked(api, strict="true") == (503, ["worker"], [])
+        await api.execute(
+            """INSERT INTO lease (name, owner, epoch, until, again)
+               VALUES ('inbox:1', 'w', 1, now() + interval '9 s', false)"""
+        )
+        assert await asked(api, strict="true") == (200, [], [])
+        await api.execute("UPDATE lease SET until = now() - interval '1 s'")
+        assert await asked(api, strict="true") == (503, ["worker"], [])
+        await api.execute("UPDATE procrastinate_workers SET last_heartbeat = now()")
+        assert await asked(api, strict="true") == (200, [], [])
 
 
 async def test_a_process_left_behind_by_a_migration_is_not_ready(database: str, serve: Any) -> None:
     async with serve(database) as api:
         at = await api.value("SELECT version_num FROM alembic_version")
         await api.execute("UPDATE alembic_version SET version_num = 'later'")
-        answer = await api.http.get("/readyz")
-        assert (answer.status_code, answer.json()["ready"], answer.json()["schema"]) == (503, False, "changed")
+        assert await asked(api) == (503, ["schema", "worker"], [])
         await api.execute("UPDATE alembic_version SET version_num = :at", at=at)
-        assert (await api.http.get("/readyz")).status_code == 200
+        assert (await asked(api))[0] == 200
+
+
+async def test_a_process_with_another_key_is_not_ready(database: str, tmp_path: Path) -> None:
+    one, other = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
+    async with serving(settings_for(database, tmp_path, secret_key=one)) as api:
+        await api.shout("one")
+        assert (await asked(api))[0] == 200
+    async with serving(settings_for(database, tmp_path, secret_key=other)) as api:
+        assert await asked(api) == (503, ["vault", "worker"], [])
+
+
+async def test_a_store_that_takes_no_files_is_told_and_keeps_the_door_open(
+    database: str, serve: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kept"
+    async with serve(database, files_url=f"file://{folder}") as api:
+        folder.rmdir()
+        folder.write_text("not a folder any more")
+        assert await asked(api) == (200, ["worker", "files"], [])
+        folder.unlink()
+        folder.mkdir()
+        # who asks again and again does not wear out the store: the outcome is kept for a while
+        assert await asked(api) == (200, ["worker", "files"], [])
+
+
+async def test_a_store_that_takes_files_is_tried(api: Any) -> None:
+    assert await api.runtime.files.try_out(5.0) is None
+    assert (Path(api.runtime.settings.data_dir) / "files" / "trial").stat().st_size > 4000

@@ -30,7 +30,7 @@ async def test_processes_that_start_together_show_one_key_once(
         for api in served:
             async with api.caller(shown[0]) as caller:
                 [key] = (await caller.get("/v1/keys")).json()["items"]
-                assert len(key["scopes"]) == 9
+                assert len(key["scopes"]) == 10
     async with serving(settings):
         assert "API key" not in capsys.readouterr().out
 

@@ -50,6 +50,11 @@ class Clock(SQLModel, table=True):
             "calendar_version",
             postgresql_where=sql("state IN ('running', 'paused')"),
         ),
+        Index(
+            "clock_open_breached",
+            "kind",
+            postgresql_where=sql("state IN ('running', 'paused') AND breached_at IS NOT NULL"),
+        ),
         Index("clock_breached", "id", postgresql_where=sql("breached_at IS NOT NULL")),
     )
 

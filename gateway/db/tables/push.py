@@ -31,6 +31,8 @@ class Push(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("key"),
         Index("push_open", "helpdesk_id", "lane", "id", postgresql_where=sql("state IN ('pending','in_flight','job')")),
+        Index("push_failed", "id", postgresql_where=sql("state = 'failed'")),
+        Index("push_redrive", "redrive_at", postgresql_where=sql("redrive_at IS NOT NULL")),
         Index("push_of_ticket", "ticket_id", "id"),
     )
 
@@ -61,6 +63,8 @@ class Push(SQLModel, table=True):
     """The helpdesk's id of the comment this became."""
     code: str | None = maybe_string()
     reason: str | None = maybe_string()
+    redrive_at: datetime | None = maybe_timestamp()
+    """Of a failed one: when it is tried again."""
     at: datetime = timestamp()
     """The source's time of what is told."""
     created_at: datetime = timestamp()

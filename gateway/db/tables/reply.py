@@ -62,6 +62,9 @@ class Reply(SQLModel, table=True):
         Index("reply_open", "connection_id", "due_at", postgresql_where=sql(f"state IN {OPEN_STATES}")),
         Index("reply_of_ticket", "ticket_id", "created_at"),
         Index("reply_held", "connection_id", "id", postgresql_where=sql("state = 'held'")),
+        Index("reply_blocked", "connection_id", postgresql_where=sql("state = 'blocked'")),
+        Index("reply_failed", "id", postgresql_where=sql("state = 'failed'")),
+        Index("reply_redrive", "redrive_at", postgresql_where=sql("redrive_at IS NOT NULL")),
         Index("reply_hold_ends", "hold_until", postgresql_where=sql("state = 'held' AND hold_until IS NOT NULL")),
         Index("reply_sent_as", "connection_id", "external_id", postgresql_where=sql("external_id IS NOT NULL")),
         Index("reply_answering", "interaction_id", postgresql_where=sql("interaction_id IS NOT NULL")),
@@ -127,6 +130,8 @@ class Reply(SQLModel, table=True):
     deadline_at: datetime | None = maybe_timestamp()
     started_at: datetime | None = maybe_timestamp()
     tries: int = 0
+    redrive_at: datetime | None = maybe_timestamp()
+    """Of a failed one: when it is decided on and sent again."""
     due_at: datetime = timestamp()
     not_after: datetime = timestamp()
     external_id: str | None = maybe_string()

@@ -1,0 +1,1 @@
+"""What the installation is doing, in numbers: read from the database at the moment somebody asks."""
