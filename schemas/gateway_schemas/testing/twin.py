@@ -94,7 +94,7 @@ class Twin:
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx2.AsyncClient | None = None
         self.webhook_failures: list[tuple[str, int]] = []
-        self.app: ASGIApp = _Faulty(self, Starlette(routes=[*self.routes(), *inspection(self)]))
+        self.app: ASGIApp = _Faulty(self, Starlette(routes=[*inspection(self), *self.routes()]))
 
     def routes(self) -> Sequence[BaseRoute]:
         """The provider's endpoints."""

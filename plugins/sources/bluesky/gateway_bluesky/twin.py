@@ -262,7 +262,7 @@ class BlueskyTwin(Twin):
         """The brand acme.example.com, whose account is connected, and a customer rita.example.com."""
         self.add_brand("acme.example.com")
         self.add_user("rita.example.com")
-        return {"app": self.app_config(), "config": self.connection_config("acme.example.com")}
+        return {"config": self.connection_config("acme.example.com")}
 
     def rehearsal(self) -> Rehearsal:
         """Rita mentions acme.example.com."""

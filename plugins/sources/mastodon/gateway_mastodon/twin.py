@@ -256,7 +256,7 @@ class MastodonTwin(Twin):
         """The brand acme, whose account is connected, and a customer rita."""
         self.add_brand("acme")
         self.add_user("rita")
-        return {"app": self.app_config(), "config": self.connection_config("acme")}
+        return {"config": self.connection_config("acme")}
 
     def rehearsal(self) -> Rehearsal:
         """Rita, who is at this server too, mentions acme."""
