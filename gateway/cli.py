@@ -93,11 +93,17 @@ def demo(
         bool, typer.Option("--json", help="Print the summary as one JSON object on standard output.")
     ] = False,
     speed: Annotated[float | None, typer.Option(help="Virtual seconds per real second.")] = None,
+    all_twins: Annotated[
+        bool,
+        typer.Option(
+            "--all-twins", help="Instead of the evening, one conversation on every installed source and helpdesk."
+        ),
+    ] = False,
 ) -> None:
     """Play an evening of a fictional company through the gateway, on this machine alone."""
     from gateway.demo.main import run_demo
 
-    raise typer.Exit(asyncio.run(run_demo(once=once, as_json=as_json, speed=speed)))
+    raise typer.Exit(asyncio.run(run_demo(once=once, as_json=as_json, speed=speed, all_twins=all_twins)))
 
 
 @app.command()

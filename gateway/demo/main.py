@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
+from gateway.demo.all_twins import play_all_twins
 from gateway.demo.conductor import Conductor
 from gateway.demo.evening import TWICE, Evening
 from gateway.demo.observer import Observer
@@ -43,12 +44,16 @@ SETTINGS = {"ancestor_wait": "86400"}
 """A fetch takes real time, and waiting for it is measured in virtual time, which jumps."""
 
 
-async def run_demo(*, once: bool = False, as_json: bool = False, speed: float | None = None) -> int:
+async def run_demo(
+    *, once: bool = False, as_json: bool = False, speed: float | None = None, all_twins: bool = False
+) -> int:
     """Called by `gateway demo`: the exit code, 0 only when everything arrived everywhere exactly once."""
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     watched = console.is_terminal and not once and not as_json
     with ending_on_sigterm() as told:
         try:
+            if all_twins:
+                return await play_all_twins(console, once=once, as_json=as_json)
             return await _demo(console, once=once, as_json=as_json, pace=speed or (PACE if watched else None))
         except asyncio.CancelledError:
             if told.is_set():

@@ -27,7 +27,6 @@ def reckon(evening: Evening, failures: list[str]) -> dict[str, Any]:
     hidden = sum(effect.kind == "comment_made_private" for effect in evening.helpdesk.ledger)
     if hidden != evening.counts["replies_held_or_refused"]:
         astray.append(f"{hidden} comments made private, {evening.counts['replies_held_or_refused']} did not go out")
-    waits = sorted(wait.total_seconds() for wait in evening.waits)
     return {
         "conversations": len(evening.script.conversations),
         "inbound": evening.counts["inbound"],
@@ -48,7 +47,7 @@ def reckon(evening: Evening, failures: list[str]) -> dict[str, Any]:
         },
         "lost": len(lost),
         "duplicated": len(twice),
-        "first_response_seconds": {"median": _share(waits, 0.5), "p90": _share(waits, 0.9)},
+        "first_response_seconds": median_and_p90([wait.total_seconds() for wait in evening.waits]),
         "problems": [*failures, *lost, *twice, *astray],
     }
 
@@ -64,6 +63,11 @@ def _tickets(evening: Evening) -> list[str]:
     found += [f"ticket {ticket} holds {count} matters" for ticket, count in owners.items() if count > 1]
     created = [effect.id for effect in evening.helpdesk.ledger if effect.kind == "ticket_created"]
     return found + [f"ticket {ticket} belongs to nothing" for ticket in created if ticket not in owners]
+
+
+def median_and_p90(seconds: list[float]) -> dict[str, float]:
+    """How a summary tells waits."""
+    return {"median": _share(seconds, 0.5), "p90": _share(seconds, 0.9)}
 
 
 def _share(values: list[float], share: float) -> float:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.demo.evening import Evening
@@ -13,17 +14,52 @@ from gateway.demo.observer import RESPONSES
 from gateway.demo.rest import Rest
 
 AT_ONCE = 4
-STEPS = ("warned", "breached", "escalated")
+KINDS = {"warnings": "warned", "breaches": "breached", "escalations": "escalated"}
+"""The steps that a clock takes, by their names in a summary."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands in the gateway, over all of it."""
+
+    clocks: list[dict[str, Any]]
+    promises: Counter[str]
+    incidents: list[dict[str, Any]]
+    alarms: Counter[str]
+    steps: dict[str, list[str]]
+    """Of each kind of step, the customers whose clocks took it."""
+
+    def numbers(self, counted: int) -> dict[str, Any]:
+        """As a summary has it; `counted` are messages that were counted under incidents."""
+        return {
+            "clocks": dict(sorted(Counter(_state(one) for one in self.clocks).items())),
+            "sla": {name: len(self.steps[kind]) for name, kind in KINDS.items()},
+            "promises": dict(sorted(self.promises.items())),
+            "incidents": {
+                "opened": len(self.incidents),
+                "messages": sum(int(one["messages"]) for one in self.incidents),
+                "counted": counted,
+            },
+            "alarms": dict(sorted(self.alarms.items())),
+        }
+
+
+async def look(rest: Rest) -> Standing:
+    """Read it over REST."""
+    clocks = [one async for one in rest.listed("clocks", limit="200")]
+    return Standing(
+        clocks=clocks,
+        promises=Counter([str(one["state"]) async for one in rest.listed("promises", limit="200")]),
+        incidents=[one async for one in rest.listed("incidents", limit="200")],
+        alarms=Counter([str(one["code"]) async for one in rest.listed("alarms", limit="200")]),
+        steps=await _steps(rest, [one for one in clocks if one["kind"] in RESPONSES]),
+    )
 
 
 async def stand(evening: Evening, rest: Rest) -> tuple[dict[str, Any], list[str]]:
     """The gateway's own numbers of the evening, and where they differ from the script."""
-    clocks = [one async for one in rest.listed("clocks", limit="200")]
-    promises = [one async for one in rest.listed("promises", limit="200")]
-    incidents = [one async for one in rest.listed("incidents", limit="200")]
-    alarms = Counter([str(one["code"]) async for one in rest.listed("alarms", limit="200")])
-    steps = await _steps(rest, [one for one in clocks if one["kind"] in RESPONSES])
-    ended = Counter(str(one["state"]) for one in promises)
+    standing = await look(rest)
+    steps, ended, incidents, alarms = standing.steps, standing.promises, standing.incidents, standing.alarms
     lines = Counter(line.deed for line in evening.script.lines)
     expected = {
         "warnings": (len(steps["warned"]), lines["warned"]),
@@ -37,26 +73,12 @@ async def stand(evening: Evening, rest: Rest) -> tuple[dict[str, Any], list[str]
         "alarms of broken promises": (alarms["promise_broken"], lines["broken"]),
     }
     problems = [
-        f"{name}: {found}, and {wanted} in the script ({', '.join(steps.get(_kind(name), ())) or 'see /v1'})"
+        f"{name}: {found}, and {wanted} in the script ({', '.join(steps.get(KINDS.get(name, ''), ())) or 'see /v1'})"
         for name, (found, wanted) in expected.items()
         if found != wanted
     ]
     problems += await _counted_once(evening, rest, incidents)
-    return {
-        "clocks": dict(sorted(Counter(_state(one) for one in clocks).items())),
-        "sla": {name: expected[name][0] for name in ("warnings", "breaches", "escalations")},
-        "promises": dict(sorted(ended.items())),
-        "incidents": {
-            "opened": len(incidents),
-            "messages": sum(int(one["messages"]) for one in incidents),
-            "counted": evening.counts["counted"],
-        },
-        "alarms": dict(sorted(alarms.items())),
-    }, problems
-
-
-def _kind(name: str) -> str:
-    return {"warnings": "warned", "breaches": "breached", "escalations": "escalated"}.get(name, "")
+    return standing.numbers(counted=evening.counts["counted"]), problems
 
 
 def _state(clock: dict[str, Any]) -> str:
@@ -72,13 +94,13 @@ async def _steps(rest: Rest, clocks: list[dict[str, Any]]) -> dict[str, list[str
     async def read(clock: dict[str, Any]) -> list[tuple[str, str]]:
         async with gate:
             events = (await rest.get(f"clocks/{clock['id']}"))["events"]
-            kinds = [str(one["kind"]) for one in events if one["kind"] in STEPS]
+            kinds = [str(one["kind"]) for one in events if one["kind"] in KINDS.values()]
             if not kinds:
                 return []
             ticket = await rest.get(f"tickets/{clock['ticket_id']}")
             return [(kind, f"{ticket['customer']} of ticket {ticket['external_id']}") for kind in kinds]
 
-    found: dict[str, list[str]] = {kind: [] for kind in STEPS}
+    found: dict[str, list[str]] = {kind: [] for kind in KINDS.values()}
     for steps in await asyncio.gather(*map(read, clocks)):
         for kind, customer in steps:
             found[kind].append(customer)

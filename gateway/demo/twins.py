@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
+    from gateway_schemas.testing.rehearsal import Rehearsal
     from gateway_schemas.testing.twin import Effect, WebhookFaults
 
 ENTRY_POINTS = "helpdesk_gateway.twins"
@@ -30,6 +31,9 @@ class Twin(Protocol):
 
     async def settle(self) -> None:
         """Wait until every webhook under way is delivered or given up."""
+
+    def rehearsal(self) -> Rehearsal:
+        """What can be played here without knowing the provider; call it while the twin is served."""
 
 
 class User(Protocol):
@@ -148,6 +152,11 @@ def make_twin(name: str, **options: Any) -> Any:
     if found is None:
         raise TwinMissing(f"This needs the twin of the plugin {name}: install helpdesk-gateway-{name}")
     return found.load()(**options)
+
+
+def installed_twins(**options: Any) -> dict[str, Twin]:
+    """A new twin of every plugin that is installed with its own, by the plugin's name."""
+    return {name: make_twin(name, **options) for name in sorted(entry_points(group=ENTRY_POINTS).names)}
 
 
 def social_twin(**options: Any) -> SocialTwin:

@@ -48,6 +48,9 @@ class Sandbox:
         self._suspects: dict[UUID | None, float] = {}
         self._strikes: dict[str, list[float]] = defaultdict(list)
         self._forks = Forks()
+        self._not_warming = asyncio.Event()
+        """Whoever asks a pool while its first child starts waits for that with the whole loop."""
+        self._not_warming.set()
 
     def _pool(self, endpoint: Endpoint | None, apart: bool = False) -> ProcessPool:
         suspect = apart or self._suspects.get(endpoint.id if endpoint else None, 0.0) > time.monotonic()
@@ -69,8 +72,12 @@ class Sandbox:
     async def warm(self) -> None:
         """Start the child before the first delivery waits for it."""
         # whoever starts the first one waits until the server has loaded every language: not the loop, which has others
-        with contextlib.suppress(RuntimeError):  # it is tried again below, and said there
-            await asyncio.to_thread(self._pool(None).schedule, child.nothing)
+        self._not_warming.clear()
+        try:
+            with contextlib.suppress(RuntimeError):  # it is tried again below, and said there
+                await asyncio.to_thread(self._pool(None).schedule, child.nothing)
+        finally:
+            self._not_warming.set()
         await self._in_child(None, child.nothing, (), None)
 
     async def normalise(self, endpoint: Endpoint, deliveries: Sequence[RawDelivery]) -> list[Outcome]:
@@ -198,6 +205,7 @@ class Sandbox:
 
         Raises BrokenProcessPool when the new one does not start either.
         """
+        await self._not_warming.wait()
         for attempt in (1, 2):
             pool = self._pool(endpoint, apart)
             try:

@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +251,33 @@ async def test_a_policy_that_keeps_hanging_is_not_asked_for_a_while() -> None:
         assert time.monotonic() - began < DEADLINE
     finally:
         await asyncio.to_thread(sandbox.close)
+
+
+async def test_what_comes_while_the_first_child_starts_waits_without_the_loop(sandbox: Sandbox) -> None:
+    other = Sandbox(DEADLINE, modules=[MODULE])
+    server: Any = forkserver._forkserver
+    goes_on = threading.Event()
+
+    def go_on() -> None:
+        goes_on.set()
+        os.kill(server._forkserver_pid, signal.SIGCONT)
+
+    os.kill(server._forkserver_pid, signal.SIGSTOP)
+    later = threading.Timer(5.0, go_on)
+    later.start()
+    try:
+        warming = asyncio.create_task(other.warm())
+        await asyncio.sleep(0)
+        coming = asyncio.create_task(other.normalise(endpoint(), [delivery("say", text="x")]))
+        await asyncio.sleep(0.2)
+        assert not goes_on.is_set(), "the loop stood still until the child was there"
+        go_on()
+        assert texts(await coming) == ["x"]
+        await warming
+    finally:
+        later.cancel()
+        go_on()
+        await asyncio.to_thread(other.close)
 
 
 async def test_the_child_lives_in_the_shared_time(tmp_path: Path) -> None:

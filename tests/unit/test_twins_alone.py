@@ -34,7 +34,7 @@ async def test_twin_runs_alone_and_says_how_to_connect(name: str, capsys: pytest
         over.set()
         await running
     registry = Registry.load()
-    plugin = registry.sources.get(name) or registry.helpdesks[name]
+    plugin = {**registry.sources, **registry.helpdesks, **registry.enrichers}[name]
     for part, model in (("config", plugin.Config), ("app", plugin.AppConfig)):
         given = re.search(rf"as {part}:\n(\{{.*?\n\}})", printed, re.DOTALL)
         if given:

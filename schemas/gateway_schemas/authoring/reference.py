@@ -45,7 +45,7 @@ _TESTING: dict[str, tuple[str, ...]] = {
     ),
     "Adapters": ("testing.adapters",),
     "Fixtures": ("testing.recordings", "testing.policy_recordings", "testing.fixtures", "testing.goldens"),
-    "Twins": ("testing.twin", "testing.twin_faults", "testing.twin_page", "testing.in_process"),
+    "Twins": ("testing.twin", "testing.twin_faults", "testing.twin_page", "testing.rehearsal", "testing.in_process"),
     "Time and cases": ("testing.clock", "testing.policies"),
 }
 

@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway_schemas.testing.rehearsal import Rehearsal
 from gateway_schemas.testing.twin_faults import Fault, FaultKind, FaultSchedule, SkewedTime, WebhookFaults
 from gateway_schemas.testing.twin_page import INSPECTION, inspection
 from gateway_schemas.time import SystemTime, TimeSource
@@ -93,7 +94,7 @@ class Twin:
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx2.AsyncClient | None = None
         self.webhook_failures: list[tuple[str, int]] = []
-        self.app: ASGIApp = _Faulty(self, Starlette(routes=[*self.routes(), *inspection(self)]))
+        self.app: ASGIApp = _Faulty(self, Starlette(routes=[*inspection(self), *self.routes()]))
 
     def routes(self) -> Sequence[BaseRoute]:
         """The provider's endpoints."""
@@ -115,6 +116,13 @@ class Twin:
             if (made := getattr(self, name, None)) is not None:
                 found[part] = made()
         return found
+
+    def rehearsal(self) -> Rehearsal:
+        """Called once a twin is served, instead of `furnish`, by whoever plays it without knowing its provider.
+
+        Puts in accounts and people, and nothing that customers wrote. The default offers nothing to play.
+        """
+        return Rehearsal()
 
     def effect(self, kind: str, id: str, **data: Any) -> None:
         """Write one effect to the ledger."""

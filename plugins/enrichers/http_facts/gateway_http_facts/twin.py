@@ -18,6 +18,7 @@ class HttpFactsTwin(Twin):
     """`known[author id]` is what it says; of others it answers 404."""
 
     name = "http_facts"
+    actions = ("know",)
 
     def __init__(self, *, secret: str = "whsec_" + "A" * 43 + "=", **options: Any) -> None:
         self.secret = secret
@@ -32,6 +33,14 @@ class HttpFactsTwin(Twin):
     def config(self) -> dict[str, Any]:
         """For a connection to it."""
         return {"url": f"{self.url}/facts", "secret": self.secret}
+
+    def furnish(self) -> dict[str, Any]:
+        """Nobody is known yet: `know` tells it of somebody."""
+        return {"config": self.config()}
+
+    def know(self, author: str, fact: str, value: str) -> None:
+        """Somebody enters what is known of an author, by the id that the source gives them."""
+        self.known.setdefault(author, {})[fact] = value
 
     def snapshot(self) -> dict[str, Any]:
         """What it knows, and how often it was asked."""

@@ -15,6 +15,8 @@ from gateway_chatwoot.twin_api import ConversationEndpoints
 from gateway_chatwoot.twin_desk import Desk
 from gateway_chatwoot.twin_http import Limits
 from gateway_chatwoot.twin_model import ApiError, Contact, Conversation, Person
+from gateway_schemas.testing.rehearsal import Desk as Rehearsed
+from gateway_schemas.testing.rehearsal import Message, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
 
@@ -75,6 +77,20 @@ class ChatwootTwin(Twin):
     def connection_config(self) -> dict[str, Any]:
         """A connection configuration that the twin accepts; call it while the twin is served."""
         return {"base_url": self.url, "account_id": 1, "api_token": self.token, "inbox_id": self.inbox}
+
+    def rehearsal(self) -> Rehearsal:
+        """Ann answers."""
+        desk = Rehearsed(
+            self.connection_config(),
+            messages=lambda: [
+                Message(str(conversation.id), one.content, not one.private)
+                for conversation in self.conversations.values()
+                for one in conversation.messages
+                if one.kind in ("incoming", "outgoing")
+            ],
+            answer=lambda ticket, text: self.agent_comment(ticket, "Ann", text),
+        )
+        return Rehearsal(desk=desk)
 
     # what tests and the demo see
 

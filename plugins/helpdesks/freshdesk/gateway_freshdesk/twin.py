@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,8 @@ from gateway_freshdesk.twin_limits import Limits
 from gateway_freshdesk.twin_model import CLOSED, ApiError, Conversation, Person, Ticket, plain
 from gateway_freshdesk.twin_rules import Rules
 from gateway_freshdesk.twin_tickets import TicketEndpoints
+from gateway_schemas.testing.rehearsal import Desk as Rehearsed
+from gateway_schemas.testing.rehearsal import Message, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
 
@@ -85,6 +87,21 @@ class FreshdeskTwin(Twin):
     def connection_config(self) -> dict[str, Any]:
         """A connection configuration that the twin accepts; call it while the twin is served."""
         return {"base_url": self.url, "api_key": self.key}
+
+    def rehearsal(self) -> Rehearsal:
+        """Ann answers in a public note."""
+        desk = Rehearsed(
+            {**self.connection_config(), "create_fields": True},
+            messages=self._messages,
+            answer=lambda ticket, text: self.agent_note(ticket, "Ann", text),
+        )
+        return Rehearsal(desk=desk)
+
+    def _messages(self) -> Iterator[Message]:
+        for ticket in self.tickets.values():
+            yield Message(str(ticket.id), plain(ticket.description), True)
+            for one in ticket.conversations:
+                yield Message(str(ticket.id), plain(one.body), not one.private)
 
     # what tests and the demo see
 

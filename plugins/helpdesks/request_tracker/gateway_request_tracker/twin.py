@@ -15,6 +15,8 @@ from gateway_request_tracker.twin_desk import Desk
 from gateway_request_tracker.twin_http import basic
 from gateway_request_tracker.twin_model import ApiError, CustomField, Ticket, Transaction, User
 from gateway_request_tracker.twin_rest import Endpoints
+from gateway_schemas.testing.rehearsal import Desk as Rehearsed
+from gateway_schemas.testing.rehearsal import Message, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
 
@@ -79,6 +81,19 @@ class RequestTrackerTwin(Twin):
     def connection_config(self) -> dict[str, Any]:
         """A connection configuration that the twin accepts; call it while the twin is served."""
         return {"url": self.url, "token": self.token, "api_user": self.api_user.name}
+
+    def rehearsal(self) -> Rehearsal:
+        """Ann corresponds."""
+        desk = Rehearsed(
+            {**self.connection_config(), "create_fields": True},
+            messages=lambda: [
+                Message(str(ticket), text, one.type != "Comment")
+                for ticket in self.tickets
+                for one, text in self.messages(ticket)
+            ],
+            answer=lambda ticket, text: self.agent_reply(ticket, "Ann", text),
+        )
+        return Rehearsal(desk=desk)
 
     # what tests and the demo see
 

@@ -10,6 +10,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
+from gateway_schemas.testing.rehearsal import Desk as Rehearsed
+from gateway_schemas.testing.rehearsal import Message, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
 from gateway_zammad.twin_admin import CHANNELS, AdminEndpoints
@@ -74,6 +76,19 @@ class ZammadTwin(Twin):
     def connection_config(self) -> dict[str, Any]:
         """A connection configuration that the twin accepts; call it while the twin is served."""
         return {"url": self.url, "token": self.token}
+
+    def rehearsal(self) -> Rehearsal:
+        """Ann answers in a public note."""
+        desk = Rehearsed(
+            {**self.connection_config(), "create_fields": True},
+            messages=lambda: [
+                Message(str(ticket), one.body, not one.internal)
+                for ticket in self.tickets
+                for one in self.articles(ticket)
+            ],
+            answer=lambda ticket, text: self.agent_note(ticket, "Ann", text),
+        )
+        return Rehearsal(desk=desk)
 
     def migrate(self) -> None:
         """Object attributes that wait become columns."""

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from gateway_schemas.testing.rehearsal import Desk as Rehearsed
+from gateway_schemas.testing.rehearsal import Message, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
 from gateway_zendesk.twin_admin import AdminEndpoints
@@ -97,6 +99,19 @@ class ZendeskTwin(Twin):
     def connection_config(self) -> dict[str, Any]:
         """A connection configuration that the twin accepts; call it while the twin is served."""
         return {"base_url": self.url, "email": self.email, "api_token": self.token}
+
+    def rehearsal(self) -> Rehearsal:
+        """Ann answers."""
+        desk = Rehearsed(
+            self.connection_config(),
+            messages=lambda: [
+                Message(str(ticket.id), one.body, one.public)
+                for ticket in self.tickets.values()
+                for one in ticket.comments
+            ],
+            answer=lambda ticket, text: self.agent_comment(ticket, "Ann", text),
+        )
+        return Rehearsal(desk=desk)
 
     def _happened(self, happening: Any) -> None:
         self.rules.happened(happening)

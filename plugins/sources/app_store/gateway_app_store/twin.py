@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute
 
 from gateway_app_store.twin_http import Json, Key, Wire
 from gateway_app_store.twin_reviews import Endpoints, TwinResponse, TwinReview, Version, changed
+from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import SystemTime, TimeSource
 
@@ -205,6 +206,17 @@ class AppStoreTwin(Twin):
         self.add_app("1234567890", "Acme")
         self.review("1234567890", "Rita Example", 2, "It crashes.")
         return {"app": self.app_config(), "config": self.connection_config("1234567890")}
+
+    def rehearsal(self) -> Rehearsal:
+        """Customers review the app 1234567890."""
+        app = self.add_app("1234567890", "Acme")
+        channel = Channel(
+            f"app {app}",
+            self.connection_config(app),
+            write=lambda text: self.review(app, "Rita Example", 2, text),
+            answers=self.responses_made,
+        )
+        return Rehearsal([channel], self.app_config())
 
     def snapshot(self) -> Json:
         """Each app with its newest reviews."""

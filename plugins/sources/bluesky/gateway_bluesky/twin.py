@@ -44,6 +44,7 @@ from gateway_bluesky.twin_state import (
     iso,
     parts,
 )
+from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import SystemTime, TimeSource
 
@@ -261,7 +262,23 @@ class BlueskyTwin(Twin):
         """The brand acme.example.com, whose account is connected, and a customer rita.example.com."""
         self.add_brand("acme.example.com")
         self.add_user("rita.example.com")
-        return {"app": self.app_config(), "config": self.connection_config("acme.example.com")}
+        return {"config": self.connection_config("acme.example.com")}
+
+    def rehearsal(self) -> Rehearsal:
+        """Rita mentions acme.example.com."""
+        furnished = self.furnish()
+        brand, rita = "acme.example.com", "rita.example.com"
+        channel = Channel(
+            f"@{brand}",
+            furnished["config"],
+            write=lambda text: self.post(rita, f"@{brand} {text}"),
+            answers=lambda: [
+                (one.value.get("reply", {}).get("parent", {}).get("uri", ""), one.value["text"])
+                for one in self.published(brand)
+                if one.by_api
+            ],
+        )
+        return Rehearsal([channel])
 
     def snapshot(self) -> dict[str, Any]:
         """Accounts and the newest posts and messages."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import logging
 import re
 import ssl
 import warnings
@@ -25,6 +26,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway_email.twin_imap import ImapSession
 from gateway_email.twin_state import Account, Folder
+from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
 
@@ -76,6 +78,8 @@ class EmailTwin(Twin):
         self.outbox: list[EmailMessage] = []
         """Every mail that went out by SMTP, as it was taken."""
         self._number = 0
+        self._sessions: set[asyncio.Task[None]] = set()
+        """IMAP connections that are open."""
 
     def routes(self) -> Sequence[BaseRoute]:
         """The token endpoint (RFC 6749)."""
@@ -104,6 +108,8 @@ class EmailTwin(Twin):
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncIterator[None]:
         """Run IMAP and SMTP alone."""
+        # as below: aiosmtpd says it to its log, too
+        logging.getLogger("mail.log").setLevel(logging.ERROR)
         wrapped = self.tls if self.imap_security == "tls" else None
         imap = await asyncio.start_server(self._imap, "127.0.0.1", 0, ssl=wrapped, limit=1 << 20)
         wrapped = self.tls if self.smtp_security == "tls" else None
@@ -115,7 +121,7 @@ class EmailTwin(Twin):
             imap.close()
             smtp.close()
             await self._hang_up()
-            sessions = list(self._tasks)
+            sessions = list(self._sessions)
             for task in sessions:
                 task.cancel()
             await asyncio.gather(*sessions, return_exceptions=True)
@@ -123,13 +129,13 @@ class EmailTwin(Twin):
     async def _imap(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self._sessions.add(task)
         try:
             await ImapSession(self, reader, writer).run()
         except asyncio.CancelledError:
             writer.close()
         finally:
-            self._tasks.discard(task)
+            self._sessions.discard(task)
 
     def _smtp(self) -> SMTP:
         starttls = self.tls if self.smtp_security == "starttls" else None
@@ -185,6 +191,17 @@ class EmailTwin(Twin):
         self.add_brand("help@acme.example")
         self.add_user("rita@mail.example")
         return {"config": self.connection_config("help@acme.example")}
+
+    def rehearsal(self) -> Rehearsal:
+        """Rita writes to help@acme.example."""
+        config, brand = self.furnish()["config"], "help@acme.example"
+        channel = Channel(
+            brand,
+            config,
+            write=lambda text: self.direct_message("rita@mail.example", brand, text),
+            answers=lambda: [(str(mail["in-reply-to"]).strip("<>"), str(mail.get_content())) for mail in self.outbox],
+        )
+        return Rehearsal([channel])
 
     def snapshot(self) -> dict[str, Any]:
         """Folders with their mails' subjects."""

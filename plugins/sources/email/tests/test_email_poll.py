@@ -166,6 +166,20 @@ async def test_idle_hints(post: Any) -> None:
         await asyncio.sleep(0)
 
 
+async def test_a_client_that_waits_is_no_webhook_under_way(post: Any) -> None:
+    """Whoever plays the twin waits for its webhooks: a mailbox that somebody listens to is none."""
+    hints = post.plugin.listen()
+    waiting = asyncio.ensure_future(anext(hints))
+    while not post.twin.idling:
+        await asyncio.sleep(0)
+    await asyncio.wait_for(post.twin.settle(), 5)
+    post.twin.direct_message(RITA, HELP, "now")
+    await asyncio.wait_for(waiting, 5)
+    await hints.aclose()
+    while post.twin.idling:
+        await asyncio.sleep(0)
+
+
 async def test_a_stream_that_breaks_says_so(post: Any) -> None:
     post.fault("IMAP", "IDLE", "NO [UNAVAILABLE] later")
     with pytest.raises(Retry):

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
+from html import escape
 from typing import Any
 
 from starlette.requests import Request
@@ -25,6 +26,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from gateway_feed.twin_pages import TwinEntry, TwinSite, atom, page, rss
+from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
 
@@ -118,6 +120,18 @@ class FeedTwin(Twin):
         self.add_site("blog", "Acme blog")
         self.post("blog", "Rita Example", "<p>My parcel is late.</p>")
         return {"config": self.connection_config("blog")}
+
+    def rehearsal(self) -> Rehearsal:
+        """Rita comments on a post of the site blog, where nobody is answered."""
+        self.add_site("blog", "Acme blog")
+        post = self.post("blog", "Acme", "<p>Our new app is out.</p>", title="New app")
+        channel = Channel(
+            "comments on the blog",
+            self.connection_config("blog", "comments.atom", kind="comment", own_authors=["Acme"]),
+            write=lambda text: self.comment(post, "Rita Example", f"<p>{escape(text)}</p>"),
+            answers=lambda: [],
+        )
+        return Rehearsal([channel])
 
     def snapshot(self) -> dict[str, Any]:
         """Each site with its newest entries."""

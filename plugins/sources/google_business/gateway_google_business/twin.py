@@ -38,6 +38,7 @@ from gateway_google_business.twin_state import (
     Version,
     iso,
 )
+from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import SystemTime, TimeSource
 
@@ -92,6 +93,18 @@ class GoogleTwin(Twin):
         self.add_location("100", "200", "Acme Springfield")
         self.review("200", "Rita Example", 2, "They never called back.")
         return {"app": self.app_config(), "config": self.connection_config("100")}
+
+    def rehearsal(self) -> Rehearsal:
+        """Customers review the place 200 of the account 100."""
+        self.add_account("100", "Acme")
+        self.add_location("100", "200", "Acme Springfield")
+        channel = Channel(
+            "Acme Springfield",
+            self.connection_config("100"),
+            write=lambda text: self.review("200", "Rita Example", 2, text),
+            answers=self.replies_made,
+        )
+        return Rehearsal([channel], self.app_config())
 
     # who there is
 

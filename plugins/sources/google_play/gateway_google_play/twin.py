@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute
 
 from gateway_google_play.twin_http import Json, ServiceAccount, Wire
 from gateway_google_play.twin_reviews import ReviewEndpoints, TwinReply, TwinReview, Version, changed, new_id
+from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import SystemTime, TimeSource
 
@@ -214,6 +215,17 @@ class PlayTwin(Twin):
         self.add_app("com.acme.app", "Acme")
         self.review("com.acme.app", "Rita Example", 2, "It crashes.")
         return {"app": self.app_config(), "config": self.connection_config("com.acme.app")}
+
+    def rehearsal(self) -> Rehearsal:
+        """Customers review the app com.acme.app."""
+        package = self.add_app("com.acme.app", "Acme")
+        channel = Channel(
+            package,
+            self.connection_config(package),
+            write=lambda text: self.review(package, "Rita Example", 2, text),
+            answers=self.replies_made,
+        )
+        return Rehearsal([channel], self.app_config())
 
     def snapshot(self) -> Json:
         """Each app with its newest reviews."""

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway_schemas.errors import Unverified
 from gateway_schemas.signatures import sign_standard, verify_standard
+from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
 
@@ -116,6 +117,17 @@ class InboundTwin(Twin):
             "reply_url": self.reply_url,
             "reply_secret": self.reply_secret,
         }
+
+    def rehearsal(self) -> Rehearsal:
+        """Rita comments on the forum, which has to be told where the gateway listens."""
+        channel = Channel(
+            "the forum",
+            self.connection_config(),
+            write=self.write,
+            answers=lambda: [(str(one["in_reply_to"]), str(one["text"])) for one in self.replies.values()],
+            told=lambda door: setattr(self, "door", door),
+        )
+        return Rehearsal([channel])
 
     def write(self, text: str, author: str = "rita", in_reply_to: str | None = None, door: str | None = None) -> str:
         """Somebody writes a comment; its id. `door` is where from now on the forum tells of what is written."""

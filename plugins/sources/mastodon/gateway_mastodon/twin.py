@@ -29,6 +29,7 @@ from gateway_mastodon.twin_media import TYPES, MediaEndpoints
 from gateway_mastodon.twin_state import State, TwinAccount, TwinMedia, TwinNotification, TwinPost, TwinVersion
 from gateway_mastodon.twin_statuses import StatusEndpoints
 from gateway_mastodon.twin_streaming import Streams
+from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import SystemTime, TimeSource
 
@@ -255,7 +256,22 @@ class MastodonTwin(Twin):
         """The brand acme, whose account is connected, and a customer rita."""
         self.add_brand("acme")
         self.add_user("rita")
-        return {"app": self.app_config(), "config": self.connection_config("acme")}
+        return {"config": self.connection_config("acme")}
+
+    def rehearsal(self) -> Rehearsal:
+        """Rita, who is at this server too, mentions acme."""
+        furnished = self.furnish()
+        channel = Channel(
+            f"@acme@{self.domain}",
+            furnished["config"],
+            write=lambda text: self.post("rita", f"@acme {text}"),
+            answers=lambda: [
+                (post.in_reply_to or "", post.text.removeprefix(f"@rita@{self.domain} "))
+                for post in self.published("acme")
+                if post.by_api
+            ],
+        )
+        return Rehearsal([channel])
 
     def snapshot(self) -> dict[str, Any]:
         """Accounts and the newest posts."""

@@ -39,6 +39,7 @@ from gateway_meta.twin_state import (
     TwinToken,
 )
 from gateway_meta.twin_writes import Writes
+from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import TimeSource
 
@@ -416,6 +417,25 @@ class MetaTwin(Twin):
         self.add_page("acme")
         self.add_user("rita")
         return {"app": self.app_config(), "config": self.connection_config("acme")}
+
+    def rehearsal(self) -> Rehearsal:
+        """Rita comments on what the Page acme and its Instagram account acme.gram posted."""
+        self.add_page("acme", name="Acme")
+        self.add_instagram("acme.gram", name="Acme", page="acme")
+        self.add_user("rita")
+        return Rehearsal(
+            [self._commented("Page acme", "acme"), self._commented("Instagram acme.gram", "acme.gram")],
+            self.app_config(),
+        )
+
+    def _commented(self, title: str, who: str) -> Channel:
+        post = self.post(who, "Our autumn colours")
+        return Channel(
+            title,
+            self.connection_config(who),
+            write=lambda text: self.post("rita", text, post),
+            answers=lambda: [(one.parent or one.post, one.text) for one in self.published(who) if one.by_api],
+        )
 
     def snapshot(self) -> dict[str, Any]:
         """Accounts, the newest posts, comments, recommendations and messages, and the App's webhooks."""

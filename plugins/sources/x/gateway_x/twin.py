@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from starlette.routing import BaseRoute, Route
 
+from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import SystemTime, TimeSource
 from gateway_x.payloads import canonical_conversation
@@ -96,6 +97,19 @@ class XTwin(Twin):
         self.add_brand("AcmeSupport", name="Acme Support")
         self.add_user("rita_ex", name="Rita Example")
         return {"app": self.app_config(), "config": self.connection_config("AcmeSupport")}
+
+    def rehearsal(self) -> Rehearsal:
+        """Rita mentions AcmeSupport."""
+        furnished = self.furnish()
+        channel = Channel(
+            "@AcmeSupport",
+            furnished["config"],
+            write=lambda text: self.post("rita_ex", f"@AcmeSupport {text}"),
+            answers=lambda: [
+                (post.in_reply_to or "", post.written) for post in self.published("AcmeSupport") if post.by_api
+            ],
+        )
+        return Rehearsal([channel], furnished["app"])
 
     # people
 
