@@ -990,3 +990,9 @@ _of(
         "Labels are set.",
     ),
 )
+
+FIRST_RUN: dict[str, str] = {}
+"""Blind bugs that the kit did not find at first, and what was done about each."""
+
+EQUIVALENT: dict[str, str] = {}
+"""Bugs that were on the list until it was seen that nothing observable changes, and why not."""
