@@ -96,6 +96,7 @@ class TestPage(SourceContract):
     plugin = MetaSource
     fixtures = Path(__file__).parents[1] / "fixtures"
     adapter = PageAdapter
+    proves_challenges = True
     signs_time = False  # Meta signs the body alone
 
 
@@ -105,5 +106,4 @@ class TestInstagram(SourceTwinContract):
     plugin = MetaSource
     fixtures = Path(__file__).parents[1] / "fixtures"
     adapter = InstagramAdapter
-    proves_challenges = True
     signs_time = False
