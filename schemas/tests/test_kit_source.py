@@ -53,6 +53,28 @@ def test_a_key_that_is_not_passed_on_is_found(tmp_path: Path) -> None:
         assert faults_found(contract, "idempotency_not_kept") == expected
 
 
+def test_a_slot_that_is_overwritten_is_found(tmp_path: Path) -> None:
+    looks = """
+        own = parse_object(await self._get("/notes/own"))["notes"]
+        there = [one["text"] for one in own if str(one["to"]) == rendered.target.ref]
+        if there and (await self.state.load()).get("seen") != there:
+            await self.state.merge({"seen": there})
+            raise Hold(there[0])
+        response = await self._call("POST", "/notes","""
+    source = SOURCE.read_text("utf-8").replace("reply=True,", "reply=True, one_slot=True,", 1)
+    source = source.replace("import GatewayError, Gone,", "import GatewayError, Gone, Hold,", 1)
+    source = source.replace('\n        response = await self._call("POST", "/notes",', looks, 1)
+    slotted = tmp_path / "slotted.py"
+    slotted.write_text(source, "utf-8")
+    for module, expected in (
+        (load_changed(slotted), set()),
+        (load_changed(slotted, "if there and", "if False and"), {"slot_overwritten"}),
+        (load_changed(slotted, "raise Hold(there[0])", 'raise Hold("taken")'), {"slot_overwritten"}),
+    ):
+        contract = contract_of(SourceContract, module.PinSource, TWIN.FIXTURES, TWIN.PinAdapter)
+        assert faults_found(contract, "slot_overwritten") == expected
+
+
 def test_a_golden_without_its_fixture_is_found(tmp_path: Path) -> None:
     shutil.copytree(TWIN.FIXTURES, tmp_path / "fixtures")
     (tmp_path / "fixtures" / "in" / "gone__case.golden.json").write_text("[]")
@@ -61,7 +83,7 @@ def test_a_golden_without_its_fixture_is_found(tmp_path: Path) -> None:
 
 
 def test_every_fault_of_a_source_is_planted() -> None:
-    planted = {entry["fault"] for entry in WRONG} | {"idempotency_not_kept", "fixture_incomplete"}
+    planted = {entry["fault"] for entry in WRONG} | {"idempotency_not_kept", "fixture_incomplete", "slot_overwritten"}
     assert planted == {fault.name for fault in faults_of("source")}
 
 

@@ -37,7 +37,7 @@ LISTED: dict[str, str] = {
     **dict.fromkeys(
         (
             "schemas/gateway_schemas/testing/door_checks.py:DoorChecks._refused",
-            "schemas/gateway_schemas/testing/planting.py:_run",
+            "schemas/gateway_schemas/testing/planting.py:outcome_of",
             "schemas/gateway_schemas/testing/policy_contract.py:PolicyContract._decides",
             "schemas/gateway_schemas/testing/reading_checks.py:ReadingChecks._survives",
             "schemas/gateway_schemas/testing/stage.py:Stage.attempt",

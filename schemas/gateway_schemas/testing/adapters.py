@@ -37,6 +37,11 @@ class Adapter(ABC, Generic[T]):
 
     twin: T
 
+    too_many: ClassVar[tuple[int, bytes] | None] = None
+    """Status and body by which the provider says that there were too many requests, where that is no plain 429."""
+    trouble: ClassVar[tuple[int, bytes] | None] = None
+    """Status and body by which the provider says that it had trouble itself, where that is no plain 5xx."""
+
     @abstractmethod
     def __init__(self, time: TimeSource) -> None:
         """Make `self.twin` on this clock, with an account that the connection can act for, and limits lifted."""
@@ -84,6 +89,8 @@ class Answer:
     to: str | None = None
     """The external id of what it answers; None where the provider does not say (messages)."""
     private: bool = False
+    links: tuple[str, ...] | None = None
+    """The stretches of the text that the provider shows as links, where the plugin has to mark these; else None."""
 
 
 class SourceAdapter(Adapter[T]):

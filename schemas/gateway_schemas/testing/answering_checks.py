@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
-from gateway_schemas.errors import GatewayError, Gone, Hold, Reauthorise, Rejected, Retry, Unknown
+from gateway_schemas.errors import Gone, Hold, Reauthorise, Rejected, Retry, Unknown
 from gateway_schemas.interaction import Interaction
 from gateway_schemas.length import length
 from gateway_schemas.reply import Absent, Found, NotYet, Rendered, Sent
@@ -66,6 +67,8 @@ class AnsweringChecks(PluginContract):
         unless(what.digest == before, "answer_changed", "send changed what was rendered")
         answer = only_answer(stage)
         unless(answer.text == text, "answer_changed", f"the provider shows\n{answer.text}\ninstead of\n{text}")
+        for link in re.findall(r"https?://\S+", text) if answer.links is not None else ():
+            unless(link in (answer.links or ()), "answer_changed", f"shown as links are {answer.links}, not {link}")
 
     @staged
     async def test_answer_to_wrong_place(self, stage: SourceStage) -> None:
@@ -85,17 +88,31 @@ class AnsweringChecks(PluginContract):
 
     @staged
     async def test_private_answered_in_public(self, stage: SourceStage) -> None:
-        """A private message is answered in private, and neither leg can be rendered for the other."""
+        """A private message is answered in private, and a public answer to it is refused."""
         private = await self._asked(stage, private=True)
         what = rendered(stage, private)
         unless(what.visibility == "private", "private_answered_in_public", "rendering makes a private answer public")
         await sent(stage, what)
         unless(only_answer(stage).private, "private_answered_in_public", "a private message is answered in public")
         try:
-            crossed: Rendered = stage.plugin.render(draft(private, "x", stage, visibility="public"))
-        except GatewayError:
+            stage.plugin.render(draft(private, "x", stage, visibility="public"))
+        except Rejected:
             return
-        unless(crossed.visibility == "public", "private_answered_in_public", "a public draft is rendered as private")
+        found("private_answered_in_public", "a public draft is rendered for a private message instead of refused")
+
+    @staged
+    async def test_slot_overwritten(self, stage: SourceStage) -> None:
+        """Somebody of the brand has answered meanwhile, and there is room for one answer: a person sees both first."""
+        needs(stage.capabilities.one_slot, "one_slot")
+        told = await self._asked(stage)
+        what = rendered(stage, told)
+        theirs = "Somebody else has answered this."
+        stage.adapter.brand_writes(theirs, told.external_id)
+        outcome = await stage.attempt(stage.plugin.send(what, "kit-key-1"))
+        unless(isinstance(outcome, Hold), "slot_overwritten", f"the slot is taken and send gives {_named(outcome)}")
+        shown = outcome.reason if isinstance(outcome, Hold) else ""
+        unless(theirs in shown, "slot_overwritten", f"the reason does not show what would be replaced: {shown!r}")
+        await sent(stage, what)  # a person saw it and let it go
 
     @_LEGS
     @staged
@@ -280,10 +297,12 @@ class AnsweringChecks(PluginContract):
         only_answer(stage, "rate_limited_answer_lost")
 
     @_LEGS
-    @pytest.mark.parametrize("kind", ["500", "503", "time-out", "broken off", "no JSON", "nothing"])
+    @pytest.mark.parametrize("kind", ["500", "503", "trouble", "time-out", "broken off", "no JSON", "nothing"])
     @staged
     async def test_unknown_outcome_not_said(self, stage: SourceStage, kind: str, private: bool) -> None:
         """The answer is published and the response lost: Unknown, once, and then found."""
+        if kind == "trouble":
+            needs(stage.adapter.trouble, "a way of its own to say that it had trouble (`trouble`)")
         told = await self._asked(stage, private=private)
         what = rendered(stage, told)
         begun = intent(stage, what)
@@ -529,6 +548,9 @@ def _lose(stage: SourceStage, kind: str, request: tuple[str, str], times: int = 
             stage.strike("drop_after", request, times=times)
         case "no JSON":
             stage.strike("status_after", request, status=200, body=b"<html>", times=times)
+        case "trouble":
+            status, body = stage.adapter.trouble or (500, b"{}")
+            stage.strike("status_after", request, status=status, body=body, times=times)
         case "nothing":
             stage.strike("status_after", request, status=200, times=times)
         case _:

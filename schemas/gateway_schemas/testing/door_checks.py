@@ -146,6 +146,27 @@ class DoorChecks(PluginContract):
             unless(answer is not None, "challenge_unanswered", f"{name} gets no answer")
             unless(answer is not None and answer.body, "challenge_unanswered", f"{name} gets an empty answer")
 
+    def test_foreign_secret_accepted_in_a_challenge(self) -> None:
+        """A recorded challenge where all secrets are others is refused, or answered otherwise."""
+        needs(self.proves_challenges, "challenges that take a secret (`proves_challenges`)")
+        challenges = [name for name in self.recordings.webhooks if "challenge" in name]
+        needs(challenges, "a fixture `…__challenge.http`")
+        for name in challenges:
+            request, answer = self.recordings.request(name), self.recordings.answered(name)
+            config, app = (self.recordings.values(name, part) for part in ("config", "app"))
+            changed = [
+                _changed(model, values, self.changed_secrets) if values is not None else None
+                for model, values in ((self.plugin.Config, config), (self.plugin.AppConfig, app))
+            ]
+            if changed == [config, app]:
+                continue
+            try:
+                other = self.recordings.made(changed[0], changed[1], request.received_at).verify(request)
+            except Unverified:
+                continue
+            same = answer is not None and other is not None and other.body == answer.body
+            unless(not same, "foreign_secret_accepted", f"{name} gets the same answer although every secret is another")
+
     # secrets
 
     def test_secret_not_typed(self) -> None:

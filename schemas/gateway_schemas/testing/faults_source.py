@@ -78,6 +78,11 @@ FAULTS: dict[str, tuple[str, str]] = {
         "What was said in private is answered where everybody reads it.",
         "Let `render` keep the draft's visibility and refuse (Rejected) a target of the other one.",
     ),
+    "slot_overwritten": (
+        "A colleague's answer in the one slot of a review vanishes, and nobody saw it.",
+        "Where `one_slot` is claimed, look into the slot before sending; where another text is there, raise Hold "
+        "with it once, and replace it when the same answer is sent again.",
+    ),
     "sent_id_unknown": (
         "The echo of an answer is not recognised and opens a ticket, because its id is another than the one that "
         "`send` gave.",

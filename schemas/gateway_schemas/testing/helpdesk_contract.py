@@ -19,10 +19,11 @@ from gateway_schemas.testing.once_checks import OnceChecks
 from gateway_schemas.testing.people_checks import PeopleChecks
 from gateway_schemas.testing.pushing_checks import PushingChecks
 from gateway_schemas.testing.reading_checks import ReadingChecks
+from gateway_schemas.testing.ticket_polling_checks import TicketPollingChecks
 from gateway_schemas.testing.trouble_checks import TroubleChecks
 
 
-class HelpdeskTwinContract(PushingChecks, OnceChecks, PeopleChecks, TroubleChecks):
+class HelpdeskTwinContract(PushingChecks, OnceChecks, PeopleChecks, TicketPollingChecks, TroubleChecks):
     """The checks that play at a twin: for a second adapter, where one plugin serves several kinds of account."""
 
     plugin: ClassVar[type[Helpdesk[Any]]]

@@ -161,6 +161,15 @@ class OnceChecks(PluginContract):
             "write_not_found",
             f"a comment among 130 is not found: {named(seen)}",
         )
+        last = change(stage, "kit-3", [comment(stage, "kit-3-c", "At the end")], external_id=ticket)
+        await done(stage, last, "comment_not_written")
+        stage.time.pass_by((stage.capabilities.index_lag or timedelta()) + timedelta(seconds=1))
+        seen = await find(stage, last)
+        unless(
+            isinstance(seen, FoundTicket) and "kit-3-c" in seen.comments,
+            "write_not_found",
+            f"the last of 131 comments is not found: {named(seen)}",
+        )
 
     @_WRITES
     @staged

@@ -11,7 +11,6 @@ import importlib.util
 import inspect
 import itertools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,13 +53,15 @@ def faults_found(contract: type[Any], fault: str | None = None) -> set[str]:
     """Run the checks that look for `fault`, or all: the faults they find. Another error counts by its class's name."""
     found: set[str] = set()
     for name in checks_of(contract, fault):
-        outcome = _run(contract(), getattr(contract, name))
+        outcome = outcome_of(contract, name)
         if outcome is not None:
             found.add(outcome)
     return found
 
 
-def _run(instance: Any, check: Callable[..., None]) -> str | None:
+def outcome_of(contract: type[Any], name: str) -> str | None:
+    """Run one check: the fault that it finds, another error by its class's name, or None."""
+    instance, check = contract(), getattr(contract, name)
     given: dict[str, Any] = {
         mark.args[0]: mark.args[1] for mark in getattr(check, "pytestmark", ()) if mark.name == "parametrize"
     }

@@ -29,6 +29,8 @@ class PluginContract:
     """Whether the provider's webhooks carry a signed time, so that old ones can be refused."""
     signs_body: ClassVar[bool] = True
     """Whether the signature covers the body; not where only a secret or token is sent along."""
+    proves_challenges: ClassVar[bool] = False
+    """Whether challenges take a secret, to be answered or for the answer; not where they are only echoed."""
     names_events: ClassVar[bool] = True
     """Whether webhooks name what happened; not where they only name a thing to look up."""
     own_format: ClassVar[bool] = False

@@ -238,16 +238,16 @@ class PushingChecks(PluginContract):
         needs(stage.capabilities.bulk > 1, "bulk")
         tickets = [await opened(stage, f"kit-{number}") for number in range(3)]
         try:
-            stage.adapter.delete(tickets[1])
+            stage.adapter.delete(tickets[0])
         except NotOffered:
-            stage.adapter.close(tickets[1])
+            stage.adapter.close(tickets[0])
         changes = [
             change(stage, f"kit-b{n}", [comment(stage, f"kit-b{n}-c", f"more of {n}")], external_id=ticket)
             for n, ticket in enumerate(tickets)
         ]
         results = await push(stage, *changes)
         for number, result in enumerate(results):
-            if number == 1:
+            if number == 0:
                 unless(not isinstance(result, Done), "bulk_failure_spreads", "the change to a deleted ticket is Done")
                 continue
             unless(isinstance(result, Done), "bulk_failure_spreads", f"a good change beside it: {named(result)}")

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from gateway_schemas.errors import GatewayError, Malformed
@@ -22,6 +23,10 @@ _BIG = 9_007_199_254_740_993
 _HOSTILE: tuple[Any, ...] = (None, [], {}, "", "\ud83d", "\x00", -1, 1.5, True, 10**40, [None], {"id": None}, "9" * 30)
 _PATIENCE = 2.0
 """Seconds of processor time for one long delivery: a hundred times of what reading it takes."""
+
+
+_TIMES = ("published_at", "edited_at", "deleted_at", "updated_at", "at")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)")
 
 
 class ReadingChecks(PluginContract):
@@ -87,6 +92,22 @@ class ReadingChecks(PluginContract):
             return
         body = json.dumps(_with_extra_fields(document)).encode()
         self._same(recording, body, "extra_field_not_tolerated", "a field that nobody knows in every object")
+
+    def test_time_wrong_in_another_zone(self, recording: str) -> None:
+        """The same moments told with another offset from UTC are the same moments."""
+        document = self._document(recording)
+        if document is None:
+            return
+        plugin, delivery = self.recordings.pure(recording)
+        moved = json.dumps(_in_another_zone(document)).encode()
+        if self._answered(recording) is not None or moved == json.dumps(document).encode():
+            return
+        before = self._normalise(plugin, delivery)
+        after = self._normalise(plugin, dataclass_with(delivery, body=moved))
+        for one, other in zip(before, after, strict=False):
+            for name in _TIMES:
+                then, now = getattr(one, name, None), getattr(other, name, None)
+                unless(then == now, "time_wrong", f"{recording}: with an offset of 5:30 {name} is {now}, not {then}")
 
     def test_truncated_body_crashes(self, recording: str) -> None:
         """A body that was cut off is Malformed, or says less."""
@@ -295,3 +316,14 @@ def _replaced(document: Any, place: tuple[Any, ...], value: Any) -> Any:
 
 def _dotted(place: tuple[Any, ...]) -> str:
     return ".".join(map(str, place))
+
+
+def _in_another_zone(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _in_another_zone(one) for name, one in value.items()}
+        case list():
+            return [_in_another_zone(one) for one in value]
+        case str() if _MOMENT.fullmatch(value):
+            return datetime.fromisoformat(value).astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat()
+    return value

@@ -52,6 +52,17 @@ class TroubleChecks(PluginContract):
             _waits(outcome, wait, "rate_limit_ignored", f"poll met 429 with Retry-After: {header}")
 
     @staged
+    async def test_rate_limit_ignored_in_other_words(self, stage: Stage[Any, Any]) -> None:
+        """Too many requests, as this provider says it, while polling."""
+        needs(stage.capabilities.poll, "poll")
+        needs(stage.adapter.too_many, "a way of its own to say that there were too many requests (`too_many`)")
+        status, body = stage.adapter.too_many
+        stage.strike("status_before", stage.adapter.reading, status=status, body=body, times=9)
+        outcome = await stage.attempt(stage.plugin.poll(stage.capabilities.streams[0], None))
+        what = f"poll met {status} {body!r} and gives {_named(outcome)}"
+        unless(isinstance(outcome, Retry) and outcome.after, "rate_limit_ignored", what)
+
+    @staged
     async def test_read_failure_swallowed(self, stage: Stage[Any, Any]) -> None:
         """Polling while the provider fails, breaks off or answers what is no document."""
         needs(stage.capabilities.poll, "poll")

@@ -129,7 +129,6 @@ class DeskHelpdesk(Helpdesk[DeskConfig]):
         if stream not in self.capabilities.streams:
             raise Rejected(f"there is no stream {stream}", code="no_stream")
         cursor = dict(cursor or {})
-        began = cursor.get("began") or (self.setup.time.now() - OVERLAP).isoformat()
         asked = {"archived": str(stream == "archive").lower()}
         asked |= {name: cursor[name] for name in ("since", "page") if name in cursor}
         body = await self._get("/tickets", asked)
@@ -137,6 +136,8 @@ class DeskHelpdesk(Helpdesk[DeskConfig]):
         if not isinstance(answer.get("tickets"), list):
             raise Malformed("tickets: expected a list")
         pages = [RawPage(body, stream=stream)] if answer["tickets"] else []
+        # by the desk's clock, which need not be ours
+        began = cursor.get("began") or _before(answer.get("now"))
         if answer.get("next"):
             return Page(pages, {**cursor, "began": began, "page": answer["next"]}, more=True)
         return Page(pages, {"since": began})
@@ -248,6 +249,13 @@ class DeskHelpdesk(Helpdesk[DeskConfig]):
         headers = {"authorization": f"Bearer {self.config.token.get_secret_value()}"}
         url, now = self.config.base_url + path, self.setup.time.now()
         return await call(self.http, method, url, effect=effect, now=now, headers=headers, **request)
+
+
+def _before(now: Any) -> str:
+    try:
+        return (datetime.fromisoformat(now) - OVERLAP).isoformat()
+    except (TypeError, ValueError, OverflowError):
+        raise Malformed("now: expected a time") from None
 
 
 def _person(person: Requester) -> dict[str, Any]:

@@ -142,7 +142,8 @@ class DeskTwin(Twin):
         if "page" in asked:
             listed = [one for one in listed if one["id"] < int(asked["page"])]
         page = [{"id": one["id"], "tags": one["tags"]} for one in listed[:PAGE]]
-        return JSONResponse({"tickets": page, "next": str(page[-1]["id"]) if len(listed) > PAGE else None})
+        following = str(page[-1]["id"]) if len(listed) > PAGE else None
+        return JSONResponse({"tickets": page, "next": following, "now": self.time.now().isoformat()})
 
     async def _by_key(self, request: Request) -> Response:
         if refused := self._refused(request):

@@ -61,7 +61,12 @@ class BlueskyAdapter(SourceAdapter[BlueskyTwin]):
 
     def answers(self) -> list[Answer]:
         posts = [
-            Answer(record.uri, record.value["text"], (record.value.get("reply") or {}).get("parent", {}).get("uri"))
+            Answer(
+                record.uri,
+                record.value["text"],
+                (record.value.get("reply") or {}).get("parent", {}).get("uri"),
+                links=_links(record.value),
+            )
             for record in self.twin.published(BRAND)
             if record.by_api
         ]
@@ -72,6 +77,13 @@ class BlueskyAdapter(SourceAdapter[BlueskyTwin]):
             if message.by_api
         ]
         return posts + messages
+
+
+def _links(record: dict[str, Any]) -> tuple[str, ...]:
+    """What readers can tap: facets count bytes."""
+    raw = record["text"].encode()
+    places = [one["index"] for one in record.get("facets") or ()]
+    return tuple(raw[one["byteStart"] : one["byteEnd"]].decode("utf-8", "replace") for one in places)
 
 
 class TestBluesky(SourceContract):

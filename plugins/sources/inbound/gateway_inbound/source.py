@@ -105,6 +105,8 @@ class InboundSource(Source[InboundConfig]):
             raise Rejected(
                 f"{self.config.system} cannot be answered: its connection has no reply_url", code="no_replies"
             )
+        if draft.target.kind == "direct_message" and draft.visibility != "private":
+            raise Rejected("a direct message is private", code="wrong_visibility", field="visibility")
         if not draft.text.strip() and not draft.files:
             raise Rejected("the reply is empty", code="empty", field="text")
         weight = sum(file.size for file in draft.files)

@@ -18,6 +18,8 @@ ACME, JO = "acme", "jo.sample"
 class PageAdapter(SourceAdapter[MetaTwin]):
     """A Page with a post, and a customer who comments on it."""
 
+    too_many = (400, b'{"error": {"message": "(#4) Application request limit reached", "code": 4}}')
+    trouble = (500, b'{"error": {"message": "An unexpected error has occurred", "code": 2, "is_transient": true}}')
     publishing = ("POST", "/comments$")
     messaging = ("POST", "/messages$")
     many = 120
@@ -94,6 +96,7 @@ class TestPage(SourceContract):
     plugin = MetaSource
     fixtures = Path(__file__).parents[1] / "fixtures"
     adapter = PageAdapter
+    proves_challenges = True
     signs_time = False  # Meta signs the body alone
 
 

@@ -76,4 +76,5 @@ class TestX(SourceContract):
     plugin = XSource
     fixtures = Path(__file__).parents[1] / "fixtures"
     adapter = XAdapter
+    proves_challenges = True
     signs_time = False  # X signs the body alone
