@@ -67,8 +67,7 @@ async def test_one_holder_at_a_time_under_contention_and_every_holder_has_a_new_
 
     async def compete(leases: Leases) -> None:
         nonlocal inside
-        end = time.monotonic() + 1.5
-        while time.monotonic() < end:
+        while len(epochs) < 40:
             held = await leases.take(NAME)
             if held is None:
                 await asyncio.sleep(0.001)
@@ -82,7 +81,6 @@ async def test_one_holder_at_a_time_under_contention_and_every_holder_has_a_new_
             await leases.give_back(held)
 
     await asyncio.gather(*(compete(pair[number % 2]) for number in range(16)))
-    assert len(epochs) > 20
     assert epochs == list(range(1, len(epochs) + 1))
 
 
