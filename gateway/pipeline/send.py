@@ -127,6 +127,9 @@ async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, hel
     async with runtime.database.write() as connection:
         await held.check(connection)
         ready = await fetch_all(connection, READY, connection=endpoint.id, now=now, limit=free)
+        if ready and not policies.is_newest(in_force):
+            ready = []  # another set came into force meanwhile: look again with that one
+            wakes.add(f"send:{endpoint.id}")
         for row in await fetch_all(connection, LOCKED, ids=[one["id"] for one in ready]):
             leave = may_leave(row, still_stands(row["decided_on"] or {}, in_force, now), now)
             wait = None

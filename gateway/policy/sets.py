@@ -233,6 +233,10 @@ class PolicySets:
             self._kept = (time.monotonic(), found)
         return found
 
+    def is_newest(self, found: PolicySetInForce) -> bool:
+        """Whether this process knows of nothing newer. Asked by whoever acts on a set that was read before a wait."""
+        return self._kept is not None and self._kept[1] is found
+
     def forget(self, now: datetime) -> None:
         """Look again at the next question, for whoever has just changed what is in force."""
         self._kept = None

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from gateway_schemas.time import SharedTime
 from gateway_x.twin import XTwin
 from gateway_zendesk.twin import ZendeskTwin
 from support.gateway import Gateway, fresh_database, running
@@ -51,11 +53,12 @@ MakeScene = Callable[..., contextlib.AbstractAsyncContextManager[Scene]]
 
 @pytest.fixture
 def make_scene(server_url: str, tmp_path: Path) -> MakeScene:  # noqa: F811
-    """Builds scenes; settings by keyword."""
+    """Builds scenes; settings by keyword, and how fast everybody's time runs."""
 
     @contextlib.asynccontextmanager
-    async def make(**settings: Any) -> AsyncIterator[Scene]:
-        x, desk = XTwin(tier="enterprise"), ZendeskTwin()
+    async def make(*, speed: float = 1.0, **settings: Any) -> AsyncIterator[Scene]:
+        clock = SharedTime.create(tmp_path / "time", at=datetime.now(UTC), speed=speed)
+        x, desk = XTwin(tier="enterprise", time=clock), ZendeskTwin(time=clock)
         desk.limits.off()
         x.add_brand("AcmeSupport")
         for name in ("rita", "bob"):
@@ -68,7 +71,7 @@ def make_scene(server_url: str, tmp_path: Path) -> MakeScene:  # noqa: F811
                 url,
                 tmp_path,
                 worker=False,
-                **{"call_timeout": 2.0, "lease_seconds": 2.0, **settings},
+                **{"call_timeout": 2.0, "lease_seconds": 2.0, "time_file": tmp_path / "time", **settings},
             ) as gateway,
         ):
             helpdesk = await gateway.add_connection(

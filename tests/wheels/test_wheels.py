@@ -88,5 +88,5 @@ def test_installed_gateway_lists_every_plugin(everything: Environment) -> None:
     assert {each["distribution"] for each in listed} == {plugin.name for plugin in PLUGINS}
     # a connector is named as its entry point; a plugin of policies may register many
     connectors = {name for plugin in PLUGINS if plugin.source.parts[-3] != "policies" for name in plugin.entry_points}
-    assert {each["name"] for each in listed if each["role"] in ("source", "helpdesk")} == connectors
+    assert {each["name"] for each in listed if each["role"] in ("source", "helpdesk", "enricher")} == connectors
     assert [each for each in listed if each.get("error")] == []

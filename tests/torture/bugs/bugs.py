@@ -163,7 +163,7 @@ BUGS = (
     bug(
         "an echo that overtakes the answer is not parked",
         (THREAD, '        if flying["rendered"] and _same_words(', "        if False and _same_words("),
-        (THREAD, "        if plan.now - item.seen_at < ECHO_PATIENCE:", "        if False:"),
+        (THREAD, '        if flying["in_doubt"] and plan.now - item.seen_at < ECHO_PATIENCE:', "        if False:"),
         pairs="x:zendesk,inbound:zendesk",
         harm="source",
     ),
