@@ -30,15 +30,15 @@ def run(*arguments: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_sample_of_schedules_ends_with_nothing_lost_doubled_or_made_public() -> None:
-    summary = run("--schedules", "12")
+    summary = run("--schedules", str(len(PAIRS)))
     assert summary["failures"] == []
-    assert summary["schedules"] == 12
+    assert summary["schedules"] == len(PAIRS)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_seed_goes_the_same_way_again() -> None:
-    summary = run("--schedules", "2", "--pairs", "x:zendesk,inbound:freshdesk", "--harm", "kill,stall", "--twice")
+    summary = run("--schedules", "1", "--pairs", "x:freshdesk", "--harm", "kill,stall", "--twice")
     assert summary["failures"] == []
 
 
