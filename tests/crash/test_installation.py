@@ -31,7 +31,7 @@ async def until(check: object, what: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("victim", ["postgres", "serve"])
+@pytest.mark.parametrize("victim", ["postgres", pytest.param("serve", marks=pytest.mark.torture)])
 async def test_promises_1_to_5_hold_when_a_part_is_killed_in_the_middle_of_the_line(
     tmp_path: Path, victim: Victim
 ) -> None:

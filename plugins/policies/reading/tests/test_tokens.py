@@ -136,7 +136,7 @@ def test_a_pattern_that_cannot_work_is_refused(pattern: str) -> None:
 )
 def test_twice_the_text_takes_at_most_twice_the_steps(language: str, piece: str) -> None:
     steps = []
-    for size in (400, 800, 1600):
+    for size in (150, 300, 600):
         tokens, sentences, _ = scan(piece * size)
         lexicon = load(language).lexicon
         lexicon.find(tokens, [sentences[token.sentence].last for token in tokens])
