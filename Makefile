@@ -26,8 +26,8 @@ setup: $(STAMP) ## make .venv with the gateway, every plugin and the tools
 demo: $(STAMP) ## play an evening of complaints against simulated providers
 	$(BIN)/gateway demo $(ARGS)
 
-# Half as many again as there are cores: many tests wait, for a process to die or a time-out to pass.
-WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) * 3 / 2 )))
+# As many as there are cores: more of them only wait for each other.
+WORKERS ?= logical
 
 test: $(STAMP) ## run all tests but torture; ARGS="-k name", ARGS="tests/guard"
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
@@ -37,7 +37,7 @@ SCHEDULED := $(filter --schedules% --seed% --first% --pairs% --harm% --steps% --
 
 torture: $(STAMP) ## run the product under injected faults; ARGS="--schedules 2000", ARGS="--seed 7 --pairs x:zendesk"
 	PYTHONPATH=tests $(BIN)/python tests/torture/run.py $(if $(SCHEDULED),$(ARGS),--schedules 200)
-	$(if $(SCHEDULED),,$(BIN)/pytest -m torture --timeout 0 tests/torture tests/crash $(ARGS))
+	$(if $(SCHEDULED),,$(BIN)/pytest -m torture --timeout 0 tests/torture tests/crash tests/demo $(ARGS))
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from gateway_schemas.testing.rehearsal import Channel, Desk, Message, Rehearsal
 from support.commands import gateway
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.timeout(300)
 async def test_every_source_reaches_a_ticket_and_every_answer_its_channel() -> None:
     ended = await gateway("demo", "--all-twins", "--once")

@@ -29,7 +29,7 @@ class Line:
     source: UUID
     helpdesk: UUID
 
-    async def settle(self, seconds: float = 20.0) -> None:
+    async def settle(self, seconds: float = 60.0) -> None:
         """Wait until webhooks have arrived and the gateway has nothing left to do."""
         await self.x.settle()
         await self.gateway.quiet(seconds)

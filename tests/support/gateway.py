@@ -194,7 +194,7 @@ class Gateway:
         if report.config:
             await self.change_config(id, **report.config)
 
-    async def until(self, check: Callable[[], Awaitable[Any]], what: str, seconds: float = 20.0) -> Any:
+    async def until(self, check: Callable[[], Awaitable[Any]], what: str, seconds: float = 60.0) -> Any:
         """Wait until `check` gives something true."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
@@ -206,7 +206,7 @@ class Gateway:
                 raise AssertionError(f"timed out waiting until {what}")
             await asyncio.sleep(0.02)
 
-    async def quiet(self, seconds: float = 20.0) -> None:
+    async def quiet(self, seconds: float = 60.0) -> None:
         """Wait until nothing is under way: every delivery ended, every change threaded, every push and reply
         settled."""
 
