@@ -23,7 +23,7 @@ from psycopg import sql
 from gateway.db.embedded import EmbeddedPostgres
 from support.repository import ROOT
 
-UNSAFE = {"fsync": "off", "full_page_writes": "off", "max_connections": "400", "autovacuum_naptime": "10min"}
+UNSAFE = {"fsync": "off", "full_page_writes": "off", "max_connections": "400", "autovacuum": "off"}
 """Settings of a server whose data nobody will miss after a power cut."""
 
 
