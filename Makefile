@@ -37,7 +37,7 @@ SCHEDULED := $(filter --schedules% --seed% --first% --pairs% --harm% --steps% --
 
 torture: $(STAMP) ## run the product under injected faults; ARGS="--schedules 2000", ARGS="--seed 7 --pairs x:zendesk"
 	PYTHONPATH=tests $(BIN)/python tests/torture/run.py $(if $(SCHEDULED),$(ARGS),--schedules 200)
-	$(if $(SCHEDULED),,$(BIN)/pytest -m torture --timeout 0 tests/torture tests/crash tests/demo $(ARGS))
+	$(if $(SCHEDULED),,$(BIN)/pytest -m torture --timeout 0 tests $(ARGS))
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

@@ -29,9 +29,9 @@ async def until(check: object, what: str) -> None:
     raise AssertionError(f"timed out waiting until {what}")
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("victim", ["postgres", pytest.param("serve", marks=pytest.mark.torture)])
+@pytest.mark.parametrize("victim", ["postgres", "serve"])
 async def test_promises_1_to_5_hold_when_a_part_is_killed_in_the_middle_of_the_line(
     tmp_path: Path, victim: Victim
 ) -> None:

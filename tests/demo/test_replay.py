@@ -21,6 +21,7 @@ async def test_recorded_conversations_arrive_once_and_in_order_whatever_happens(
     assert summary["kills"] == 2
 
 
+@pytest.mark.torture
 async def test_everything_is_decided_the_same_when_it_is_decided_again() -> None:
     ended = await gateway("replay", str(CONVERSATIONS), "--limit", "8", "--policies")
     summary = ended.summary

@@ -60,18 +60,22 @@ async def gone(family: list[psutil.Process], seconds: float = 40.0) -> list[psut
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, {130, 1, -2}), (signal.SIGTERM, {143})], ids=["Ctrl-C", "SIGTERM"]
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, {130, 1, -2}, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, {143}, id="SIGTERM", marks=pytest.mark.torture),
+    ],
 )
 async def test_an_evening_that_is_ended_leaves_nothing(tmp_path: Path, number: signal.Signals, code: set[int]) -> None:
     async with demo(tmp_path) as (process, family):
         process.send_signal(number)
-        await asyncio.wait_for(process.communicate(), 60)
+        await asyncio.wait_for(process.communicate(), 120)
         assert process.returncode in code
         assert await gone(family, 1.0) == []
         assert os.listdir(tmp_path) == [], "its folder is gone as well"
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 async def test_an_evening_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     async with demo(tmp_path) as (process, family):
         process.kill()
@@ -79,7 +83,7 @@ async def test_an_evening_that_is_killed_leaves_no_process(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-async def test_what_is_killed_runs_again(tmp_path: Path) -> None:
+async def test_what_is_killed_runs_again_and_what_the_reader_is_invited_to_try_works(tmp_path: Path) -> None:
     clock = SharedTime.create(tmp_path / "time", at=BEGINS)
     async with set_stage([], clock, tmp_path) as stage:
         (worker,) = await workers(stage.serve.workers)
@@ -95,12 +99,7 @@ async def test_what_is_killed_runs_again(tmp_path: Path) -> None:
         assert await stage.quiet.until_quiet(30.0)
         assert await stage.rest.get("brands") == {"items": [], "next": None}
 
-
-@pytest.mark.slow
-async def test_what_the_reader_is_invited_to_try_works(tmp_path: Path) -> None:
-    said = io.StringIO()
-    clock = SharedTime.create(tmp_path / "time", at=BEGINS)
-    async with set_stage([], clock, tmp_path) as stage:
+        said = io.StringIO()
         Teller(Console(file=said, soft_wrap=True), load_script()).invite(stage.rest.url, stage.rest.key)
         text = said.getvalue().replace("\\\n", "")
         assert f"export KEY={stage.rest.key}" in text

@@ -350,11 +350,11 @@ async def test_approve_reject_edit_and_send_in_every_order_send_nothing_undecide
     for number in range(len(orders)):
         line.x.add_user(f"user{number}")
         line.x.post(f"user{number}", f"@AcmeSupport parcel of {number} is stuck")
-    await line.settle(60)
+    await line.settle(120)
     written = line.desk.time.now() - timedelta(seconds=2)
     for number in range(len(orders)):
         line.x.direct_message(f"user{number}", "AcmeSupport", "are you there?")
-    await line.settle(60)
+    await line.settle(120)
     tickets = {one.comments[0].body.split()[3]: one.id for one in line.desk.tickets.values()}
     for number in range(len(orders)):
         line.desk.agent_comment(tickets[str(number)], "Ann", f"Number {number} is on its way.", at=written)
@@ -380,7 +380,7 @@ async def test_approve_reject_edit_and_send_in_every_order_send_nothing_undecide
             await asyncio.gather(*(act(http, what, one) for what in order[2:]))
 
         await asyncio.gather(*(all_of(one, order) for one, order in zip(held, orders, strict=True)))
-    await line.settle(60)
+    await line.settle(120)
     out = [text for text, _ in line.published()] + [one.text for one in line.x.messages_from("AcmeSupport")]
     assert max(Counter(text.removesuffix(" Really.") for text in out).values(), default=0) <= 1
     rows = await line.gateway.rows("SELECT id, state, text, digest, rendered, code FROM reply WHERE amends IS NULL")

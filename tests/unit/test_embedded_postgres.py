@@ -192,7 +192,7 @@ def test_adopts_the_server_of_a_killed_process(data: Path, holders: Callable[...
 
 def test_starts_after_starts_were_killed(new: Path, holders: Callable[..., Holder]) -> None:
     """Whether they were killed while they made the cluster, gave it its role, or waited for the server."""
-    for moment in (0.1, 0.3, 0.0, 0.5):
+    for moment in (0.1, 0.5):
         killed = holders(new)
         assert killed.line() == "ready"
         time.sleep(moment)

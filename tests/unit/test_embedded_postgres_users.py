@@ -86,6 +86,7 @@ def test_root_runs_it_as_the_owner_of_the_folder(open_data: Path) -> None:
         assert {path.lstat().st_uid for path in open_data.rglob("*")} == {owner}
 
 
+@pytest.mark.torture
 def test_root_copes_with_an_owner_whom_the_system_does_not_know(open_data: Path) -> None:
     """As in a container, whose host's users it has no names for: initdb insists on a name."""
     open_data.mkdir(mode=0o700)
@@ -109,6 +110,7 @@ def test_an_ordinary_user_runs_it_as_itself(new: Path, open_data: Path, holders:
     assert processes(open_data) == (None, [])
 
 
+@pytest.mark.torture
 def test_root_copies_programs_that_the_server_cannot_reach(
     tmp_path: Path, open_data: Path, holders: Callable[..., Holder]
 ) -> None:
