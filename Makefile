@@ -65,6 +65,6 @@ $(STAMP): pyproject.toml schemas/pyproject.toml $(PLUGINS:%=%/pyproject.toml) co
 	@test -x $(BIN)/pip || "$(PYTHON)" -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode -c constraints.txt \
-		--build-constraints constraints.txt --group dev -e . -e "schemas[testing]" $(EDITABLE)
+		--build-constraints constraints.txt --group dev -e ".[traces]" -e "schemas[testing]" $(EDITABLE)
 	@$(BIN)/python -m compileall -q $(PACKAGES)
 	@echo '$(WANTED)' > $(STAMP)

@@ -51,6 +51,7 @@ from gateway.api import (
     waivers,
 )
 from gateway.api.problems import ProblemDocument, install_handlers
+from gateway.api.tracing import TraceIds
 from gateway.db.embedded import EmbeddedPostgresError
 from gateway.engine.memory import keep
 from gateway.engine.supervise import Supervisor
@@ -136,6 +137,7 @@ def create_app(
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     install_handlers(app)
+    app.add_middleware(TraceIds)
     # first in line, and without what a route of the framework does round each request
     app.router.routes.insert(0, Route(door.PATH, the_door, name="door", include_in_schema=False))
     for part in (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import sys
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from uuid import UUID
 import typer
 
 from gateway.settings import Settings
+from gateway.tracing.logs import set_up as set_up_logs
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The helpdesk integration gateway.", pretty_exceptions_enable=False
@@ -28,11 +28,7 @@ app.add_typer(key_app, name="key")
 def _settings(**given: Any) -> Settings:
     """Settings from the environment, with what the command line says on top."""
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    for chatty in ("procrastinate", "alembic", "httpx2", "httpcore2"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
+    set_up_logs(settings)
     return settings
 
 

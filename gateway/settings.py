@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -84,6 +84,13 @@ class Settings(BaseSettings):
     hold_least: int = Field(default=20, ge=1)
     """Fewer replies than this in the window say nothing about shares."""
     log_level: str = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    """How log lines look: for people, or one JSON object each."""
+    traces_url: str | None = None
+    """An OpenTelemetry collector that takes OTLP over HTTP, as `http://collector:4318/v1/traces`. Needs the extra
+    `traces`: `pip install "helpdesk-gateway[traces]"`."""
+    traces_headers: SecretStr | None = None
+    """What the collector wants to be sent along: `authorization=Bearer …`, several with commas between them."""
 
     @field_validator("plugin_modules", mode="before")
     @classmethod

@@ -19,6 +19,7 @@ from gateway.pipeline.listen import Listeners
 from gateway.pipeline.trouble import note_fault
 from gateway.runtime import Runtime, open_runtime
 from gateway.settings import Settings
+from gateway.tracing.export import open_exporter
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ async def run_worker(settings: Settings, *, supervised: bool = False) -> None:
 async def work(runtime: Runtime, stop: asyncio.Event) -> None:
     """Run drains until `stop` is set."""
     settings = runtime.settings
-    drains = Drains(runtime, runtime.sandbox)
+    drains = Drains(runtime, runtime.sandbox, open_exporter(settings))
 
     async def drain(name: str) -> None:
         try:

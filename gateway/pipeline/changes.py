@@ -29,6 +29,8 @@ class Change:
     started_at: datetime
     tries: int
     lane: int = 1
+    interaction_id: UUID | None = None
+    """The first of the messages that it tells of."""
     until: float = 0.0
     """By the monotonic clock, from before the claim was written: the call ends by then, before the rows' deadline."""
 

@@ -2,7 +2,7 @@
 
 Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
 `poll:<connection>:<stream>` `attach:<connection>` `enrich:<enricher>` `clock:sweep` `decide:clocks`
-`calendar:<calendar>` `incidents`.
+`calendar:<calendar>` `incidents` `traces`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from gateway.policy import backtest
 from gateway.runtime import Runtime
 from gateway.sla.feeds import refresh_feed
 from gateway.sla.sweep import drain_calendar, drain_clocks
+from gateway.tracing.export import Exporter, export_traces, waiting
+from gateway.tracing.logs import about
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +54,9 @@ GIVE_WAY = 1.0
 class Drains:
     """The stations of one worker process."""
 
-    def __init__(self, runtime: Runtime, sandbox: Sandbox) -> None:
+    def __init__(self, runtime: Runtime, sandbox: Sandbox, exporter: Exporter | None = None) -> None:
         self._runtime = runtime
+        self._exporter = exporter
         self._sandbox = sandbox
         self._policies = runtime.policies
         self._crowds = asyncio.Semaphore(CROWDS_AT_ONCE)
@@ -73,7 +76,8 @@ class Drains:
             more = False
             try:
                 async with self._runtime.leases.kept(held):
-                    more = await self._work(name, held)
+                    with about(drain=name):
+                        more = await self._work(name, held)
             except LeaseLost:
                 log.warning("%s: the lease was lost; its new holder goes on", name)
                 return
@@ -105,6 +109,8 @@ class Drains:
             return await decide_clock_steps(self._runtime, self._sandbox, held)
         if kind == "clock":
             return await drain_clocks(self._runtime, held)
+        if kind == "traces":
+            return self._exporter is not None and await export_traces(self._runtime, self._exporter, held)
         if kind == "incidents":
             return await tell_incidents(self._runtime, held)
         if kind == "calendar":
@@ -224,4 +230,6 @@ async def tick(runtime: Runtime) -> None:
     async with runtime.database.read() as connection:
         await release_waiting(connection, now)
         names = [row["name"] for row in await fetch_all(connection, DUE, now=now)]
+        if runtime.settings.traces_url is not None and await waiting(connection):
+            names.append("traces")
     await runtime.wake({*names, *wakes})

@@ -28,6 +28,7 @@ from gateway.pipeline import outcomes
 from gateway.pipeline.changes import Change, choose, fold
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
 from gateway.runtime import Runtime
+from gateway.tracing.logs import about
 from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.reply import absent_is_proof
 from gateway_schemas.ticket import Done, Failed, FoundTicket, Pending, PushIntent, PushResult
@@ -235,6 +236,7 @@ def _change(
         started_at=now,
         tries=rows[0]["tries"],
         lane=min(row["lane"] for row in rows),
+        interaction_id=next((row["interaction_id"] for row in rows if row["interaction_id"]), None),
         until=until,
     )
 
@@ -264,7 +266,7 @@ async def _call(runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], cha
     lane: Lane = LANES[min(change.lane for change in changes)]
     try:
         # a process that was stopped since the claim must not call: the client refuses to begin a request after `until`
-        with calling(lane=lane, seconds=changes[0].until - started):
+        with about(trace=changes[0].interaction_id), calling(lane=lane, seconds=changes[0].until - started):
             async with asyncio.timeout(runtime.settings.call_timeout + OUTER):
                 results = await plugin.push([change.change for change in changes])
     except Exception as error:  # whatever it is, it is recorded on every row of the call
@@ -314,7 +316,8 @@ async def _record(
             await note_success(connection, endpoint, now)
         else:
             await note_trouble(connection, endpoint, trouble, now)
-        await note_attempt(connection, endpoint.id, kind, changes[0].key, trouble, now, milliseconds)
+        keys = [change.key for change in changes]
+        await note_attempt(connection, endpoint.id, kind, keys[0], trouble, now, milliseconds, keys[1:])
     await runtime.wake(wakes)
     if trouble is not None and trouble.kind == "retry" and trouble.after is not None and trouble.after < WAIT_HERE:
         seconds = trouble.after.total_seconds()

@@ -37,6 +37,7 @@ from gateway.runtime import Runtime
 from gateway.sla.clocks import apply
 from gateway.sla.news import answered
 from gateway.sla.requests import Fulfil
+from gateway.tracing.logs import about
 from gateway_schemas.reply import Absent, FindResult, Found, NotYet, Rendered, SendIntent, Sent, absent_is_proof
 from gateway_schemas.source import Source
 
@@ -63,7 +64,7 @@ ORDER BY r.written_at, r.created_at, r.id LIMIT :limit
 # Locked, so that what is looked at here is what leaves: an edit, an approval or a rejection comes before or after.
 LOCKED = f"""
 SELECT r.id, r.ticket_id, r.key, r.code, r.rendered, r.decided_on, r.not_after, r.tries, r.amends, r.group_id,
-       i.deleted_at,
+       r.interaction_id, i.deleted_at,
        {HEARD_BY} AS heard_now, o.state AS amended_state, o.external_id AS amended_id, o.url AS amended_url,
        o.sent_at AS amended_at
 FROM reply r LEFT JOIN interaction i ON i.id = r.interaction_id LEFT JOIN reply o ON o.id = r.amends
@@ -86,6 +87,8 @@ class Flight:
     """By the monotonic clock, from before the claim was written: the call ends by then, before the row's deadline."""
     amends: Sent | None = None
     """What is out already and gets another text."""
+    interaction_id: UUID | None = None
+    """What it answers."""
     repeats: bool = False
     """Whether it may be out already: see `REPEAT`."""
 
@@ -190,6 +193,7 @@ async def _take_off(
                 now,
                 until,
                 out,
+                row["interaction_id"],
                 repeats=row["code"] == REPEAT,
             )
         )
@@ -201,9 +205,12 @@ async def _fly(runtime: Runtime, endpoint: Endpoint, source: Source[Any], flight
     sent: Sent | None = None
     trouble: Trouble | None = None
     try:
-        # a process that was stopped since the claim must not send: the client refuses to begin a request after `until`
+        # a process that was stopped since the claim must not send: the client begins no request after `until`
         gate = StopGate(runtime.database, flight.id)
-        with calling(lane="reply", seconds=flight.until - time.monotonic(), gate=gate):
+        with (
+            about(trace=flight.interaction_id),
+            calling(lane="reply", seconds=flight.until - time.monotonic(), gate=gate),
+        ):
             async with asyncio.timeout(runtime.settings.call_timeout + OUTER):
                 if flight.amends is None:
                     sent = await source.send(flight.rendered, flight.key)

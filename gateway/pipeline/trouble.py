@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -134,8 +135,9 @@ async def note_attempt(
     trouble: Trouble | None,
     now: datetime,
     milliseconds: int,
+    also: Sequence[str] = (),
 ) -> None:
-    """Write one try at a provider to the log of attempts."""
+    """Write one try at a provider to the log of attempts; `also` are the other things that shared the call."""
     await insert_rows(
         connection,
         "attempt",
@@ -149,6 +151,7 @@ async def note_attempt(
                 "code": trouble.code if trouble else None,
                 "reason": trouble.reason if trouble else None,
                 "milliseconds": milliseconds,
+                "also": list(also) or None,
             }
         ],
     )

@@ -93,6 +93,8 @@ def allowed(distribution: Distribution, path: Path) -> set[str]:
         found |= CONTRACT.requires()  # the contract is written in pydantic and hands out the HTTP client
         if path.stem.startswith("twin"):
             found |= CONTRACT.requires("testing") | distribution.requires("twin")
+    elif distribution == GATEWAY and path.parent.name == "tracing":
+        found |= GATEWAY.requires("traces")
     elif distribution == CONTRACT and "testing" in path.relative_to(CONTRACT.source).parts:
         found |= CONTRACT.requires("testing")
     return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Identity, Index, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy import BigInteger, Identity, Index, PrimaryKeyConstraint, Text, UniqueConstraint
 from sqlalchemy import text as sql
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field, SQLModel
 
 from gateway.db.tables.columns import (
@@ -88,6 +89,8 @@ class Attempt(SQLModel, table=True):
     """`push`, `send`, `find`, `fetch` or `poll`."""
     thing_id: str = string()
     """The change's key or the reply's id."""
+    also: list[str] | None = Field(default=None, sa_type=ARRAY(Text))
+    """The keys of other changes that travelled in the same call."""
     outcome: str = string()
     code: str | None = maybe_string()
     reason: str | None = maybe_string()
