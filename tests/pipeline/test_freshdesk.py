@@ -13,8 +13,8 @@ from uuid import UUID
 import pytest
 from PIL import Image
 
-from gateway_freshdesk.text import as_text
 from gateway_freshdesk.twin import FreshdeskTwin
+from gateway_schemas.markup import as_text
 from gateway_schemas.testing.twin import Fault
 from gateway_x.twin import XTwin
 from support.gateway import Gateway, fresh_database, running

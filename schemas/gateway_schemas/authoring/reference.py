@@ -34,7 +34,7 @@ _CONTRACT: dict[str, tuple[str, ...]] = {
     "Tickets": ("ticket",),
     "Decisions": ("decision",),
     "What a plugin raises": ("errors",),
-    "What a plugin borrows": ("http", "signatures", "text", "length", "urls", "files", "time", "remembered"),
+    "What a plugin borrows": ("http", "signatures", "text", "markup", "length", "urls", "files", "time", "remembered"),
 }
 _INSIDE = {"base", "generate", "conditions_check", "conditions_parse"}
 """Modules of the contract that no plugin imports."""

@@ -9,9 +9,9 @@ from gateway_freshdesk.config import FreshdeskConfig
 from gateway_freshdesk.merges import merge_notes
 from gateway_freshdesk.payloads import marked_with
 from gateway_freshdesk.push import description_id
-from gateway_freshdesk.text import as_text, images_in
 from gateway_freshdesk.words import NOTE, moment, number, origin_of
 from gateway_schemas.interaction import Attachment, Ignored, Unreadable, Visibility
+from gateway_schemas.markup import as_text, images_in
 from gateway_schemas.ticket import Agent, AgentNote, AgentReply, OwnComment
 
 LEG_WORDS: dict[str, Visibility] = {

@@ -11,8 +11,8 @@ from gateway_freshdesk.comments import own_mark
 from gateway_freshdesk.customers import Customers
 from gateway_freshdesk.payloads import marked_with, short_key
 from gateway_freshdesk.push import Pusher, description_id, number_of
-from gateway_freshdesk.text import as_text
 from gateway_freshdesk.words import iso, number
+from gateway_schemas.markup import as_text
 from gateway_schemas.ticket import FoundTicket, PushIntent, TicketChange
 
 BEFORE = timedelta(minutes=15)

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway_freshdesk.api import TOO_MANY, Api
-from gateway_freshdesk.text import as_text
 from gateway_freshdesk.words import CLOSED, NOTE, moment, number
 from gateway_schemas.errors import Gone, Rejected, Retry
+from gateway_schemas.markup import as_text
 
 TOGETHER = timedelta(minutes=2)
 """How far apart the two notes of one merge may be: Freshdesk writes them in the background."""

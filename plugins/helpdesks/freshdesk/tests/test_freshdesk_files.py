@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gateway_freshdesk.api import form_of
-from gateway_freshdesk.text import as_text
 from gateway_schemas.errors import Unknown
 from gateway_schemas.interaction import Attachment
+from gateway_schemas.markup import as_text
 from gateway_schemas.ticket import AgentReply
 
 

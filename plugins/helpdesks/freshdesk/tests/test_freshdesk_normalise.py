@@ -14,9 +14,10 @@ from pydantic import BaseModel
 
 from gateway_freshdesk.config import FreshdeskConfig
 from gateway_freshdesk.plugin import FreshdeskHelpdesk
-from gateway_freshdesk.text import as_html, as_text
+from gateway_freshdesk.text import as_html
 from gateway_freshdesk.words import iso, moment, number
 from gateway_schemas.errors import Malformed, Unverified
+from gateway_schemas.markup import as_text
 from gateway_schemas.plugin import Setup
 from gateway_schemas.ticket import AgentReply
 from gateway_schemas.time import SystemTime

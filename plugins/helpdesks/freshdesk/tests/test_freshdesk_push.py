@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from gateway_freshdesk.config import FreshdeskConfig
 from gateway_freshdesk.payloads import comment_html, mark, marked_with, short_key
-from gateway_freshdesk.text import as_text
 from gateway_schemas.errors import Closed, Gone, Moved, Rejected
 from gateway_schemas.interaction import Attachment
+from gateway_schemas.markup import as_text
 from gateway_schemas.ticket import GatewayFields
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from gateway_request_tracker.config import RequestTrackerConfig
 from gateway_request_tracker.payloads import marked_with, values_of
 from gateway_request_tracker.push import description_id
-from gateway_request_tracker.text import as_text
 from gateway_request_tracker.words import COMMENT, CORRESPOND, SYSTEM, moment, name_of, number, origin_of, text
 from gateway_schemas.interaction import Attachment, Ignored, Unreadable, Visibility
+from gateway_schemas.markup import as_text
 from gateway_schemas.ticket import Agent, AgentNote, AgentReply, OwnComment
 
 LEG_WORDS: dict[str, Visibility] = {

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from gateway_schemas.interaction import Attachment, Ignored, Unreadable, Visibility
+from gateway_schemas.markup import as_text
 from gateway_schemas.ticket import Agent, AgentNote, AgentReply, OwnComment
 from gateway_zammad.config import ZammadConfig
 from gateway_zammad.payloads import marked_with
-from gateway_zammad.text import as_text
 from gateway_zammad.words import MERGED, moment, number, origin_of, text
 
 LEG_WORDS: dict[str, Visibility] = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway_schemas.errors import Malformed, Unverified
+from gateway_schemas.markup import as_text
 from gateway_schemas.plugin import Setup
 from gateway_schemas.signatures import sign_hmac
 from gateway_schemas.ticket import AgentReply
@@ -19,7 +20,6 @@ from gateway_schemas.time import SystemTime
 from gateway_schemas.webhook import RawDelivery, WebhookRequest
 from gateway_zammad.config import ZammadConfig
 from gateway_zammad.plugin import ZammadHelpdesk
-from gateway_zammad.text import as_text
 
 INPUTS = Path(__file__).parent.parent / "fixtures" / "in"
 RECORDED = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""HTML as RT keeps it, scripts included, read back as the plain text that an agent meant."""
+"""HTML as helpdesks keep what agents wrote, scripts included, read back as the plain text that was meant."""
 
 from __future__ import annotations
 
@@ -26,10 +26,19 @@ def as_text(markup: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
+def images_in(markup: str) -> list[tuple[str, str | None]]:
+    """The pictures that stand within the text: address and alternative text of each."""
+    reader = _Reader()
+    reader.feed(markup)
+    reader.close()
+    return reader.images
+
+
 class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
+        self.images: list[tuple[str, str | None]] = []
         self._unseen = 0
         self._links: list[tuple[str, int]] = []
 
@@ -42,6 +51,11 @@ class _Reader(HTMLParser):
             self._break(tag)
             if tag == "li":
                 self.parts.append("- ")
+        elif tag == "img":
+            given = dict(attrs)
+            address = given.get("src") or ""
+            if address.startswith(("http://", "https://")):
+                self.images.append((address, given.get("alt") or None))
         elif tag == "a":
             self._links.append((dict(attrs).get("href") or "", len(self.parts)))
 
