@@ -27,11 +27,17 @@ _ASKED = crc32(b"?")
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The keys of one text or of a stretch of it, by kind; each kind is weighed on its own."""
+    """What one text or a stretch of it is weighed by: keys by kind, each of which is weighed on its own."""
 
-    letters: list[int]
+    words: list[str]
+    """The words whose letters are one kind; what a word's weigh is remembered."""
     phrases: list[int]
     concepts: list[int]
+
+    @property
+    def letters(self) -> list[int]:
+        """The runs of letters of all words."""
+        return [key for word in self.words for key in letters_of(word)]
 
     def kinds(self) -> tuple[list[int], list[int], list[int]]:
         """The kinds, in the order of the weights."""
@@ -42,10 +48,7 @@ def features(text: Prepared, stretch: Stretch | None = None) -> Features:
     """The features of a text, or of a stretch of it; linear in its length."""
     whole = stretch or Stretch(0, len(text.tokens))
     words = [token for token in text.tokens[whole.first : whole.last] if token.kind not in ("url", "handle")]
-    letters: list[int] = []
-    for token in words:
-        letters += _letters(_word(token))
-    return Features(letters, _phrases(text, words), _concepts(text, whole))
+    return Features([_word(token) for token in words], _phrases(text, words), _concepts(text, whole))
 
 
 def _word(token: Token) -> str:
@@ -55,8 +58,7 @@ def _word(token: Token) -> str:
     return token.forms[-1] if token.kind == "symbol" else token.form
 
 
-@lru_cache(maxsize=65_536)
-def _letters(word: str) -> tuple[int, ...]:
+def letters_of(word: str) -> tuple[int, ...]:
     """The runs of letters in a word between its ends."""
     written = f"<{word}>".encode("utf-8", "surrogatepass")
     size = len(written)

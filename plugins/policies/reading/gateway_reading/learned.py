@@ -18,13 +18,13 @@ from __future__ import annotations
 import json
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from operator import itemgetter
 
-from gateway_reading.features import KINDS, Features, features
+from gateway_reading.features import KINDS, Features, features, letters_of
 from gateway_reading.prepared import Prepared
 from gateway_reading.tokens import Stretch
 from gateway_schemas.reading import Mark
@@ -43,6 +43,10 @@ ZERO = 128
 """The byte of a weight that is nought: a byte has no sign."""
 MOST = 600
 """Words of a text that it looks at."""
+REMEMBERED = 16_384
+"""Words of which it is remembered what their letters weigh."""
+Steps = tuple[int, tuple[int, ...]]
+"""How many known features there are, and by signal the sum of their weights in steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +88,38 @@ class Weights:
     scales: dict[str, Scale]
     fused: dict[str, Fused]
     trade: Limits
+    word: Callable[[str], Steps]
+    """What the letters of a word weigh; remembered for those met lately."""
 
     def scores(self, found: Features, signals: Iterable[str] | None = None) -> dict[str, float]:
         """The score of each signal, above zero where the examples speak for it."""
-        known = [
-            [row for key in keys if (row := rows.get(key)) is not None]
-            for rows, keys in zip(self.rows, found.kinds(), strict=True)
-        ]
-        picks = [itemgetter(*rows) if len(rows) > 1 else None for rows in known]  # one pass in C for each signal
+        weighed = [_together([self.word(word) for word in found.words], len(self.tables))]
+        for kind, keys in ((1, found.phrases), (2, found.concepts)):
+            weighed.append(weigh(self.rows[kind], [tables[kind] for tables in self.tables.values()], keys))
         scores = {}
-        for signal in signals or self.scales:
-            scale = self.scales[signal]
-            score = scale.bias
-            for rows, pick, table, step in zip(known, picks, self.tables[signal], scale.steps, strict=True):
-                if rows:
-                    steps = sum(pick(table)) if pick else table[rows[0]]
-                    score += step * (steps - ZERO * len(rows)) / len(rows) ** 0.5
-            scores[signal] = score
+        for place, (signal, scale) in enumerate(self.scales.items()):
+            if signals is None or signal in signals:
+                scores[signal] = scale.bias + sum(
+                    step * (steps[place] - ZERO * count) / count**0.5
+                    for step, (count, steps) in zip(scale.steps, weighed, strict=True)
+                    if count
+                )
         return scores
+
+
+def weigh(rows: Mapping[int, int], tables: Sequence[bytes], keys: Iterable[int]) -> Steps:
+    """How many of the keys are known, and the sum of their steps in each table."""
+    known = [row for key in keys if (row := rows.get(key)) is not None]
+    if len(known) < 2:
+        return len(known), tuple(table[known[0]] if known else 0 for table in tables)
+    pick = itemgetter(*known)  # one pass in C for each table
+    return len(known), tuple(sum(pick(table)) for table in tables)
+
+
+def _together(several: Sequence[Steps], width: int) -> Steps:
+    if not several:
+        return 0, (0,) * width
+    return sum(count for count, _ in several), tuple(map(sum, zip(*(steps for _, steps in several), strict=True)))
 
 
 def unpack(packed: bytes, signals: Sequence[str]) -> tuple[tuple[dict[int, int], ...], dict[str, tuple[bytes, ...]]]:
@@ -130,12 +148,19 @@ def load() -> Weights:
     folder = files("gateway_reading") / "weights"
     about = json.loads((folder / "about.json").read_text("utf-8"))
     rows, tables = unpack((folder / "weights.bin").read_bytes(), list(about["scales"]))
+    letters = [each[0] for each in tables.values()]
+
+    @lru_cache(maxsize=REMEMBERED)
+    def word(written: str) -> Steps:
+        return weigh(rows[0], letters, letters_of(written))
+
     return Weights(
         rows,
         tables,
         {signal: Scale(each["bias"], tuple(each["steps"])) for signal, each in about["scales"].items()},
         {signal: Fused(**each) for signal, each in about["fused"].items()},
         Limits(**about["trade"]),
+        word,
     )
 
 
