@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from gateway.api import (
     apps,
+    audit,
     brands,
     calendars,
     clocks,
@@ -57,6 +58,7 @@ from gateway.engine.memory import keep
 from gateway.engine.supervise import Supervisor
 from gateway.registry import Registry
 from gateway.runtime import Runtime, open_runtime
+from gateway.security.audit import by_itself
 from gateway.security.keys import ensure_first_key
 from gateway.settings import Settings
 
@@ -84,6 +86,7 @@ TAGS = [
     {"name": "outbound", "description": "One call stops everything outbound."},
     {"name": "people", "description": "Who is who at helpdesks and over the API, for four eyes."},
     {"name": "keys", "description": "Who may call."},
+    {"name": "audit", "description": "Who changed what, in a chain that shows whether it was tampered with."},
     {"name": "health", "description": "For load balancers and people on call."},
 ]
 
@@ -106,7 +109,8 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_runtime(settings, registry=registry) as runtime:
-            await ensure_first_key(runtime.database, settings, runtime.now(), show=functools.partial(print, flush=True))
+            on_record = runtime.audit.on_record(by_itself("first_api_key"))
+            await ensure_first_key(on_record, settings, runtime.now(), show=functools.partial(print, flush=True))
             app.state.runtime = runtime
             app.state.schema_version = await health.schema_version(runtime.database)
             supervisor = Supervisor(runtime, worker_environment(settings))
@@ -168,6 +172,7 @@ def create_app(
         waivers,
         outbound,
         keys,
+        audit,
     ):
         app.include_router(part.router, prefix="/v1")
     for router in (

@@ -23,6 +23,8 @@ plugin_app = typer.Typer(no_args_is_help=True, help="Plugins of this installatio
 key_app = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(key_app, name="key")
+audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
+app.add_typer(audit_app, name="audit")
 
 
 def _settings(**given: Any) -> Settings:
@@ -233,6 +235,55 @@ def key_create(
     except UnknownScope as error:
         raise typer.BadParameter(str(error), param_hint="--scope") from error
     typer.echo(key)
+
+
+@audit_app.command("head")
+def audit_head() -> None:
+    """Print the newest entry's number, digest and time in one line, to be kept elsewhere."""
+    from gateway.security.audit.command import head_from_command_line
+
+    typer.echo(asyncio.run(head_from_command_line(_settings())).line())
+
+
+@audit_app.command("verify")
+def audit_verify(
+    head: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file of lines that `audit head` printed; - reads them from standard input.",
+            exists=True,
+            dir_okay=False,
+            allow_dash=True,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+) -> None:
+    """Check every entry of the audit log and the chain between them; ends with 1 when something is wrong."""
+    from gateway.security.audit.command import verify_from_command_line
+    from gateway.security.audit.verify import parse_heads
+
+    heads = []
+    if head is not None:
+        text = sys.stdin.read() if str(head) == "-" else head.read_text(encoding="utf-8")
+        try:
+            heads = parse_heads(text.splitlines())
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--head") from error
+    told = asyncio.run(verify_from_command_line(_settings(), heads))
+    if as_json:
+        typer.echo(json.dumps(told.summary(), indent=2))
+    else:
+        for one in told.troubles:
+            typer.echo(f"entry {one.seq}: {one.what}")
+        if told.more:
+            typer.echo(f"and {told.more} more")
+        typer.echo(f"{told.entries} entries, {told.redacted} without their changes; head: {told.head.line()}")
+        if told.ok and not heads:
+            typer.echo("Nothing was changed. Only a head that was kept elsewhere shows whether the end is missing.")
+        elif told.ok:
+            typer.echo("Nothing was changed, and nothing is missing up to the newest head given.")
+    if not told.ok:
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from gateway.net.key_sets import KeySets
 from gateway.policy.library import ensure_defaults
 from gateway.policy.sets import PolicySets
 from gateway.registry import Registry
+from gateway.security.audit import AuditLog, by_itself
 from gateway.security.vault import Vault
 from gateway.settings import Settings
 from gateway.sla.stored import Calendars
@@ -37,6 +38,7 @@ class Runtime:
     database: Database
     registry: Registry
     vault: Vault
+    audit: AuditLog
     connections: Connections
     calendars: Calendars
     policies: PolicySets
@@ -73,10 +75,11 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
         await asyncio.to_thread(migrate, url)
         database = Database(url)
         jobs = make_jobs(database.conninfo)
+        audit = AuditLog(database, vault, now.now)
         owner = make_owner()
         try:
             if settings.default_policies:
-                await ensure_defaults(database, registry, now.now())
+                await ensure_defaults(audit.on_record(by_itself("default_policies")), registry, now.now())
             async with jobs.open_async(), Outgoing(database.engine, now, timeout=settings.call_timeout) as outgoing:
                 wake = Wake(jobs)
                 sandbox = Sandbox(settings.pure_deadline, time_file, settings.plugin_modules)
@@ -86,6 +89,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
                         database=database,
                         registry=registry,
                         vault=vault,
+                        audit=audit,
                         connections=Connections(
                             database,
                             registry,

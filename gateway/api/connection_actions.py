@@ -22,6 +22,7 @@ from gateway.db.database import Row, execute, fetch_one
 from gateway.pipeline.poll import make_cursors
 from gateway.pipeline.trouble import Trouble, note_success, note_trouble
 from gateway.runtime import Runtime
+from gateway.security.audit import note
 from gateway_schemas.enricher import Enricher
 from gateway_schemas.plugin import Health, HealthFinding, Step
 from gateway_schemas.source import Source
@@ -101,11 +102,16 @@ async def install_connection(
     plugin = plugin_for(runtime, endpoint, door=door)
     if isinstance(plugin, Enricher):
         raise conflict("There is nothing to set up for an enricher: it is asked, and nothing is delivered by it.")
+    if not dry_run:
+        async with runtime.database.write() as connection:
+            await note(connection, "connection", connection_id, {}, {"install": "asked"})  # on record before it is done
     report = await ask(lambda: plugin.install(dry_run=dry_run))
     changed: list[str] = []
-    if not dry_run and (report.config or report.app_config):
+    if not dry_run:
         async with runtime.database.write() as connection:
             row = await _row(connection, connection_id, lock=True)
+            done = [step.model_dump(mode="json", include={"action", "what"}) for step in report.steps]
+            await note(connection, "connection", connection_id, {}, {"install": done})
             try:
                 if report.config:
                     await merge_config(connection, runtime, row, report.config)

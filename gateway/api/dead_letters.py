@@ -17,6 +17,7 @@ from gateway.api.problems import invalid
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_all
 from gateway.pipeline.redrive import SELECT, Kind, proving, schedule, told
+from gateway.security.audit import note_all
 
 router = APIRouter(prefix="/dead-letters", tags=["deliveries"], route_class=ApiRoute)
 
@@ -122,6 +123,8 @@ async def redrive_dead_letters(runtime: RuntimeDep, _: Operates, given: RedriveF
         )
         going = [row for row in rows if row["obstacle"] is None]
         last = await schedule(database, given.kind, going, given.per_minute, now)
+        if given.kind == "push":
+            await note_all(database, "push", [row["id"] for row in going], {"state": "failed"}, {"redrive": last})
     obstacles = Counter(row["obstacle"] for row in rows if row["obstacle"] is not None)
     return Redriven(scheduled=len(going), last_at=last, obstacles=dict(obstacles))
 

@@ -22,6 +22,7 @@ from gateway.db.database import Row, fetch_all, fetch_one
 from gateway.engine.shards import CROWD_SHARDS, SHARDS
 from gateway.pipeline.accept import unpack_headers
 from gateway.runtime import Runtime
+from gateway.security.audit import note, note_all
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"], route_class=ApiRoute)
 
@@ -154,6 +155,8 @@ async def replay_delivery(runtime: RuntimeDep, _: Operates, delivery_id: int) ->
                WHERE id = :id RETURNING shard""",
             id=_id(delivery_id),
         )
+        if rows:
+            await note(database, "delivery", delivery_id, {}, {"state": "pending"})
     if not rows:
         raise not_found("delivery", delivery_id)
     await runtime.wake({f"inbox:{row['shard']}" for row in rows})
@@ -174,13 +177,15 @@ async def replay_deliveries(runtime: RuntimeDep, _: Operates, given: ReplayFilte
                        AND (CAST(:app AS uuid) IS NULL OR app_id = :app)
                        AND (CAST(:since AS timestamptz) IS NULL OR received_at >= :since)
                    ORDER BY id LIMIT :limit)
-               RETURNING shard""",
+               RETURNING id, shard""",
             state=given.state,
             connection=given.connection,
             app=given.app,
             since=given.since,
             limit=given.limit,
         )
+        ids = sorted(row["id"] for row in rows)
+        await note_all(database, "delivery", ids, {"state": given.state}, {"state": "pending"})
     await runtime.wake({f"inbox:{row['shard']}" for row in rows})
     return Replayed(deliveries=len(rows))
 

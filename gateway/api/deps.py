@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -10,8 +11,10 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 
 from gateway.api.problems import Problem
 from gateway.runtime import Runtime
+from gateway.security.audit import Origin
 from gateway.security.keys import Caller, KeyRefused, recognise
 from gateway.security.scopes import MEANING, Scope
+from gateway.tracing.logs import subject
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -21,10 +24,31 @@ bearer = HTTPBearer(
 )
 
 
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
 async def runtime_of(request: Request) -> Runtime:
-    """The runtime that the app's lifespan opened."""
+    """The runtime that the app's lifespan opened; to a route that changes things, with its caller on record.
+
+    There each write transaction ends with the entry in the audit log that tells of it. Raises Problem 401.
+    """
     runtime: Runtime = request.app.state.runtime
-    return runtime
+    if request.method in READING:
+        return runtime
+    return replace(runtime, database=runtime.audit.on_record(origin_of(request, await caller_of(request))))
+
+
+def origin_of(request: Request, caller: Caller) -> Origin:
+    """Who asks for what, and from where, for the audit log."""
+    return Origin(
+        action=request.scope["route"].name,
+        actor_kind="key",
+        actor_id=str(caller.id),
+        actor_name=caller.name,
+        key_prefix=caller.prefix,
+        address=request.client.host if request.client is not None else None,
+        trace_id=subject().get("trace_id"),
+    )
 
 
 RuntimeDep = Annotated[Runtime, Depends(runtime_of)]
@@ -41,7 +65,7 @@ async def caller_of(request: Request) -> Caller:
         raise Problem(401, "unauthenticated", "Send the header Authorization: Bearer <API key>.", headers=headers)
     # header values arrive as Latin-1; a bootstrap key may hold anything
     key = key.strip().encode("latin-1").decode("utf-8", "surrogateescape")
-    runtime = await runtime_of(request)
+    runtime: Runtime = request.app.state.runtime
     try:
         caller = await recognise(runtime.database, key, runtime.now())
     except KeyRefused as error:
@@ -94,4 +118,5 @@ ReadsDecisions = Annotated[Caller, needs(Scope.read, Scope.policies_draft, Scope
 ReadsPolicies = Annotated[Caller, needs(Scope.read, Scope.policies_draft, Scope.policies_activate)]
 DraftsPolicies = Annotated[Caller, needs(Scope.policies_draft)]
 ActivatesPolicies = Annotated[Caller, needs(Scope.policies_activate)]
+ReadsAudit = Annotated[Caller, needs(Scope.audit, Scope.admin)]
 Administers = Annotated[Caller, needs(Scope.admin)]

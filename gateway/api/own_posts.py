@@ -20,6 +20,7 @@ from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_one
 from gateway.pipeline.record import bury
 from gateway.pipeline.trouble import Trouble, note_attempt
+from gateway.security.audit import note
 from gateway_schemas.interaction import Deletion
 from gateway_schemas.reply import Sent
 from gateway_schemas.source import Source
@@ -59,6 +60,8 @@ async def retract_own_post(runtime: RuntimeDep, caller: WritesReplies, interacti
     if not isinstance(source, Source) or not source.capabilities.delete:
         raise conflict(f"{endpoint.plugin} cannot take back what was published; do it at the source.")
     sent = Sent(external_id=row["external_id"], url=row["url"], sent_at=row["published_at"])
+    async with runtime.database.write() as database:
+        await note(database, "interaction", interaction_id, {}, {"retract": "asked"})  # on record before it is gone
     trouble: Trouble | None = None
     started = time.monotonic()
     try:
@@ -71,6 +74,8 @@ async def retract_own_post(runtime: RuntimeDep, caller: WritesReplies, interacti
     wakes: set[str] = set()
     async with runtime.database.write() as database:
         await note_attempt(database, endpoint.id, "retract", str(interaction_id), trouble, now, milliseconds)
+        outcome = "done" if trouble is None else trouble.code
+        await note(database, "interaction", interaction_id, {}, {"retract": outcome})
         if gone:
             told = Deletion(external_id=row["external_id"], account=row["account"] or "", deleted_at=now, by="brand")
             wakes = await bury(database, [((row["scope"], row["external_id"]), told)], now)

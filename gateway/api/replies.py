@@ -24,6 +24,7 @@ from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.people import Login, look_up
 from gateway.pipeline.trouble import Trouble, note_attempt
 from gateway.pipeline.verdicts import name_of
+from gateway.security.audit import note
 from gateway_schemas.reply import Sent
 from gateway_schemas.source import Source
 
@@ -249,6 +250,8 @@ async def retract_reply(runtime: RuntimeDep, caller: WritesReplies, reply_id: UU
     if not isinstance(source, Source) or not source.capabilities.delete:
         raise conflict(f"{endpoint.plugin} cannot take back what was published.")
     sent = Sent(external_id=row["external_id"], url=row["url"], sent_at=row["sent_at"])
+    async with runtime.database.write() as database:
+        await note(database, "reply", reply_id, {}, {"retract": "asked"})  # on record before it is gone
     trouble: Trouble | None = None
     started = time.monotonic()
     try:
@@ -260,6 +263,7 @@ async def retract_reply(runtime: RuntimeDep, caller: WritesReplies, reply_id: UU
     async with runtime.database.write() as database:
         milliseconds = int((time.monotonic() - started) * 1000)
         await note_attempt(database, endpoint.id, "retract", str(reply_id), trouble, now, milliseconds)
+        await note(database, "reply", reply_id, {}, {"retract": "done" if trouble is None else trouble.code})
         if gone:
             await execute(
                 database,

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import Message
 
-from gateway.api.deps import Needs, caller_of, runtime_of
+from gateway.api.deps import Needs, caller_of
 from gateway.api.idempotency import HEADER, Once
 from gateway.api.problems import Problem, responses
 
@@ -54,7 +54,7 @@ class ApiRoute(APIRoute):
             key = request.headers.get("idempotency-key")
             if key is None or request.method != "POST" or not scoped:
                 return await handler(request)
-            once = Once(await runtime_of(request), await caller_of(request), key)
+            once = Once(request.app.state.runtime, await caller_of(request), key)
             return await once.answer(request, handler)
 
         return handle

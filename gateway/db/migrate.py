@@ -9,6 +9,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine, make_url, text
 
 import gateway
+from gateway.db.watch import watch
 
 LOCK = 7_226_513_401
 """Advisory lock: of several processes starting together one migrates and the others wait."""
@@ -40,6 +41,8 @@ def migrate(url: str, revision: str = "head") -> None:
             try:
                 config.attributes["connection"] = connection
                 command.upgrade(config, revision)
+                connection.commit()
+                watch(connection)
             finally:
                 connection.rollback()
                 connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})

@@ -20,6 +20,7 @@ from gateway.pipeline.marks import mark_push, note_push
 from gateway.pipeline.people import Login, Who, authors_of, look_up, provably_different
 from gateway.pipeline.targets import matter
 from gateway.pipeline.verdicts import name_of, needs_second_person, waivers_for
+from gateway.security.audit import Origin, attribute
 from gateway_schemas.ticket import AgentNote
 
 COLUMNS = """r.id, r.ticket_id, r.connection_id, r.helpdesk_id, r.state, r.code, r.digest, r.findings, r.author_id,
@@ -135,11 +136,16 @@ async def by_note(
     ]
     try:
         reply = _the_one(replies, None if prefix else item.at)
+        await attribute(connection, _by_agent(f"{command}_reply", endpoint, item.author.external_id, name))
         if command == "reject":
-            return await end(connection, reply["id"], "rejected", _because(f"rejected by {name}", rest), now)
-        [who] = await look_up(connection, [Login(name, endpoint.id, item.author.external_id, item.author.email)])
-        return await approve(connection, reply, who, now, ttl, digest=reply["digest"])
+            wakes = await end(connection, reply["id"], "rejected", _because(f"rejected by {name}", rest), now)
+        else:
+            [who] = await look_up(connection, [Login(name, endpoint.id, item.author.external_id, item.author.email)])
+            wakes = await approve(connection, reply, who, now, ttl, digest=reply["digest"])
+        await attribute(connection, None)
+        return wakes
     except Refused as error:
+        await attribute(connection, None)
         drain = await note_push(
             connection,
             ticket["id"],
@@ -169,9 +175,11 @@ async def by_tag(
     try:
         reply = _the_one(await _held(connection, ticket["id"]), at)
         who = Who(f"somebody who set the tag {APPROVE_TAG}")
+        await attribute(connection, _by_agent("approve_reply", endpoint, None, who.name))
         wakes = await approve(connection, reply, who, now, ttl, digest=reply["digest"])
     except Refused as error:
         text = f"The tag {APPROVE_TAG}: {error.reason}"
+    await attribute(connection, None)
     drain = await note_push(
         connection,
         ticket["id"],
@@ -181,6 +189,12 @@ async def by_tag(
         remove_tags=[APPROVE_TAG],
     )
     return wakes | ({drain} if drain else set())
+
+
+def _by_agent(action: str, endpoint: Endpoint, agent: str | None, name: str) -> Origin:
+    """For the audit log; the inbox writes the entry at the end of its transaction."""
+    id = f"{endpoint.id}:{agent}" if agent is not None else str(endpoint.id)
+    return Origin(action, "agent", id, name)
 
 
 async def _held(connection: AsyncConnection, ticket_id: UUID) -> list[Row]:

@@ -71,6 +71,8 @@ async def _write_reads(runtime: Runtime, sandbox: Sandbox, held: Held, reads: Se
             )
             wakes |= await write_changes(connection, runtime.calendars, followed, now)
             await _end(connection, reads, now)
+            if any(read.role == "helpdesk" for read in reads):
+                await runtime.audit.seal(connection)  # an agent may have approved or rejected an answer
     except DBAPIError as error:
         if not is_data_error(error):
             raise

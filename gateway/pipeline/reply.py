@@ -28,6 +28,7 @@ from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
 from gateway.pipeline.record import revoke
+from gateway.security.audit import Origin, attribute
 from gateway.sla.clocks import apply
 from gateway.sla.news import status_changed
 from gateway.sla.requests import Request
@@ -166,7 +167,7 @@ async def _changed(
         await _drop_answers(connection, ticket["id"], now)
     if item.tags is None:
         return set()
-    wakes = await _leg_chosen(connection, ticket, item.tags, now)
+    wakes = await _leg_chosen(connection, endpoint, ticket, item.tags, now)
     return wakes | await by_tag(connection, endpoint, ticket, item.tags, item.updated_at or now, now, ttl)
 
 
@@ -183,21 +184,25 @@ async def _drop_answers(connection: AsyncConnection, ticket_id: UUID, now: datet
 
 
 async def _leg_chosen(
-    connection: AsyncConnection, ticket: Mapping[str, Any], tags: Sequence[str], now: datetime
+    connection: AsyncConnection, endpoint: Endpoint, ticket: Mapping[str, Any], tags: Sequence[str], now: datetime
 ) -> set[str]:
     """An agent tags the ticket with the leg that an answer held for doubt about it is meant for."""
     legs = {LEG_TAGS[tag] for tag in tags if tag in LEG_TAGS and tag not in ticket["tags"]}
     if len(legs) != 1:
         return set()
+    leg = legs.pop()
+    who = f"somebody who set the tag for the {leg} leg"
+    await attribute(connection, Origin("choose_leg", "agent", str(endpoint.id), who))
     rows = await fetch_all(
         connection,
         """UPDATE reply SET leg = :leg, state = 'received', code = NULL, reason = NULL, due_at = :now, updated_at = :now
            WHERE ticket_id = :id AND state = 'held' AND code IN ('newer_message', 'more_public') AND leg IS NULL
            RETURNING connection_id""",
         id=ticket["id"],
-        leg=legs.pop(),
+        leg=leg,
         now=now,
     )
+    await attribute(connection, None)
     return {f"reply:{row['connection_id']}" for row in rows}
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import Database, as_json, execute, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.runtime import open_runtime
+from gateway.security.audit.origin import at_the_command_line
 from gateway.security.scopes import Scope, parse_scopes
 from gateway.settings import Settings
 
@@ -162,7 +163,7 @@ async def create_from_command_line(
     wanted = parse_scopes(scopes) if scopes else tuple(Scope)
     async with open_runtime(settings) as runtime:
         now = runtime.now()
-        async with runtime.database.write() as connection:
+        async with runtime.audit.on_record(at_the_command_line("key_create")).write() as connection:
             made = await create_key(
                 connection, name, wanted, now, expires_at=now + timedelta(days=days) if days is not None else None
             )

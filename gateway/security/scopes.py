@@ -18,11 +18,12 @@ class Scope(StrEnum):
     outbound = "outbound"
     policies_draft = "policies:draft"
     policies_activate = "policies:activate"
+    audit = "audit"
     admin = "admin"
 
 
 MEANING: dict[Scope, str] = {
-    Scope.read: "read everything but API keys and the bytes of deliveries",
+    Scope.read: "read everything but API keys, the audit log and the bytes of deliveries",
     Scope.connections: "make and change brands, Apps and connections; check, install, pause and resume them",
     Scope.operations: "read deliveries byte for byte, replay them, and redrive dead letters",
     Scope.operations_read: "read metrics and dead letters",
@@ -31,6 +32,7 @@ MEANING: dict[Scope, str] = {
     Scope.outbound: "stop and start everything outbound",
     Scope.policies_draft: "write and try out policies",
     Scope.policies_activate: "put policies into force, and make and change calendars",
+    Scope.audit: "read the audit log",
     Scope.admin: "make and revoke API keys, and say whose they are",
 }
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.settings import Settings
 
@@ -30,6 +32,20 @@ class Vault:
         if len(key) != 32:
             raise VaultError("GATEWAY_SECRET_KEY: 32 bytes in base64 are needed (openssl rand -base64 32)")
         self._cipher = AESGCM(key)
+        self._key = key
+
+    @property
+    def version(self) -> int:
+        """The newest version of the key: what is made now names it."""
+        return 1
+
+    def derive(self, purpose: str, version: int) -> bytes:
+        """32 bytes for keyed hashes of one purpose, the same ever after for a purpose and version. Raises VaultError
+        for a version that is not known."""
+        if version != 1:
+            raise VaultError(f"Version {version} of the installation's secret key is not known to this process.")
+        info = b"helpdesk-gateway purpose\0" + purpose.encode()
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(self._key)
 
     @classmethod
     def open(cls, settings: Settings) -> Vault:

@@ -149,6 +149,10 @@ async def test_the_command_line_makes_keys_too(database: str, serve: Any, tmp_pa
         async with api.caller(key) as caller:
             assert (await caller.get("/v1/outbound")).status_code == 200
             assert (await caller.get("/v1/keys")).status_code == 403
+        [entry] = (await api.http.get("/v1/audit?action=key_create")).json()["items"]
+        assert (entry["actor_kind"], entry["actor_id"], entry["actor_name"] != "") == ("command_line", None, True)
+        assert entry["changes"][0]["after"]["name"] == "from a shell"
+        assert key.rpartition("_")[2] not in str(entry)
 
 
 async def test_a_request_repeated_under_its_key_is_done_once(api: Api, name: str) -> None:

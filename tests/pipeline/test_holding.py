@@ -18,6 +18,15 @@ def marked(line: LineLike, number: int = 1) -> tuple[str, bool, str]:
     return ticket.status, "gw_held" in ticket.tags, notes[-1] if notes else ""
 
 
+async def on_record(line: LineLike) -> list[tuple[Any, ...]]:
+    """What agents have overridden: action, kind of actor, id, name and things, from the audit log."""
+    rows = await line.gateway.rows(
+        """SELECT action, actor_kind, actor_id, actor_name, things FROM audit_entry
+           WHERE actor_kind = 'agent' ORDER BY seq"""
+    )
+    return [tuple(row.values()) for row in rows]
+
+
 async def both_legs(line: LineLike) -> str:
     """Rita writes in public, then in private; the helpdesk has both."""
     post: str = line.x.post("rita", "@AcmeSupport my parcel is stuck")
@@ -45,6 +54,8 @@ async def test_what_only_the_private_leg_knows_waits_for_an_approval_from_inside
     assert line.published() == [("We found 4711 for you!", post)]
     reply = await line.reply()
     assert (reply["state"], reply["approved_by"]) == ("sent", "Ann")
+    agent = f"{line.helpdesk}:{reply['author_id']}"
+    assert await on_record(line) == [("approve_reply", "agent", agent, "Ann", [f"reply:{reply['id']}"])]
     assert "gw_held" not in line.ticket(1).tags
     assert len([one for one in line.ticket(1).comments if "NOT been published" in one.body]) == 1
     assert await line.gateway.value("SELECT count(*) FROM decision WHERE point = 'review_reply'") == 2
@@ -76,6 +87,10 @@ async def test_a_tag_afterwards_says_which_leg_is_meant_and_another_approves(lin
     assert line.published() == [("We are on it 0!", post), ("We are on it 1!", post)]
     assert "gw_approve" not in line.ticket(1).tags
     assert (await line.reply())["approved_by"] == "somebody who set the tag gw_approve"
+    assert [(one[0], one[2], one[3]) for one in await on_record(line)] == [
+        ("choose_leg", str(line.helpdesk), "somebody who set the tag for the public leg"),
+        ("approve_reply", str(line.helpdesk), "somebody who set the tag gw_approve"),
+    ]
 
 
 async def test_four_eyes_are_two_people_by_whatever_name(make_line: Any) -> None:

@@ -36,6 +36,7 @@ from gateway.pipeline.drains import Drains, tick
 from gateway.policy.sets import PolicySets
 from gateway.registry import Registry
 from gateway.runtime import Runtime
+from gateway.security.audit import AuditLog
 from gateway.security.vault import Vault
 from gateway.settings import Settings
 from gateway.sla.stored import Calendars
@@ -239,6 +240,7 @@ def make_runtime(common: Common, owner: str) -> Runtime:
         database=common.database,
         registry=common.registry,
         vault=common.vault,
+        audit=AuditLog(common.database, common.vault, CLOCK.now),
         connections=Connections(
             common.database,
             common.registry,

@@ -1,6 +1,7 @@
 """All tables, one aggregate a file."""
 
 from gateway.db.tables.access import ApiKey, Fact, IdempotentAnswer
+from gateway.db.tables.audit import AuditEntry, AuditPending
 from gateway.db.tables.budget import Budget, BudgetCost
 from gateway.db.tables.calendar import Calendar, CalendarVersion
 from gateway.db.tables.clock import Clock, ClockEvent, Fulfilment
@@ -45,6 +46,8 @@ __all__ = [
     "App",
     "Attachment",
     "Attempt",
+    "AuditEntry",
+    "AuditPending",
     "Backtest",
     "Brand",
     "Budget",
