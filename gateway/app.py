@@ -20,6 +20,7 @@ from starlette.routing import Route
 from gateway.api import (
     apps,
     audit,
+    authorisations,
     brands,
     calendars,
     clocks,
@@ -150,6 +151,7 @@ def create_app(
         plugins,
         connections,
         connection_actions,
+        authorisations,
         deliveries,
         dead_letters,
         files,
@@ -183,6 +185,7 @@ def create_app(
         policy_trials.backtests,
     ):
         app.include_router(router, prefix="/v1")
+    app.include_router(authorisations.callback)
     app.include_router(health.router)
     app.include_router(metrics.router)
     _describe(app)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter
 
 from gateway.db.database import Database, as_json, execute, fetch_all, fetch_one
 from gateway.endpoints import ConfigInvalid, Endpoint, PluginMissing, build
+from gateway.oauth.stored import completed, fields_of, open_tokens
 from gateway.registry import Connected, Registry
 from gateway.security.vault import Vault
 from gateway_schemas.enricher import Enricher
@@ -111,15 +112,18 @@ class Connections:
             rows = await fetch_all(
                 connection,
                 """
-                SELECT c.id, c.role, c.plugin, c.name, false AS is_app, c.version + COALESCE(a.version, 0) AS version,
+                SELECT c.id, c.role, c.plugin, c.name, false AS is_app,
+                       c.version + COALESCE(a.version, 0) + COALESCE(g.generation, 0) AS version,
                        c.app_id, c.brand_id, c.account, c.config, c.secrets, a.config AS app_config,
                        a.secrets AS app_secrets, c.allow_private || COALESCE(a.allow_private, '{}') AS allow_private,
                        c.helpdesk_id, c.history, c.history_days, c.status, c.paused_in, c.paused_out,
-                       c.blocked_until, c.created_at
-                FROM connection c LEFT JOIN app a ON a.id = c.app_id WHERE c.id = ANY(:ids)
+                       c.blocked_until, c.created_at, g.state AS consent, g.tokens
+                FROM connection c LEFT JOIN app a ON a.id = c.app_id
+                     LEFT JOIN authorisation g ON g.connection_id = c.id WHERE c.id = ANY(:ids)
                 UNION ALL
                 SELECT a.id, 'source', a.plugin, a.name, true, a.version, a.id, a.brand_id, NULL, NULL, NULL, a.config,
-                       a.secrets, a.allow_private, NULL, 'none', 0, 'active', false, false, NULL, a.created_at
+                       a.secrets, a.allow_private, NULL, 'none', 0, 'active', false, false, NULL, a.created_at,
+                       NULL, NULL
                 FROM app a WHERE a.id = ANY(:ids)
                 """,
                 ids=ids,
@@ -133,6 +137,9 @@ class Connections:
         config = None
         if row["config"] is not None:
             config = {**row["config"], **self._vault.unseal(row["secrets"], f"connection:{row['id']}")}
+            if row["consent"] is not None:
+                fields = fields_of(self._registry.plugin(row["role"], row["plugin"]))
+                config = completed(fields, config, open_tokens(self._vault, row["id"], row["tokens"]))
         return Endpoint(
             **{name: row[name] for name in ("id", "role", "plugin", "name", "is_app", "version", "app_id", "brand_id")},
             account=row["account"],

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.apps import lock_app, merge_app_config
 from gateway.api.asking import ProviderProblem, ask, plugin_for
-from gateway.api.configs import SET, grant_of, reported_badly, secret_fields
-from gateway.api.connections import SELECT, ConnectionView, drains_of, merge_config, view_of
+from gateway.api.configs import SET, grant_of, opened, reported_badly, secret_fields
+from gateway.api.connections import SELECT, ConnectionView, drains_of, may_work, merge_config, view_of
 from gateway.api.deps import RuntimeDep, WritesConnections
 from gateway.api.models import Answer, Page
 from gateway.api.problems import Problem, conflict, not_found, responses
@@ -19,6 +19,7 @@ from gateway.api.routes import ApiRoute
 from gateway.api.standing import door_id, door_url
 from gateway.connections import Endpoint
 from gateway.db.database import Row, execute, fetch_one
+from gateway.oauth.stored import NOT_CONNECTED, fields_of
 from gateway.pipeline.poll import make_cursors
 from gateway.pipeline.trouble import Trouble, note_success, note_trouble
 from gateway.runtime import Runtime
@@ -82,7 +83,7 @@ async def check_connection(runtime: RuntimeDep, _: WritesConnections, connection
 
 def _mend(trouble: Trouble) -> str:
     if trouble.kind == "reauthorise":
-        return "Give the connection new credentials: PATCH /v1/connections/{id}."
+        return "Connect it again (POST /v1/connections/{id}/authorize), or PATCH new credentials into its config."
     if trouble.code == "plugin_bug":
         return "Tell the plugin's author; the log has the details."
     return "Try again later." if trouble.kind in ("retry", "unknown") else "Change the configuration."
@@ -177,17 +178,20 @@ async def resume_connection(
 async def _pause(runtime: Runtime, request: Request, id: UUID, direction: Direction, *, paused: bool) -> ConnectionView:
     async with runtime.database.write() as connection:
         row = await _row(connection, id, lock=True)
+        stored = {**row["config"], **(opened(runtime.vault, row["secrets"], f"connection:{id}") or {})}
+        works = await may_work(connection, runtime, id, row["role"], row["plugin"], stored)
         await execute(
             connection,
             """UPDATE connection SET paused_in = CASE WHEN :inward THEN :paused ELSE paused_in END,
                    paused_out = CASE WHEN :outward THEN :paused ELSE paused_out END, version = version + 1,
-                   status = CASE WHEN :paused THEN status ELSE 'active' END,
-                   status_reason = CASE WHEN :paused THEN status_reason END,
+                   status = CASE WHEN :paused OR NOT :works THEN status ELSE 'active' END,
+                   status_reason = CASE WHEN :paused OR NOT :works THEN status_reason END,
                    blocked_until = CASE WHEN :paused THEN blocked_until END, updated_at = :now WHERE id = :id""",
             id=id,
             inward=direction in ("in", "both"),
             outward=direction in ("out", "both"),
             paused=paused,
+            works=works,
             now=runtime.now(),
         )
         streams = runtime.registry.streams(row["role"], row["plugin"])
@@ -228,4 +232,7 @@ async def _endpoint(runtime: Runtime, id: UUID) -> Endpoint:
     endpoint = (await runtime.connections.load([id])).get(id)
     if endpoint is None or endpoint.is_app:
         raise not_found("connection", id)
+    fields = fields_of(runtime.registry.plugin(endpoint.role, endpoint.plugin))
+    if fields is not None and (endpoint.config or {}).get(fields.token) == NOT_CONNECTED:
+        raise conflict(f"{endpoint.name} is not connected yet: POST /v1/connections/{id}/authorize.")
     return endpoint

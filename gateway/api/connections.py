@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.api.authorisations import AuthorisationView, authorisations_of
 from gateway.api.configs import (
     PluginClass,
     checked_ranges,
@@ -20,7 +21,6 @@ from gateway.api.configs import (
     merged,
     open_grant,
     opened,
-    sealed,
     validated,
 )
 from gateway.api.deps import ReadsConnections, RuntimeDep, WritesConnections
@@ -31,11 +31,15 @@ from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, invalid, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.api.standing import HealthView, door_id, door_url, health_of
-from gateway.db.database import execute, fetch_one
+from gateway.connections import split_secrets
+from gateway.db.database import Row, as_json, execute, fetch_one
 from gateway.db.tables.columns import new_id
+from gateway.oauth.stored import account_known, by_hand, completed, fields_of, make_row
 from gateway.pipeline.poll import make_cursors
 from gateway.runtime import Runtime
+from gateway.security.vault import Vault
 from gateway.sla.clocks import disown
+from gateway_schemas.oauth import OAuthFields
 
 router = APIRouter(prefix="/connections", tags=["connections"], route_class=ApiRoute)
 
@@ -70,6 +74,9 @@ class NewConnection(Input):
     """A brand's id or name; null for all brands."""
     config: dict[str, Any] = Field(default_factory=dict)
     """As `config_schema` of the plugin says."""
+    by_oauth: bool = False
+    """Its account is connected afterwards, by `/authorize`: its credentials, and what says which account it is, may be
+    left out."""
     grant: str | None = Field(default=None, max_length=20_000)
     """What `/discover` gave for an account: its configuration, `config` comes on top."""
     helpdesk: Reference | None = None
@@ -122,6 +129,8 @@ class ConnectionView(Answer):
     door: str
     """Where the provider delivers."""
     health: HealthView
+    authorisation: AuthorisationView | None
+    """The consent by which it acts; null where its credentials were entered by hand."""
     version: int
     created_at: datetime
     updated_at: datetime
@@ -140,10 +149,15 @@ async def create_connection(
     document = given.config
     if given.grant is not None:
         document = merged(open_grant(runtime.vault, given.plugin, given.grant), document)
-    config = validated(plugin.Config, document)
-    account = plugin.account_of(config)
+    fields = fields_of(plugin)
+    if given.by_oauth:
+        if fields is None:
+            raise invalid("by_oauth", f"{given.plugin} connects no accounts by OAuth", "enter the credentials")
+        if by_hand(fields, document):
+            raise invalid("config", "holds credentials, which OAuth is to bring", "leave out either")
+    config, stored, account = _checked(plugin, document, fields if given.by_oauth else None)
     id, now = new_id(), runtime.now()
-    shown, secrets = sealed(runtime.vault, config, f"connection:{id}")
+    shown, secrets = _split(runtime.vault, config, f"connection:{id}", stored)
     async with runtime.database.write() as connection:
         app = await app_of(connection, given.app, given.plugin)
         _check_app(plugin, given.plugin, app is not None)
@@ -155,7 +169,7 @@ async def create_connection(
                    version,
                    created_at, updated_at)
                VALUES (:id, :role, :plugin, :name, :brand, :app, :account, CAST(:config AS jsonb), :secrets, :private,
-                   :helpdesk, :history, :history_days, :sla_owner, 'active', false, false, 0, NULL, 1, :now, :now)
+                   :helpdesk, :history, :history_days, :sla_owner, :status, false, false, 0, NULL, 1, :now, :now)
                ON CONFLICT DO NOTHING RETURNING *""",
             id=id,
             role=role,
@@ -171,12 +185,15 @@ async def create_connection(
             history=given.history,
             history_days=given.history_days,
             sla_owner=given.sla_owner,
+            status="needs_authorisation" if given.by_oauth else "active",
             now=now,
         )
         if row is None:
             raise await _collision(connection, role, given.name, account)
         if streams := runtime.registry.streams(role, given.plugin):
             await make_cursors(connection, id, streams, now)
+        if given.by_oauth:
+            await make_row(connection, id)
         view = (await views_of(connection, runtime, request, [row]))[0]
     await runtime.wake(drains_of(role, id, streams))
     response.headers["Location"] = f"/v1/connections/{id}"
@@ -234,6 +251,10 @@ async def change_connection(
     New credentials make a connection that needed authorisation active again.
     """
     async with runtime.database.write() as connection:
+        # consent before connection, as whoever renews tokens locks them
+        await fetch_one(
+            connection, "SELECT 1 FROM authorisation WHERE connection_id = :id FOR UPDATE", id=connection_id
+        )
         row = await fetch_one(connection, f"{SELECT} WHERE id = :id FOR UPDATE", id=connection_id)
         if row is None:
             raise not_found("connection", connection_id)
@@ -283,13 +304,20 @@ async def merge_config(
 ) -> None:
     """Merge a change into a connection's configuration, in the caller's transaction.
 
-    The connection is active again: the next call shows whether it works now. Raises Problem 422.
+    The connection is active again: the next call shows whether it works now. One that goes by OAuth is so only if its
+    consent stands and it is known which account it is. Credentials that somebody enters take the consent's place.
+    Raises Problem 422.
     """
     _, plugin = find_plugin(runtime.registry, row["plugin"], row["role"])
     context = f"connection:{row['id']}"
     stored = {**row["config"], **(opened(runtime.vault, row["secrets"], context) or {})}
-    config: BaseModel = validated(plugin.Config, merged(stored, change))
-    account = plugin.account_of(config)
+    fields, consent = fields_of(plugin), await _consent(connection, row["id"])
+    document = merged(stored, change)
+    if fields is not None and consent is not None and by_hand(fields, document) and consent["has"]:
+        await execute(connection, "DELETE FROM authorisation WHERE connection_id = :id", id=row["id"])
+        consent = None
+    oauth = fields if fields is not None and consent is not None and not by_hand(fields, document) else None
+    config, kept, account = _checked(plugin, document, oauth)
     if account != row["account"] and row["app_id"] is not None:
         other = await fetch_one(
             connection,
@@ -300,16 +328,59 @@ async def merge_config(
         )
         if other is not None:
             raise conflict(f"The account {account} is connected already, as {other['name']}.", field="config")
-    shown, secrets = sealed(runtime.vault, config, context)
+    shown, secrets = _split(runtime.vault, config, context, kept)
+    works = await may_work(connection, runtime, row["id"], row["role"], row["plugin"], document)
     await execute(
         connection,
         """UPDATE connection SET config = CAST(:config AS jsonb), secrets = :secrets, account = :account,
-               status = 'active', status_reason = NULL, version = version + 1, updated_at = :now WHERE id = :id""",
+               status = CASE WHEN :works THEN 'active' ELSE status END,
+               status_reason = CASE WHEN :works THEN NULL ELSE status_reason END,
+               version = version + 1, updated_at = :now WHERE id = :id""",
+        works=works,
         id=row["id"],
         config=shown,
         secrets=secrets,
         account=account,
         now=runtime.now(),
+    )
+
+
+async def may_work(
+    connection: AsyncConnection, runtime: Runtime, id: UUID, role: str, plugin: str, config: Mapping[str, Any]
+) -> bool:
+    """Whether a connection with this stored configuration has what its calls need, as far as is known here."""
+    fields, consent = fields_of(runtime.registry.plugin(role, plugin)), await _consent(connection, id)
+    if fields is None or consent is None or (not consent["has"] and by_hand(fields, config)):
+        return True
+    return consent["state"] == "granted" and account_known(fields, config)
+
+
+async def _consent(connection: AsyncConnection, id: UUID) -> Row | None:
+    return await fetch_one(
+        connection, "SELECT state, tokens IS NOT NULL AS has FROM authorisation WHERE connection_id = :id", id=id
+    )
+
+
+def _checked(
+    plugin: PluginClass, document: Mapping[str, Any], fields: OAuthFields | None
+) -> tuple[BaseModel, frozenset[str], str | None]:
+    """A configuration as its plugin's model, the fields of it to keep, and the account it is, where that is known.
+
+    With `fields` it is one that goes by OAuth: for what is not known yet something stands in that is not kept.
+    """
+    whole = completed(fields, document, None)
+    config = validated(plugin.Config, whole)
+    ours = (fields.token, *fields.account) if fields is not None else ()
+    invented = {name for name in ours if document.get(name) is None}
+    known = fields is None or account_known(fields, document)
+    return config, frozenset(type(config).model_fields) - invented, plugin.account_of(config) if known else None
+
+
+def _split(vault: Vault, config: BaseModel, context: str, kept: frozenset[str]) -> tuple[str, bytes | None]:
+    shown, secret = split_secrets(config)
+    return (
+        as_json({name: value for name, value in shown.items() if name in kept}),
+        vault.seal({name: value for name, value in secret.items() if name in kept}, context),
     )
 
 
@@ -341,6 +412,7 @@ async def views_of(
 ) -> list[ConnectionView]:
     """Connections as they are shown."""
     health = await health_of(connection, runtime, rows)
+    consents = await authorisations_of(connection, runtime, [row["id"] for row in rows])
     views = []
     for row in rows:
         secrets = opened(runtime.vault, row["secrets"], f"connection:{row['id']}")
@@ -355,6 +427,7 @@ async def views_of(
                 secrets_readable=secrets is not None,
                 door=door_url(runtime, request, door_id(runtime.registry, row)),
                 health=health[row["id"]],
+                authorisation=consents.get(row["id"]),
             )
         )
     return views

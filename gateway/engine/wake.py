@@ -27,6 +27,7 @@ PRIORITY = {
     "thread": 10,
     "inbox": 10,
     "fetch": 10,
+    "renew": 10,
     "push": 5,
     "clock": 5,
     "decide": 5,

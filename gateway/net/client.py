@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpcore2
 import httpx2
@@ -108,6 +108,10 @@ class Outgoing:
         It follows no redirects unless told to, and takes nothing from the environment. Raises ValueError when
         `allowed_origins` or `allow_private` cannot be read.
         """
+        return httpx2.AsyncClient(**self.options(target))
+
+    def options(self, target: Target) -> dict[str, Any]:
+        """What a client of another library is made with, so that it is guarded as `client` is (OAuth's)."""
         demand = Demand(
             key=target.budget_key,
             budgets=tuple(target.budgets),
@@ -120,13 +124,13 @@ class Outgoing:
         )
         guard = GuardTransport(wire, parse_origins(target.allowed_origins))
         metered = MeteredTransport(guard, self.ledger, self._time, demand, target.read_limits)
-        return httpx2.AsyncClient(
-            transport=DeadlineTransport(metered, self._timeout),
-            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
-            headers={"User-Agent": "helpdesk-gateway"},
-            follow_redirects=False,
-            trust_env=False,
-        )
+        return {
+            "transport": DeadlineTransport(metered, self._timeout),
+            "timeout": httpx2.Timeout(None, connect=CONNECT_SECONDS),
+            "headers": {"User-Agent": "helpdesk-gateway"},
+            "follow_redirects": False,
+            "trust_env": False,
+        }
 
     def sockets(self, places: Sequence[str], allow_private: Sequence[str] = ()) -> GuardedSockets:
         """Connections to these `host:port` places and no others, for protocols other than HTTP. Raises Rejected or

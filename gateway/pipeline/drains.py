@@ -1,8 +1,8 @@
 """Which station runs when: a wake-up names a drain, the drain takes its lease and works until nothing is left.
 
 Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
-`poll:<connection>:<stream>` `attach:<connection>` `enrich:<enricher>` `clock:sweep` `decide:clocks`
-`calendar:<calendar>` `incidents` `traces`.
+`poll:<connection>:<stream>` `attach:<connection>` `enrich:<enricher>` `renew:<connection>` `clock:sweep`
+`decide:clocks` `calendar:<calendar>` `incidents` `traces`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gateway.db.database import fetch_all
 from gateway.engine.leases import Held, LeaseLost
 from gateway.engine.sandbox import Sandbox
 from gateway.engine.shards import INBOX_SHARDS, SHARDS, is_crowd
+from gateway.oauth.renewal import renew_due
 from gateway.pipeline.attach import attach_due
 from gateway.pipeline.decide_clocks import decide_clock_steps
 from gateway.pipeline.enrich import enrich_due
@@ -120,7 +121,12 @@ class Drains:
             return await backtest.run(self._runtime, self._sandbox, UUID(rest), held)
         id, _, stream = rest.partition(":")
         endpoint = await self._runtime.connections.get(UUID(id))
-        if endpoint is None or not self._may_work(kind, endpoint):
+        if endpoint is None:
+            return False
+        if kind == "renew":
+            await self._runtime.wake(await renew_due(self._runtime, endpoint, held))
+            return False
+        if not self._may_work(kind, endpoint):
             return False
         if kind == "fetch":
             return await fetch_due(self._runtime, endpoint, held)
@@ -206,6 +212,9 @@ SELECT 'backtest:' || id FROM backtest WHERE state IN ('pending', 'running')
 UNION ALL
 SELECT 'poll:' || c.connection_id || ':' || c.stream FROM cursor c JOIN open ON open.id = c.connection_id
     WHERE c.next_at <= :now
+UNION ALL
+SELECT 'renew:' || connection_id FROM authorisation WHERE state = 'granted' AND renew_at <= :now
+    AND (begun_until IS NULL OR begun_until < clock_timestamp())
 UNION ALL
 -- Minima, not EXISTS: each is the first entry of a partial index of open clocks, whatever the plan. Once this statement
 -- is prepared, its plan does not know :now and expects every third clock to be due; an EXISTS is then looked for by

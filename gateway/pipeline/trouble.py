@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import traceback
 from collections.abc import Sequence
@@ -16,7 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.db.database import Database, execute, insert_rows
+from gateway.oauth.stored import hasten
 from gateway_schemas import errors
+
+log = logging.getLogger(__name__)
 
 Recovery = Literal["retry", "reauthorise", "unknown", "hold", "rejected", "closed", "moved", "gone"]
 
@@ -75,16 +79,22 @@ def trouble_of(error: Exception) -> Trouble:
 async def note_trouble(connection: AsyncConnection, endpoint: Endpoint, trouble: Trouble, now: datetime) -> None:
     """Show on the connection that it is in trouble; block its calls where the provider asked for a pause."""
     if trouble.kind == "reauthorise":
-        await execute(
+        if await hasten(connection, endpoint.id, endpoint.version, now):
+            return
+        stopped = await execute(
             connection,
             # a call that was made with credentials that have been renewed meanwhile says nothing of the new ones
             """UPDATE connection c SET status = 'needs_authorisation', status_reason = :reason, version = version + 1
                WHERE id = :id AND status = 'active'
-                 AND c.version + COALESCE((SELECT a.version FROM app a WHERE a.id = c.app_id), 0) = :version""",
+                 AND c.version + COALESCE((SELECT a.version FROM app a WHERE a.id = c.app_id), 0)
+                     + COALESCE((SELECT g.generation FROM authorisation g WHERE g.connection_id = c.id), 0)
+                     = :version""",
             id=endpoint.id,
             reason=trouble.reason,
             version=endpoint.version,
         )
+        if stopped:
+            log.error("connection %s (%s) needs authorisation: %s", endpoint.id, endpoint.name, trouble.reason)
         return
     if trouble.kind != "retry":
         return

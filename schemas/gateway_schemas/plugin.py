@@ -15,6 +15,7 @@ from gateway_schemas.files import Downloaded, FileStore, NoFiles
 from gateway_schemas.http import call
 from gateway_schemas.interaction import Attachment
 from gateway_schemas.limits import Allowance, Budget, LimitReading
+from gateway_schemas.oauth import OAuth, OAuthClient, OAuthFields, OAuthTokens
 from gateway_schemas.sockets import Sockets
 from gateway_schemas.time import TimeSource
 
@@ -100,6 +101,8 @@ class Plugin(Generic[C]):
     budgets: ClassVar[tuple[Budget, ...]] = ()
     key_sets: ClassVar[Mapping[str, str]] = {}
     """Name and URL of each JWKS document that `verify` needs."""
+    oauth: ClassVar[OAuthFields | None] = None
+    """Which fields come from connecting the account by OAuth; None: its credentials are entered by hand."""
 
     def __init__(self, setup: Setup[C]) -> None:
         self.setup = setup
@@ -208,6 +211,29 @@ class Plugin(Generic[C]):
     def allowance_of(cls, config: C, app: BaseModel | None = None) -> Allowance:
         """Called with the config: how much of the provider's limits, and of the budget of money, we may use."""
         return Allowance()
+
+    @classmethod
+    def oauth_of(cls, config: C, app: BaseModel | None = None) -> OAuth | None:
+        """Called when an account is connected and when its token is renewed: where and how. Fields that `oauth` names
+        may still hold what stands in for them. None: this one cannot be connected by OAuth."""
+        return None
+
+    async def oauth_client(self, redirect_uri: str) -> OAuthClient:
+        """Called before an account is connected where `oauth_of` names no client: have the server register one.
+
+        The host keeps it with the connection and asks again only for another redirect URI. Raises GatewayError.
+        """
+        raise Rejected("this provider registers clients by hand: enter the App's client id", code="no_client")
+
+    async def oauth_granted(self, tokens: OAuthTokens) -> OAuthTokens:
+        """Called with what the code was exchanged for, before it is kept: a provider whose first token is short-lived
+        gives the lasting one here (Meta). The instance has that token in its config. Raises GatewayError."""
+        return tokens
+
+    async def oauth_renewed(self, tokens: OAuthTokens) -> OAuthTokens:
+        """Called when a token is due where `renewal` is `plugin`: its successor. Raises GatewayError; Reauthorise ends
+        the consent."""
+        raise Rejected("this provider's tokens are not renewed", code="not_renewed")
 
 
 class Step(Model):

@@ -21,6 +21,8 @@ LISTED: dict[str, str] = {
     "gateway/engine/supervise.py:Supervisor._keep": "a lease that cannot be ended early ends by itself",
     "gateway/engine/worker.py:_tick_on": "logged; the next tick looks for the same due rows",
     "gateway/engine/worker.py:work.drain": "logged; the drain's rows are as it found them and the tick wakes it again",
+    "gateway/oauth/flow.py:_asked": "logged, and told to the person who was connecting the account",
+    "gateway/oauth/renewal.py:renew_due": "recorded on the row of the consent; the token in force stays",
     "gateway/pipeline/accept.py:verify": "answered 401 and counted: what breaks the check has not passed it",
     "gateway/pipeline/aftermath.py:retract_due": "recorded on the reply",
     "gateway/pipeline/attach.py:_copy": "recorded on the file",

@@ -2,6 +2,7 @@
 
 from gateway.db.tables.access import ApiKey, Fact, IdempotentAnswer
 from gateway.db.tables.audit import AuditEntry, AuditPending
+from gateway.db.tables.authorisation import Authorisation, AuthorisationRequest
 from gateway.db.tables.budget import Budget, BudgetCost
 from gateway.db.tables.calendar import Calendar, CalendarVersion
 from gateway.db.tables.clock import Clock, ClockEvent, Fulfilment
@@ -48,6 +49,8 @@ __all__ = [
     "Attempt",
     "AuditEntry",
     "AuditPending",
+    "Authorisation",
+    "AuthorisationRequest",
     "Backtest",
     "Brand",
     "Budget",

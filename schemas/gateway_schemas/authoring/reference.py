@@ -28,7 +28,7 @@ COMMAND = "python -m gateway_schemas.authoring.reference docs"
 _CONTRACT: dict[str, tuple[str, ...]] = {
     "Hooks": ("hookspecs",),
     "What a plugin subclasses": ("plugin", "source", "helpdesk", "policy", "enricher", "reading"),
-    "What a plugin declares": ("capabilities", "limits"),
+    "What a plugin declares": ("capabilities", "limits", "oauth"),
     "What comes in": ("webhook", "interaction"),
     "What goes out": ("reply",),
     "Tickets": ("ticket",),

@@ -29,7 +29,11 @@ class ZendeskConfig(BaseModel):
     api_token: SecretStr | None = None
     """An API token of the account."""
     oauth_token: SecretStr | None = None
-    """An OAuth access token, instead of e-mail and API token."""
+    """An OAuth access token, instead of e-mail and API token. Connecting the account fills it, and it is renewed."""
+    oauth_client_id: str | None = None
+    """The unique identifier of the account's OAuth client for the gateway, by which the account is connected."""
+    oauth_client_secret: SecretStr | None = None
+    """The secret of that client; a public client has none."""
     api_user_id: int | None = None
     """The id of the user that the gateway acts as; `install` finds it."""
     signing_secrets: tuple[SecretStr, ...] = ()

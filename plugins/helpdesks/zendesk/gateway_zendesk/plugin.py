@@ -16,10 +16,12 @@ from gateway_schemas.errors import Rejected, Unverified
 from gateway_schemas.helpdesk import Helpdesk, HelpdeskNews
 from gateway_schemas.interaction import Wanted
 from gateway_schemas.limits import Allowance, Budget, LimitReading
+from gateway_schemas.oauth import OAuth
 from gateway_schemas.plugin import Health, InstallReport
 from gateway_schemas.signatures import check_window, read_timestamp, verify_hmac
 from gateway_schemas.ticket import FoundTicket, Pending, PushIntent, PushResult, TicketChange
 from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest, WebhookResponse
+from gateway_zendesk import authorising
 from gateway_zendesk import normalise as reading
 from gateway_zendesk.api import JOBS, Api, readings
 from gateway_zendesk.bulk import MOST, Bulk
@@ -43,6 +45,7 @@ class ZendeskHelpdesk(Helpdesk[ZendeskConfig]):
     name: ClassVar[str] = "zendesk"
     title: ClassVar[str] = "Zendesk"
     Config = ZendeskConfig
+    oauth = authorising.FIELDS
     budgets: ClassVar[tuple[Budget, ...]] = (
         Budget("*", 400, _MINUTE),
         Budget("tickets-update", 100, _MINUTE),
@@ -141,6 +144,11 @@ class ZendeskHelpdesk(Helpdesk[ZendeskConfig]):
     def hosts_of(cls, config: ZendeskConfig, app: BaseModel | None = None) -> tuple[str, ...]:
         """Only the account itself is called."""
         return (config.url,)
+
+    @classmethod
+    def oauth_of(cls, config: ZendeskConfig, app: BaseModel | None = None) -> OAuth:
+        """The account's own consent page and token endpoint."""
+        return authorising.declared(config)
 
     @classmethod
     def media_hosts_of(cls, config: ZendeskConfig, app: BaseModel | None = None) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from gateway_zendesk.twin_model import ApiError, Ticket, User
 from gateway_zendesk.twin_rules import Rules
 from gateway_zendesk.twin_settings import SettingsEndpoints
 from gateway_zendesk.twin_tickets import EXPORT_PAGE, TicketEndpoints
+from gateway_zendesk.twin_tokens import TokenEndpoints
 
 _VIA = {"bulk": "batch", "problem": "linked_problem", "app": "mobile", "mail": "email"}
 
@@ -74,9 +75,11 @@ class ZendeskTwin(Twin):
         """Every endpoint of the twin."""
         self.settings = SettingsEndpoints(self)
         """What the account is set to."""
+        self.consent = TokenEndpoints(self.time, self.effect)
+        """Its OAuth client, and the tokens that were given out."""
         content = Route("/attachments/token/{token}/", self._content, methods=["GET"])
         tickets, admin = TicketEndpoints(self).routes(), AdminEndpoints(self).routes()
-        return [*self.settings.routes(), *admin, *tickets, content]
+        return [*self.consent.routes(), *self.settings.routes(), *admin, *tickets, content]
 
     async def _content(self, request: Request) -> Response:
         """A file by its link, which asks for no credentials."""
@@ -91,10 +94,18 @@ class ZendeskTwin(Twin):
             raise ApiError(415, {"error": "UnsupportedMediaType", "description": "Accept header is required"})
         given = request.headers.get("authorization", "")
         pair = basic(given)
-        good = pair == (f"{self.email}/token", self.token) or given == f"Bearer {self.oauth_token}"
+        good = (
+            pair == (f"{self.email}/token", self.token)
+            or given == f"Bearer {self.oauth_token}"
+            or self.consent.good(given)
+        )
         if self.expired or not good:
             raise ApiError(401, {"error": "Couldn't authenticate you"})
         return self.api_user
+
+    def sign_in(self, who: str | None) -> None:
+        """Who is signed in, in the browser that comes to the consent page."""
+        self.consent.server.person = who
 
     def connection_config(self) -> dict[str, Any]:
         """A connection configuration that the twin accepts; call it while the twin is served."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 
 def _base_url(value: str) -> str:
@@ -53,12 +53,23 @@ class GoogleConfig(BaseModel):
     locations: list[LocationId] = Field(
         default_factory=list, description="Ids of the locations to read; none: every location of the account."
     )
-    refresh_token: SecretStr = Field(
-        description="From authorising the App with the scope https://www.googleapis.com/auth/business.manage."
+    refresh_token: SecretStr | None = Field(
+        default=None,
+        description="From authorising the App elsewhere with the scope https://www.googleapis.com/auth/business.manage;"
+        " connecting the account brings what is needed without it.",
+    )
+    access_token: SecretStr | None = Field(
+        default=None, description="Comes from connecting the account, and is renewed by the gateway."
     )
     sweep_hours: int = Field(
         default=24, ge=1, le=24 * 7, description="How often every review is read again, for what Google tells nobody."
     )
+
+    @model_validator(mode="after")
+    def _authorised(self) -> GoogleConfig:
+        if self.refresh_token is None and self.access_token is None:
+            raise ValueError("give refresh_token, or connect the account by OAuth")
+        return self
 
     @property
     def account(self) -> str:

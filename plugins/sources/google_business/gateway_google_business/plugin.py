@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import httpx2
 from pydantic import BaseModel
 
-from gateway_google_business import budgets
+from gateway_google_business import authorising, budgets
 from gateway_google_business.api import CERTS_PATH, SERVICES, Api, host, media_hosts
 from gateway_google_business.config import GoogleApp, GoogleConfig
 from gateway_google_business.health import check
@@ -27,6 +27,7 @@ from gateway_schemas.errors import Rejected, Unverified
 from gateway_schemas.interaction import Normalised, Wanted
 from gateway_schemas.length import Counting
 from gateway_schemas.limits import Budget, LimitReading
+from gateway_schemas.oauth import OAuth
 from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.source import Source
@@ -41,6 +42,7 @@ class GoogleBusinessSource(Source[GoogleConfig]):
     Config: ClassVar[type[BaseModel]] = GoogleConfig
     AppConfig: ClassVar[type[BaseModel]] = GoogleApp
     budgets: ClassVar[tuple[Budget, ...]] = budgets.BUDGETS
+    oauth = authorising.FIELDS
     key_sets: ClassVar[Mapping[str, str]] = {KEYS: host("www", None) + CERTS_PATH}
     capabilities = SourceCapabilities(
         kinds=frozenset({"review", "comment"}),
@@ -76,6 +78,11 @@ class GoogleBusinessSource(Source[GoogleConfig]):
         """Every Google API that is called."""
         base_url = app.base_url if isinstance(app, GoogleApp) else None
         return tuple(host(service, base_url) for service in SERVICES)
+
+    @classmethod
+    def oauth_of(cls, config: GoogleConfig, app: BaseModel | None = None) -> OAuth:
+        """Google's consent page and token endpoint."""
+        return authorising.declared(app if isinstance(app, GoogleApp) else None)
 
     @classmethod
     def media_hosts_of(cls, config: GoogleConfig, app: BaseModel | None = None) -> tuple[str, ...]:

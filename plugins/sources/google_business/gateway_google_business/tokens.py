@@ -36,7 +36,8 @@ class Tokens:
         time: TimeSource,
         url: str,
     ) -> None:
-        self._refresh = config.refresh_token.get_secret_value()
+        self._refresh = config.refresh_token.get_secret_value() if config.refresh_token is not None else ""
+        self._connected = config.access_token
         self._app = app
         self._http = http
         self._state = state
@@ -46,7 +47,15 @@ class Tokens:
         self._known: dict[str, Any] | None = None
 
     async def access(self, refused: str | None = None) -> str:
-        """A token to call with, and another one than the refused. Raises Reauthorise when Google gives none."""
+        """A token to call with, and another one than the refused. Raises Reauthorise when Google gives none.
+
+        That of a connected account is the gateway's to renew.
+        """
+        if self._connected is not None:
+            token = self._connected.get_secret_value()
+            if token == refused:
+                raise Reauthorise("Google refused the account's token: authorise the account again", code="token_ended")
+            return token
         for known in (self._known, await self._stored()):
             if known is not None and known["access"] != refused and self._time.now() < _until(known):
                 self._known = known

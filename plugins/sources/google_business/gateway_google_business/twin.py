@@ -81,11 +81,12 @@ class GoogleTwin(Twin):
         self.wire = Wire(self)
         self.pusher = Pusher(self)
         self.review_endpoints = ReviewEndpoints(self)
+        self.business = BusinessEndpoints(self, source)
         super().__init__(time=source, seed=seed)
 
     def routes(self) -> Sequence[BaseRoute]:
         """Google's endpoints."""
-        return [*self.review_endpoints.routes(), *BusinessEndpoints(self).routes()]
+        return [*self.review_endpoints.routes(), *self.business.routes()]
 
     def furnish(self) -> Json:
         """The account 100 with one place 200, and a review to answer."""
@@ -138,6 +139,10 @@ class GoogleTwin(Twin):
         token = {"serviceAccountEmail": email} | ({"audience": audience} if audience else {})
         known.subscriptions[name] = {"pushEndpoint": endpoint, "oidcToken": token}
         return name
+
+    def sign_in(self, user: str | None) -> None:
+        """Who is signed in, in the browser that comes to the consent page."""
+        self.business.server.person = user
 
     def revoke(self, user: str = "owner") -> None:
         """A user takes the App's access away: all of their tokens stop."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gateway_google_business.twin_http import CLOUD, Call, forbidden, invalid, not_found, page_size, precondition
-from gateway_google_business.twin_state import Json, TwinAccount, TwinTopic
+from gateway_google_business.twin_state import Json, TwinAccount, TwinTopic, TwinUser
+from gateway_schemas.testing.twin_oauth import AuthorisationServer, Grant, OAuthRefusal, form_of
+from gateway_schemas.time import TimeSource
 
 if TYPE_CHECKING:
     from gateway_google_business.twin import GoogleTwin
@@ -39,8 +41,11 @@ _MASK = {"name", "title", "metadata", "storeCode", "languageCode", "websiteUri",
 class BusinessEndpoints:
     """All that is not a review."""
 
-    def __init__(self, twin: GoogleTwin) -> None:
+    def __init__(self, twin: GoogleTwin, time: TimeSource) -> None:
         self.twin = twin
+        self.server = AuthorisationServer(
+            time, client_id=twin.client_id, client_secret=twin.client_secret, pkce="optional"
+        )
 
     def routes(self) -> list[BaseRoute]:
         """Where they are."""
@@ -56,7 +61,9 @@ class BusinessEndpoints:
             route("GET", "pubsub", topic + ":getIamPolicy", self._policy, CLOUD),
             route("GET", "pubsub", topic + "/subscriptions", self._subscriptions, CLOUD),
             route("GET", "pubsub", "/v1/projects/{project}/subscriptions/{subscription}", self._subscription, CLOUD),
+            Route("/accounts.google.com/o/oauth2/v2/auth", self.server.authorise, methods=["GET"]),
             Route("/oauth2.googleapis.com/token", self._token, methods=["POST"]),
+            Route("/oauth2.googleapis.com/revoke", self._revoke, methods=["POST"]),
             Route("/www.googleapis.com/oauth2/v3/certs", self._certs, methods=["GET"]),
             Route("/lh3.googleusercontent.com/p/{name}", self._picture, methods=["GET"]),
         ]
@@ -161,28 +168,57 @@ class BusinessEndpoints:
     # tokens and keys
 
     async def _token(self, request: Request) -> Response:
-        """Make an access token; the refresh token stays."""
-        form = dict(parse_qsl((await request.body()).decode()))
-        if (form.get("client_id"), form.get("client_secret")) != (self.twin.client_id, self.twin.client_secret):
-            return JSONResponse({"error": "invalid_client", "error_description": "Unauthorized"}, 401)
-        if form.get("grant_type") != "refresh_token":
-            return JSONResponse({"error": "unsupported_grant_type", "error_description": "Invalid grant_type"}, 400)
+        """Exchange a code, or make an access token from the refresh token, which stays."""
+        form = await form_of(request)
+        try:
+            self.server.clients = {self.twin.client_id: self.twin.client_secret}
+            self.server.client(form)
+            if form.get("grant_type") == "authorization_code":
+                return self._granted(self.server.redeem(form))
+            if form.get("grant_type") != "refresh_token":
+                raise OAuthRefusal("unsupported_grant_type")
+            user = self._holder(form.get("refresh_token", ""))
+            if user is None:
+                raise OAuthRefusal("invalid_grant")
+        except OAuthRefusal as refusal:
+            return _refused(refusal.error, "Bad Request" if "code" in form else "Token has been expired or revoked.")
+        return JSONResponse(self._access(user, sorted(user.scopes)))
+
+    def _holder(self, refresh: str) -> TwinUser | None:
         users = self.twin.state.users.values()
-        user = next((one for one in users if one.refresh_token == form.get("refresh_token")), None)
-        if user is None:
-            text = "Token has been expired or revoked."
-            return JSONResponse({"error": "invalid_grant", "error_description": text}, 400)
+        return next((one for one in users if refresh and one.refresh_token == refresh), None)
+
+    def _granted(self, grant: Grant) -> Response:
+        user = self.twin.state.users[grant.person]
+        answer = self._access(user, grant.scopes)
+        asked = self.server.asked[-1]
+        if asked.get("access_type") == "offline" and (asked.get("prompt") == "consent" or not user.consented):
+            user.refresh_token = user.refresh_token or f"1//twin-refresh-{user.name}-{secrets.token_hex(6)}"
+            answer["refresh_token"] = user.refresh_token
+        user.consented = True
+        return JSONResponse(answer)
+
+    def _access(self, user: TwinUser, scopes: Iterable[str]) -> Json:
         access = f"ya29.twin-{secrets.token_hex(12)}"
         self.twin.state.tokens[access] = (user.name, self.twin.time.now() + timedelta(seconds=TOKEN_SECONDS))
         self.twin.effect("token", user.name)
-        return JSONResponse(
-            {
-                "access_token": access,
-                "expires_in": TOKEN_SECONDS,
-                "scope": " ".join(sorted(user.scopes)),
-                "token_type": "Bearer",
-            }
-        )
+        return {
+            "access_token": access,
+            "expires_in": TOKEN_SECONDS,
+            "scope": " ".join(scopes),
+            "token_type": "Bearer",
+        }
+
+    async def _revoke(self, request: Request) -> Response:
+        token = (await form_of(request)).get("token", "")
+        state = self.twin.state
+        user = self._holder(token)
+        owner = user.name if user is not None else state.tokens.get(token, ("",))[0]
+        if not owner:
+            return JSONResponse({"error": "invalid_token", "error_description": "Token expired or revoked"}, 400)
+        self.twin.revoke(owner)
+        self.twin.effect("revoked", owner)
+        return JSONResponse({})
 
     async def _picture(self, request: Request) -> Response:
         """Pictures are public: whoever has the address may have them, in whatever size it asks for."""
@@ -195,6 +231,13 @@ class BusinessEndpoints:
     async def _certs(self, request: Request) -> Response:
         headers = {"cache-control": f"public, max-age={self.twin.keys.max_age}, must-revalidate, no-transform"}
         return JSONResponse(self.twin.keys.published(), headers=headers)
+
+
+def _refused(error: str, words: str) -> Response:
+    if error == "invalid_client":
+        words = "Unauthorized"
+    status = 401 if error == "invalid_client" else 400
+    return JSONResponse({"error": error, "error_description": words}, status)
 
 
 def _shown_account(account: TwinAccount) -> Json:

@@ -110,6 +110,8 @@ class TwinUser:
     name: str
     refresh_token: str
     scopes: set[str]
+    consented: bool = False
+    """Whether they have been asked before: Google then gives no refresh token without `prompt=consent`."""
 
 
 @dataclass

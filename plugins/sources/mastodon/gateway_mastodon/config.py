@@ -33,7 +33,7 @@ class MastodonConfig(BaseModel):
     base_url: BaseUrl = Field(description="The server's address, such as https://mastodon.example.")
     access_token: SecretStr = Field(
         description="The account's token with the scopes read:accounts read:notifications read:statuses write:statuses "
-        "write:media, from Preferences, Development.",
+        "write:media, from Preferences, Development, or from connecting the account.",
     )
     account_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = Field(
         description="The account's id at its server; `discover` finds it."

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import httpx2
 from pydantic import BaseModel
 
-from gateway_mastodon import api, streaming
+from gateway_mastodon import api, authorising, streaming
 from gateway_mastodon.changes import Changes
 from gateway_mastodon.config import MastodonConfig
 from gateway_mastodon.installing import Installer
@@ -22,6 +22,7 @@ from gateway_schemas.errors import Rejected, Unverified
 from gateway_schemas.interaction import Normalised, Wanted
 from gateway_schemas.length import Counting
 from gateway_schemas.limits import Budget, LimitReading
+from gateway_schemas.oauth import OAuth, OAuthClient
 from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.source import Source
@@ -37,6 +38,7 @@ class MastodonSource(Source[MastodonConfig]):
     title: ClassVar[str] = "Mastodon"
     Config: ClassVar[type[BaseModel]] = MastodonConfig
     budgets: ClassVar[tuple[Budget, ...]] = api.BUDGETS
+    oauth = authorising.FIELDS
     capabilities = SourceCapabilities(
         kinds=frozenset({"post", "comment", "direct_message"}),
         identity="provider",
@@ -71,6 +73,15 @@ class MastodonSource(Source[MastodonConfig]):
     def account_of(cls, config: MastodonConfig) -> str | None:
         """The account's address, which is never given to somebody else."""
         return config.account
+
+    @classmethod
+    def oauth_of(cls, config: MastodonConfig, app: BaseModel | None = None) -> OAuth:
+        """The server's own consent page and token endpoint."""
+        return authorising.declared(config)
+
+    async def oauth_client(self, redirect_uri: str) -> OAuthClient:
+        """Register the gateway at the account's server."""
+        return await authorising.register(self.http, self.config, redirect_uri, self.setup.time)
 
     @classmethod
     def hosts_of(cls, config: MastodonConfig, app: BaseModel | None = None) -> tuple[str, ...]:

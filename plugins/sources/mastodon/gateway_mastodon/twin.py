@@ -29,6 +29,7 @@ from gateway_mastodon.twin_media import TYPES, MediaEndpoints
 from gateway_mastodon.twin_state import State, TwinAccount, TwinMedia, TwinNotification, TwinPost, TwinVersion
 from gateway_mastodon.twin_statuses import StatusEndpoints
 from gateway_mastodon.twin_streaming import Streams
+from gateway_mastodon.twin_tokens import TokenEndpoints
 from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
 from gateway_schemas.time import SystemTime, TimeSource
@@ -79,11 +80,12 @@ class MastodonTwin(Twin):
         self.streams = Streams(self)
         self.media = MediaEndpoints(self)
         self.statuses = StatusEndpoints(self)
+        self.consent = TokenEndpoints(self, time)
         super().__init__(time=time, seed=seed)
 
     def routes(self) -> Sequence[BaseRoute]:
         """Mastodon's endpoints."""
-        routes = [*self.statuses.routes(), *self.media.routes(), *self.streams.routes()]
+        routes = [*self.statuses.routes(), *self.media.routes(), *self.streams.routes(), *self.consent.routes()]
         return [*routes, Route("/api/v2/instance", self._instance)]
 
     async def _instance(self, request: Request) -> Response:
@@ -156,6 +158,10 @@ class MastodonTwin(Twin):
         account = self.add_user(username, id=id, name=name)
         account.token, account.scopes = token or f"twin-token-{account.id}", scopes
         return account
+
+    def sign_in(self, who: str | None) -> None:
+        """Who is signed in, in the browser that comes to the consent page."""
+        self.consent.server.person = who
 
     def revoke(self, who: str) -> None:
         """The account takes the token back."""

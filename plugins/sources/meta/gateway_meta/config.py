@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, St
 
 GRAPH = "https://graph.facebook.com"
 INSTAGRAM_GRAPH = "https://graph.instagram.com"
+UNKNOWN = "0"
+"""The id of an account that is still to be connected."""
 
 
 def _base_url(value: str) -> str:
@@ -97,7 +99,7 @@ class MetaConfig(BaseModel):
     @property
     def instagram_login(self) -> bool:
         """Whether it is called at graph.instagram.com, with a token of its own and without a Page."""
-        return self.instagram and self.page_id is None
+        return self.instagram and self.page_id is None and self.account_id != UNKNOWN
 
     @property
     def page(self) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import httpx2
 from pydantic import BaseModel
 
-from gateway_meta import budgets
+from gateway_meta import authorising, budgets
 from gateway_meta.api import Api, hosts
 from gateway_meta.config import MetaApp, MetaConfig
 from gateway_meta.fetching import Fetcher
@@ -26,6 +26,7 @@ from gateway_schemas.capabilities import SourceCapabilities
 from gateway_schemas.errors import Unverified
 from gateway_schemas.interaction import Normalised, Wanted
 from gateway_schemas.limits import Budget, LimitReading
+from gateway_schemas.oauth import OAuth, OAuthTokens
 from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.signatures import verify_hmac, verify_token
@@ -44,6 +45,7 @@ class MetaSource(Source[MetaConfig]):
     Config: ClassVar[type[BaseModel]] = MetaConfig
     AppConfig: ClassVar[type[BaseModel]] = MetaApp
     budgets: ClassVar[tuple[Budget, ...]] = budgets.BUDGETS
+    oauth = authorising.FIELDS
     capabilities = SourceCapabilities(
         kinds=frozenset({"post", "comment", "review", "direct_message"}),
         identity="provider",
@@ -82,6 +84,15 @@ class MetaSource(Source[MetaConfig]):
     def hosts_of(cls, config: MetaConfig, app: BaseModel | None = None) -> tuple[str, ...]:
         """The Graph API, and that of Instagram Login."""
         return tuple(dict.fromkeys(hosts(app if isinstance(app, MetaApp) else None)))
+
+    @classmethod
+    def oauth_of(cls, config: MetaConfig, app: BaseModel | None = None) -> OAuth:
+        """Facebook's login dialog."""
+        return authorising.declared(config, app if isinstance(app, MetaApp) else None)
+
+    async def oauth_granted(self, tokens: OAuthTokens) -> OAuthTokens:
+        """The token that lasts."""
+        return await authorising.lasting(self.http, self._app(RuntimeError), tokens, self.setup.time.now())
 
     @classmethod
     def media_hosts_of(cls, config: MetaConfig, app: BaseModel | None = None) -> tuple[str, ...]:

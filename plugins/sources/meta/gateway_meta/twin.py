@@ -26,6 +26,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway_meta.twin_events import Events
 from gateway_meta.twin_graph import Refusal, Wire
+from gateway_meta.twin_login import LoginEndpoints
 from gateway_meta.twin_nodes import Nodes
 from gateway_meta.twin_reads import TOKEN_LIFE, Reads
 from gateway_meta.twin_state import (
@@ -41,7 +42,7 @@ from gateway_meta.twin_state import (
 from gateway_meta.twin_writes import Writes
 from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
-from gateway_schemas.time import TimeSource
+from gateway_schemas.time import SystemTime, TimeSource
 
 
 class MetaTwin(Twin):
@@ -89,11 +90,16 @@ class MetaTwin(Twin):
         self.wire = Wire(self)
         self.reads = Reads(self)
         self.writes = Writes(self)
+        time = time or SystemTime()
+        self.login = LoginEndpoints(self, time)
         super().__init__(time=time, seed=seed)
 
     def routes(self) -> Sequence[BaseRoute]:
-        """One door for the whole graph."""
-        return [Route("/{version:str}/{path:path}", self._graph, methods=["GET", "POST", "DELETE"])]
+        """Facebook Login, and one door for the whole graph."""
+        return [
+            *self.login.routes(),
+            Route("/{version:str}/{path:path}", self._graph, methods=["GET", "POST", "DELETE"]),
+        ]
 
     async def _graph(self, request: Request) -> Response:
         headers: dict[str, str] = {}
@@ -148,6 +154,10 @@ class MetaTwin(Twin):
     def scopes(self, who: str) -> set[str]:
         """What an account's token may do; a test may take some away."""
         return self.state.tokens[self.state.account(who).token].scopes
+
+    def sign_in(self, person: str | None) -> None:
+        """Who is signed in, in the browser that comes to the login dialog: `manager` manages all accounts."""
+        self.login.server.person = person
 
     def revoke(self, who: str, *, subcode: int = 458) -> None:
         """The account takes the App's access away: its token is refused from now on."""

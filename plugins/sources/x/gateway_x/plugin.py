@@ -18,11 +18,13 @@ from gateway_schemas.files import Downloaded
 from gateway_schemas.interaction import Attachment, Normalised, Wanted
 from gateway_schemas.length import Counting
 from gateway_schemas.limits import Allowance, Budget, LimitReading, epoch_headers
+from gateway_schemas.oauth import OAuth
 from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.signatures import sign_hmac, verify_hmac
 from gateway_schemas.source import Source
 from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest, WebhookResponse
+from gateway_x import authorising
 from gateway_x.api import Api, base_url
 from gateway_x.config import XApp, XConfig
 from gateway_x.installing import Installer
@@ -44,6 +46,7 @@ class XSource(Source[XConfig]):
     Config: ClassVar[type[BaseModel]] = XConfig
     AppConfig: ClassVar[type[BaseModel]] = XApp
     budgets: ClassVar[tuple[Budget, ...]] = BUDGETS
+    oauth = authorising.FIELDS
     capabilities = SourceCapabilities(
         kinds=frozenset({"post", "comment", "direct_message"}),
         identity="provider",
@@ -92,6 +95,11 @@ class XSource(Source[XConfig]):
     def allowance_of(cls, config: XConfig, app: BaseModel | None = None) -> Allowance:
         """The App's budget in dollars a day."""
         return Allowance(daily_usd=app.daily_cost_usd if isinstance(app, XApp) else None)
+
+    @classmethod
+    def oauth_of(cls, config: XConfig, app: BaseModel | None = None) -> OAuth:
+        """X's consent page and token endpoint."""
+        return authorising.declared(config, app if isinstance(app, XApp) else None)
 
     def limits_of(self, response: httpx2.Response, bucket: str) -> list[LimitReading]:
         """X tells of the tightest window in `x-rate-limit-*`."""

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from gateway_schemas.testing.rehearsal import Channel, Rehearsal
 from gateway_schemas.testing.twin import Twin
@@ -72,6 +72,8 @@ class XTwin(Twin):
         self.consumer_secret = "twin-consumer-secret"
         self.bearer_token = "twin-app-token"
         self.client_id = "twin-client"
+        self.client_secret: str | None = None
+        """The secret of a confidential client; None: the client is public."""
         self.owner_user_id: str | None = None
         """The account that owns the App: its own timelines cost a fifth."""
         self.visibility_lag = timedelta()
@@ -82,7 +84,7 @@ class XTwin(Twin):
         self.wire: Wire = Wire(self)
         self.events: Events = Events(self)
         self.hooks = WebhookEndpoints(self)
-        self.renewals = TokenEndpoint(self)
+        self.renewals = TokenEndpoint(self, time)
         self.media = MediaEndpoints(self)
         self.endpoints = (PostEndpoints(self), MessageEndpoints(self), self.hooks, self.media)
         super().__init__(time=time, seed=seed)
@@ -90,7 +92,7 @@ class XTwin(Twin):
     def routes(self) -> Sequence[BaseRoute]:
         """X's endpoints."""
         routes: list[BaseRoute] = [route for endpoints in self.endpoints for route in endpoints.routes()]
-        return [*routes, Route("/2/oauth2/token", self.renewals.answer, methods=["POST"])]
+        return [*routes, *self.renewals.routes()]
 
     def furnish(self) -> dict[str, Any]:
         """The brand AcmeSupport, whose account is connected, and a customer rita_ex."""
@@ -156,6 +158,10 @@ class XTwin(Twin):
         if refreshable:
             self.state.refresh_tokens[f"twin-refresh-token-{user.id}"] = user.id
         return user
+
+    def sign_in(self, who: str | None) -> None:
+        """Who is signed in, in the browser that comes to the consent page."""
+        self.renewals.server.person = who
 
     def revoke(self, who: str) -> None:
         """The user takes the App's access away: tokens stop, callbacks are told."""
@@ -255,6 +261,7 @@ class XTwin(Twin):
             "consumer_secret": self.consumer_secret,
             "bearer_token": self.bearer_token,
             "client_id": self.client_id,
+            "client_secret": self.client_secret,
             "base_url": self.url,
             "tier": self.tier,
             **changes,

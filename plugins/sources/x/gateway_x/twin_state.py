@@ -41,6 +41,8 @@ class TwinToken:
 
     user_id: str
     expires_at: datetime | None = None
+    scopes: tuple[str, ...] = ()
+    """What was granted; empty for tokens that came otherwise, which may do everything."""
 
 
 @dataclass(frozen=True)
