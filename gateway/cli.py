@@ -21,6 +21,9 @@ app = typer.Typer(
 )
 plugin_app = typer.Typer(no_args_is_help=True, help="Plugins of this installation.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys.")
+Folder = Annotated[Path, typer.Argument(help="The folder of the configuration.", file_okay=False)]
+Prune = Annotated[bool, typer.Option("--prune", help="Also remove what no file names.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(key_app, name="key")
 audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
@@ -82,6 +85,47 @@ def migrate() -> None:
         with EmbeddedPostgres(settings.data_dir) as postgres:
             upgrade(postgres.url)
     typer.echo("The schema is up to date.")
+
+
+@app.command()
+def plan(folder: Folder, prune: Prune = False, as_json: AsJson = False) -> None:
+    """Show what applying the files of a folder would change. Exit code 0: nothing, 2: something, 1: the files cannot
+    be applied."""
+    from gateway.configuration.command import run_plan
+
+    raise typer.Exit(asyncio.run(run_plan(_settings(), folder, prune=prune, as_json=as_json)))
+
+
+@app.command("apply")
+def apply_files(
+    folder: Folder,
+    reason: Annotated[str, typer.Option(help="Why; needed where policies or lists change.")] = "",
+    prune: Prune = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan, as `gateway plan` does.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply without asking.")] = False,
+    digest: Annotated[str | None, typer.Option(help="Apply only if the plan is still the one of this digest.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the files of a folder would change, ask, and apply all of it or nothing. Exit code 0: applied or
+    nothing to do, 2: not applied, 1: it cannot be applied."""
+    from gateway.configuration.command import Wish, run_apply, run_plan
+
+    settings = _settings()
+    if dry_run:
+        raise typer.Exit(asyncio.run(run_plan(settings, folder, prune=prune, as_json=as_json)))
+    wish = Wish(folder, prune=prune, reason=reason, yes=yes, digest=digest, as_json=as_json)
+    raise typer.Exit(asyncio.run(run_apply(settings, wish)))
+
+
+@app.command("export")
+def export_files(
+    folder: Folder,
+    prune: Annotated[bool, typer.Option("--prune", help="Also remove files of what is not there (any more).")] = False,
+) -> None:
+    """Write brands, Apps, connections (without secrets), calendars, lists and policies to files of a folder."""
+    from gateway.configuration.command import run_export
+
+    raise typer.Exit(asyncio.run(run_export(_settings(), folder, prune=prune)))
 
 
 @app.command()

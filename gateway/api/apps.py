@@ -11,7 +11,17 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.api.configs import checked_ranges, find_plugin, has_app, hidden, merged, opened, sealed, validated
+from gateway.api.configs import (
+    checked_ranges,
+    find_plugin,
+    has_app,
+    hidden,
+    merged,
+    note_fields,
+    opened,
+    sealed,
+    validated,
+)
 from gateway.api.deps import ReadsConnections, RuntimeDep, WritesConnections
 from gateway.api.etags import IfMatch, check_match, etag
 from gateway.api.lookup import brand_of
@@ -79,33 +89,38 @@ async def create_app(
     runtime: RuntimeDep, _: WritesConnections, given: NewApp, request: Request, response: Response
 ) -> AppView:
     """Make an App. Its configuration is checked by the plugin and its secrets are sealed."""
+    async with runtime.database.write() as connection:
+        view = await _view(connection, runtime, request, await add_app(connection, runtime, given))
+    response.headers["Location"] = f"/v1/apps/{view.id}"
+    response.headers["ETag"] = etag(view.version)
+    return view
+
+
+async def add_app(connection: AsyncConnection, runtime: Runtime, given: NewApp) -> Row:
+    """Make an App in the caller's transaction. Raises Problem 409 and 422."""
     plugin = find_plugin(runtime.registry, given.plugin)[1]
     if not has_app(plugin):
         raise invalid("plugin", f"{given.plugin} has no Apps", "make the connection alone: POST /v1/connections")
     id, now = new_id(), runtime.now()
     shown, secrets = sealed(runtime.vault, validated(plugin.AppConfig, given.config), f"app:{id}")
-    async with runtime.database.write() as connection:
-        row = await fetch_one(
-            connection,
-            """INSERT INTO app (id, plugin, name, brand_id, config, secrets, allow_private, version, created_at,
-                   updated_at)
-               VALUES (:id, :plugin, :name, :brand, CAST(:config AS jsonb), :secrets, :private, 1, :now, :now)
-               ON CONFLICT (name) DO NOTHING RETURNING *""",
-            id=id,
-            plugin=given.plugin,
-            name=given.name,
-            brand=await brand_of(connection, given.brand),
-            config=shown,
-            secrets=secrets,
-            private=checked_ranges(given.allow_private),
-            now=now,
-        )
-        if row is None:
-            raise conflict(f"There is an App {given.name} already.", field="name")
-        view = await _view(connection, runtime, request, row)
-    response.headers["Location"] = f"/v1/apps/{id}"
-    response.headers["ETag"] = etag(view.version)
-    return view
+    row = await fetch_one(
+        connection,
+        """INSERT INTO app (id, plugin, name, brand_id, config, secrets, allow_private, version, created_at,
+               updated_at)
+           VALUES (:id, :plugin, :name, :brand, CAST(:config AS jsonb), :secrets, :private, 1, :now, :now)
+           ON CONFLICT (name) DO NOTHING RETURNING *""",
+        id=id,
+        plugin=given.plugin,
+        name=given.name,
+        brand=await brand_of(connection, given.brand),
+        config=shown,
+        secrets=secrets,
+        private=checked_ranges(given.allow_private),
+        now=now,
+    )
+    if row is None:
+        raise conflict(f"There is an App {given.name} already.", field="name")
+    return row
 
 
 @router.get("")
@@ -151,30 +166,46 @@ async def change_app(
     async with runtime.database.write() as connection:
         row = await lock_app(connection, app_id)
         check_match(if_match, row["version"])
-        if given.name is not None and await _taken(connection, given.name, app_id):
-            raise conflict(f"There is an App {given.name} already.", field="name")
-        values: dict[str, Any] = {
-            "name": given.name or row["name"],
-            "brand": await brand_of(connection, given.brand) if "brand" in given.model_fields_set else row["brand_id"],
-            "private": row["allow_private"] if given.allow_private is None else checked_ranges(given.allow_private),
-        }
-        await execute(
-            connection,
-            """UPDATE app SET name = :name, brand_id = :brand, allow_private = :private, version = version + :step,
-                   updated_at = :now WHERE id = :id""",
-            id=app_id,
-            step=0 if given.config is not None else 1,
-            now=runtime.now(),
-            **values,
-        )
-        if given.config is not None:
-            await merge_app_config(connection, runtime, row, given.config)
+        await alter_app(connection, runtime, row, given)
         changed = await fetch_one(connection, f"{SELECT} WHERE id = :id", id=app_id)
         assert changed is not None
         view = await _view(connection, runtime, request, changed)
     runtime.connections.forget(app_id)
     response.headers["ETag"] = etag(view.version)
     return view
+
+
+async def alter_app(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    row: Row,
+    given: AppChange,
+    *,
+    config: Mapping[str, Any] | None = None,
+) -> None:
+    """Change an App in the caller's transaction; `config` takes the place of the whole configuration. Raises Problem
+    409 and 422."""
+    if given.name is not None and await _taken(connection, given.name, row["id"]):
+        raise conflict(f"There is an App {given.name} already.", field="name")
+    values: dict[str, Any] = {
+        "name": given.name or row["name"],
+        "brand": await brand_of(connection, given.brand) if "brand" in given.model_fields_set else row["brand_id"],
+        "private": row["allow_private"] if given.allow_private is None else checked_ranges(given.allow_private),
+    }
+    await execute(
+        connection,
+        """UPDATE app SET name = :name, brand_id = :brand, allow_private = :private, version = version + :step,
+               updated_at = :now WHERE id = :id""",
+        id=row["id"],
+        step=1 if given.config is None and config is None else 0,
+        now=runtime.now(),
+        **values,
+    )
+    if config is not None:
+        await write_app_config(connection, runtime, row, config)
+    elif given.config is not None:
+        await merge_app_config(connection, runtime, row, given.config)
+        await note_fields(connection, "app", row["id"], given.config)
 
 
 async def lock_app(connection: AsyncConnection, id: UUID) -> Row:
@@ -189,10 +220,16 @@ async def merge_app_config(
     connection: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], change: Mapping[str, Any]
 ) -> None:
     """Merge a change into an App's configuration, in the caller's transaction. Raises Problem 422."""
+    stored = {**row["config"], **(opened(runtime.vault, row["secrets"], f"app:{row['id']}") or {})}
+    await write_app_config(connection, runtime, row, merged(stored, change))
+
+
+async def write_app_config(
+    connection: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], document: Mapping[str, Any]
+) -> None:
+    """Store an App's whole configuration, in the caller's transaction. Raises Problem 422."""
     _, plugin = find_plugin(runtime.registry, row["plugin"])
-    context = f"app:{row['id']}"
-    stored = {**row["config"], **(opened(runtime.vault, row["secrets"], context) or {})}
-    shown, secrets = sealed(runtime.vault, validated(plugin.AppConfig, merged(stored, change)), context)
+    shown, secrets = sealed(runtime.vault, validated(plugin.AppConfig, document), f"app:{row['id']}")
     await execute(
         connection,
         """UPDATE app SET config = CAST(:config AS jsonb), secrets = :secrets, version = version + 1, updated_at = :now

@@ -9,13 +9,14 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import AfterValidator, StringConstraints
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.deps import ReadsConnections, RuntimeDep, WritesConnections
 from gateway.api.models import Answer, Input, Name, Page
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, not_found, responses
 from gateway.api.routes import ApiRoute
-from gateway.db.database import fetch_one
+from gateway.db.database import Row, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.sla.zones import UnknownZone, zone
 
@@ -63,19 +64,25 @@ class BrandView(Answer):
 async def create_brand(runtime: RuntimeDep, _: WritesConnections, given: NewBrand, response: Response) -> BrandView:
     """Make a brand."""
     async with runtime.database.write() as connection:
-        row = await fetch_one(
-            connection,
-            """INSERT INTO brand (id, name, timezone, created_at) VALUES (:id, :name, :timezone, :now)
-               ON CONFLICT (name) DO NOTHING RETURNING id, name, timezone, created_at""",
-            id=new_id(),
-            name=given.name,
-            timezone=given.timezone,
-            now=runtime.now(),
-        )
-    if row is None:
-        raise conflict(f"There is a brand {given.name} already.", field="name")
+        row = await add_brand(connection, given, runtime.now())
     response.headers["Location"] = f"/v1/brands/{row['id']}"
     return BrandView(**row)
+
+
+async def add_brand(connection: AsyncConnection, given: NewBrand, now: datetime) -> Row:
+    """Make a brand in the caller's transaction. Raises Problem 409."""
+    row = await fetch_one(
+        connection,
+        """INSERT INTO brand (id, name, timezone, created_at) VALUES (:id, :name, :timezone, :now)
+           ON CONFLICT (name) DO NOTHING RETURNING id, name, timezone, created_at""",
+        id=new_id(),
+        name=given.name,
+        timezone=given.timezone,
+        now=now,
+    )
+    if row is None:
+        raise conflict(f"There is a brand {given.name} already.", field="name")
+    return row
 
 
 @router.get("")
@@ -100,17 +107,22 @@ async def read_brand(runtime: RuntimeDep, _: ReadsConnections, brand_id: UUID) -
 async def change_brand(runtime: RuntimeDep, _: WritesConnections, brand_id: UUID, given: BrandChange) -> BrandView:
     """Give a brand another name or time zone. What belongs to it goes on belonging to it."""
     async with runtime.database.write() as connection:
-        try:
-            row = await fetch_one(
-                connection,
-                """UPDATE brand SET name = COALESCE(:name, name), timezone = COALESCE(:timezone, timezone)
-                   WHERE id = :id RETURNING id, name, timezone, created_at""",
-                id=brand_id,
-                name=given.name,
-                timezone=given.timezone,
-            )
-        except IntegrityError as error:
-            raise conflict(f"There is a brand {given.name} already.", field="name") from error
+        return BrandView(**await alter_brand(connection, brand_id, given))
+
+
+async def alter_brand(connection: AsyncConnection, brand_id: UUID, given: BrandChange) -> Row:
+    """Change a brand in the caller's transaction. Raises Problem 404 and 409."""
+    try:
+        row = await fetch_one(
+            connection,
+            """UPDATE brand SET name = COALESCE(:name, name), timezone = COALESCE(:timezone, timezone)
+               WHERE id = :id RETURNING id, name, timezone, created_at""",
+            id=brand_id,
+            name=given.name,
+            timezone=given.timezone,
+        )
+    except IntegrityError as error:
+        raise conflict(f"There is a brand {given.name} already.", field="name") from error
     if row is None:
         raise not_found("brand", brand_id)
-    return BrandView(**row)
+    return row

@@ -82,33 +82,42 @@ async def create_calendar(
     runtime: RuntimeDep, caller: ActivatesPolicies, given: NewCalendar, response: Response
 ) -> CalendarView:
     """Make a calendar. A feed is fetched at once: one that cannot be read is refused."""
-    id, now = new_id(), runtime.now()
-    definition = definition_of(given)
-    found = await _fetched(runtime, id, given.feed, checked_ranges(given.allow_private))
+    id = new_id()
+    definition_of(given)  # what is wrong with it is said before anything is fetched
+    found = await fetched(runtime, id, given.feed, checked_ranges(given.allow_private))
     async with runtime.database.write() as connection:
-        row = await fetch_one(
-            connection,
-            """INSERT INTO calendar (id, name, version, feed, allow_private, feed_due_at, feed_fetched_at, created_at,
-                   updated_at)
-               VALUES (:id, :name, 0, :feed, :private, :due, :fetched, :now, :now)
-               ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING RETURNING id""",
-            id=id,
-            name=given.name,
-            feed=_sealed(runtime, id, given.feed),
-            private=given.allow_private,
-            due=now + EVERY if found is not None else None,
-            fetched=now if found is not None else None,
-            now=now,
-        )
-        if row is None:
-            raise conflict(f"There is a calendar {given.name} already.", field="name")
-        if found is not None:
-            definition |= fed(found)
-        await write_version(connection, id, 1, definition, _author(caller), now)
+        await add_calendar(connection, runtime, id, given, found, _author(caller))
         view = _view(runtime, await _find(connection, str(id)))
     response.headers["Location"] = f"/v1/calendars/{given.name}"
     response.headers["ETag"] = etag(view.version)
     return view
+
+
+async def add_calendar(
+    connection: AsyncConnection, runtime: Runtime, id: UUID, given: NewCalendar, found: FeedDays | None, author: str
+) -> None:
+    """Make a calendar in the caller's transaction; `found` is what its feed gave. Raises Problem 409 and 422."""
+    now = runtime.now()
+    definition = definition_of(given)
+    row = await fetch_one(
+        connection,
+        """INSERT INTO calendar (id, name, version, feed, allow_private, feed_due_at, feed_fetched_at, created_at,
+               updated_at)
+           VALUES (:id, :name, 0, :feed, :private, :due, :fetched, :now, :now)
+           ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING RETURNING id""",
+        id=id,
+        name=given.name,
+        feed=_sealed(runtime, id, given.feed),
+        private=checked_ranges(given.allow_private),
+        due=now + EVERY if found is not None else None,
+        fetched=now if found is not None else None,
+        now=now,
+    )
+    if row is None:
+        raise conflict(f"There is a calendar {given.name} already.", field="name")
+    if found is not None:
+        definition |= fed(found)
+    await write_version(connection, id, 1, definition, author, now)
 
 
 @router.get("")
@@ -166,17 +175,22 @@ async def delete_calendar(
     async with runtime.database.write() as connection:
         row = await _find(connection, calendar_name, lock=True)
         check_match(if_match, row["version"])
-        use = await fetch_one(connection, IN_USE, id=row["id"], name=row["name"], now=runtime.now())
-        assert use is not None
-        if use["clocks"] or use["named"]:
-            by = f"{use['clocks']} open clocks" if use["clocks"] else "a policy in force"
-            raise conflict(f"The calendar {row['name']} is used by {by}.", clocks=use["clocks"])
-        await execute(
-            connection,
-            "UPDATE calendar SET deleted_at = :now, feed = NULL, feed_due_at = NULL WHERE id = :id",
-            id=row["id"],
-            now=runtime.now(),
-        )
+        await remove_calendar(connection, row, runtime.now())
+
+
+async def remove_calendar(connection: AsyncConnection, row: Row, now: datetime) -> None:
+    """Delete a calendar in the caller's transaction. Raises Problem 409 where something goes by it."""
+    use = await fetch_one(connection, IN_USE, id=row["id"], name=row["name"], now=now)
+    assert use is not None
+    if use["clocks"] or use["named"]:
+        by = f"{use['clocks']} open clocks" if use["clocks"] else "a policy in force"
+        raise conflict(f"The calendar {row['name']} is used by {by}.", clocks=use["clocks"])
+    await execute(
+        connection,
+        "UPDATE calendar SET deleted_at = :now, feed = NULL, feed_due_at = NULL WHERE id = :id",
+        id=row["id"],
+        now=now,
+    )
 
 
 @router.get("/{calendar_name}/due")
@@ -224,7 +238,7 @@ async def preview_calendar(
     definition = _changed(row["definition"], given)
     if "feed" in given.model_fields_set:
         private = row["allow_private"] if given.allow_private is None else checked_ranges(given.allow_private)
-        definition = _with_feed(definition, await _fetched(runtime, row["id"], given.feed, private))
+        definition = _with_feed(definition, await fetched(runtime, row["id"], given.feed, private))
     async with runtime.database.read() as connection:
         found: Previewed = await preview(
             connection, runtime.calendars, row["id"], Calendar(hours_of(definition)), runtime.now()
@@ -271,31 +285,45 @@ async def _change(
     private = row["allow_private"] if given.allow_private is None else checked_ranges(given.allow_private)
     new_feed = "feed" in given.model_fields_set
     _changed(row["definition"], given)  # what is wrong with it is said before anything is fetched
-    found = await _fetched(runtime, row["id"], given.feed, private) if new_feed else None
-    now = runtime.now()
+    found = await fetched(runtime, row["id"], given.feed, private) if new_feed else None
     async with runtime.database.write() as connection:
         row = await _find(connection, str(row["id"]), lock=True)
         check_match(if_match, row["version"])
-        definition = _changed(row["definition"], given)
-        if new_feed:
-            definition = _with_feed(definition, found)
-            await execute(
-                connection,
-                """UPDATE calendar SET feed = :feed, feed_due_at = :due, feed_fetched_at = :fetched,
-                       feed_problem = NULL WHERE id = :id""",
-                id=row["id"],
-                feed=_sealed(runtime, row["id"], given.feed),
-                due=now + EVERY if found is not None else None,
-                fetched=now if found is not None else None,
-            )
-        await execute(
-            connection, "UPDATE calendar SET allow_private = :private WHERE id = :id", id=row["id"], private=private
-        )
-        await write_version(connection, row["id"], row["version"] + 1, definition, _author(caller), now)
+        await alter_calendar(connection, runtime, row, given, found, _author(caller))
         view = _view(runtime, await _find(connection, str(row["id"])))
     await runtime.wake([f"calendar:{view.id}"])
     response.headers["ETag"] = etag(view.version)
     return view
+
+
+async def alter_calendar(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    row: Row,
+    given: CalendarChange,
+    found: FeedDays | None,
+    author: str,
+) -> None:
+    """Change a calendar in the caller's transaction; `found` is what its feed gives, where that is among the changes.
+    Raises Problem 422."""
+    now = runtime.now()
+    definition = _changed(row["definition"], given)
+    if "feed" in given.model_fields_set:
+        definition = _with_feed(definition, found)
+        await execute(
+            connection,
+            """UPDATE calendar SET feed = :feed, feed_due_at = :due, feed_fetched_at = :fetched,
+                   feed_problem = NULL WHERE id = :id""",
+            id=row["id"],
+            feed=_sealed(runtime, row["id"], given.feed),
+            due=now + EVERY if found is not None else None,
+            fetched=now if found is not None else None,
+        )
+    private = row["allow_private"] if given.allow_private is None else checked_ranges(given.allow_private)
+    await execute(
+        connection, "UPDATE calendar SET allow_private = :private WHERE id = :id", id=row["id"], private=private
+    )
+    await write_version(connection, row["id"], row["version"] + 1, definition, author, now)
 
 
 def _changed(stored: Mapping[str, Any], given: CalendarChange) -> dict[str, Any]:
@@ -319,7 +347,7 @@ def _with_feed(definition: Mapping[str, Any], found: FeedDays | None) -> dict[st
     return plain if found is None else {**plain, **fed(found)}
 
 
-async def _fetched(runtime: Runtime, id: UUID, feed: str | None, allow_private: list[str]) -> FeedDays | None:
+async def fetched(runtime: Runtime, id: UUID, feed: str | None, allow_private: list[str]) -> FeedDays | None:
     """What a feed gives at this moment. Raises Problem 422 where it cannot be read."""
     if feed is None:
         return None

@@ -7,14 +7,16 @@ from __future__ import annotations
 import base64
 import binascii
 import typing
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.problems import FieldError, Problem, field_errors, invalid, invalid_fields
 from gateway.connections import split_secrets
-from gateway.db.database import as_json
+from gateway.db.database import as_json, execute
 from gateway.net.addresses import AllowList
 from gateway.registry import Connected, Registry
 from gateway.security.vault import Vault, VaultError
@@ -127,6 +129,27 @@ def open_grant(vault: Vault, plugin: str, grant: str) -> dict[str, Any]:
         return vault.unseal(base64.b64decode(grant, altchars=b"-_", validate=True), f"grant:{plugin}")
     except (VaultError, ValueError, binascii.Error):
         raise invalid("grant", f"is none that /discover gave for {plugin}", "discover again") from None
+
+
+async def note_fields(
+    connection: AsyncConnection,
+    table: Literal["app", "connection"],
+    id: UUID,
+    names: Collection[str],
+    *,
+    installed: bool = False,
+) -> None:
+    """Remember, in the caller's transaction, which fields of a configuration install has filled in: the others are
+    somebody's own, and stand in files."""
+    kept = "SELECT unnest(installed) EXCEPT SELECT unnest(CAST(:names AS text[]))"
+    if installed:
+        kept = kept.replace("EXCEPT", "UNION")
+    await execute(
+        connection,
+        f"UPDATE {table} SET installed = ARRAY({kept} ORDER BY 1) WHERE id = :id",
+        id=id,
+        names=sorted(names),
+    )
 
 
 def reported_badly(plugin: str, error: Problem) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.apps import lock_app, merge_app_config
 from gateway.api.asking import ProviderProblem, ask, plugin_for
-from gateway.api.configs import SET, grant_of, opened, reported_badly, secret_fields
+from gateway.api.configs import SET, grant_of, note_fields, opened, reported_badly, secret_fields
 from gateway.api.connections import SELECT, ConnectionView, drains_of, may_work, merge_config, view_of
 from gateway.api.deps import RuntimeDep, WritesConnections
 from gateway.api.models import Answer, Page
@@ -116,9 +117,11 @@ async def install_connection(
             try:
                 if report.config:
                     await merge_config(connection, runtime, row, report.config)
+                    await note_fields(connection, "connection", connection_id, report.config, installed=True)
                 if report.app_config and row["app_id"] is not None:
                     app = await lock_app(connection, row["app_id"])
                     await merge_app_config(connection, runtime, app, report.app_config)
+                    await note_fields(connection, "app", app["id"], report.app_config, installed=True)
             except Problem as problem:
                 raise reported_badly(row["plugin"], problem) from problem
         changed = sorted([*report.config, *(f"app.{name}" for name in report.app_config)])
@@ -178,22 +181,7 @@ async def resume_connection(
 async def _pause(runtime: Runtime, request: Request, id: UUID, direction: Direction, *, paused: bool) -> ConnectionView:
     async with runtime.database.write() as connection:
         row = await _row(connection, id, lock=True)
-        stored = {**row["config"], **(opened(runtime.vault, row["secrets"], f"connection:{id}") or {})}
-        works = await may_work(connection, runtime, id, row["role"], row["plugin"], stored)
-        await execute(
-            connection,
-            """UPDATE connection SET paused_in = CASE WHEN :inward THEN :paused ELSE paused_in END,
-                   paused_out = CASE WHEN :outward THEN :paused ELSE paused_out END, version = version + 1,
-                   status = CASE WHEN :paused OR NOT :works THEN status ELSE 'active' END,
-                   status_reason = CASE WHEN :paused OR NOT :works THEN status_reason END,
-                   blocked_until = CASE WHEN :paused THEN blocked_until END, updated_at = :now WHERE id = :id""",
-            id=id,
-            inward=direction in ("in", "both"),
-            outward=direction in ("out", "both"),
-            paused=paused,
-            works=works,
-            now=runtime.now(),
-        )
+        await set_paused(connection, runtime, row, direction, paused=paused)
         streams = runtime.registry.streams(row["role"], row["plugin"])
         if not paused and streams:
             # a newer version of the plugin may have streams that the connection was not made with
@@ -204,6 +192,31 @@ async def _pause(runtime: Runtime, request: Request, id: UUID, direction: Direct
     if not paused:
         await runtime.wake(drains_of(row["role"], id, streams) | shards)
     return view
+
+
+async def set_paused(
+    connection: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], direction: Direction, *, paused: bool
+) -> None:
+    """Stop a connection's work or let it go on, in the caller's transaction.
+
+    One that goes by OAuth goes on only if its consent stands.
+    """
+    stored = {**row["config"], **(opened(runtime.vault, row["secrets"], f"connection:{row['id']}") or {})}
+    works = await may_work(connection, runtime, row["id"], row["role"], row["plugin"], stored)
+    await execute(
+        connection,
+        """UPDATE connection SET paused_in = CASE WHEN :inward THEN :paused ELSE paused_in END,
+               paused_out = CASE WHEN :outward THEN :paused ELSE paused_out END, version = version + 1,
+               status = CASE WHEN :paused OR NOT :works THEN status ELSE 'active' END,
+               status_reason = CASE WHEN :paused OR NOT :works THEN status_reason END,
+               blocked_until = CASE WHEN :paused THEN blocked_until END, updated_at = :now WHERE id = :id""",
+        id=row["id"],
+        inward=direction in ("in", "both"),
+        outward=direction in ("out", "both"),
+        paused=paused,
+        works=works,
+        now=runtime.now(),
+    )
 
 
 async def _waiting_shards(connection: AsyncConnection, id: UUID) -> set[str]:

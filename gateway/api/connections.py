@@ -19,6 +19,7 @@ from gateway.api.configs import (
     find_plugin,
     hidden,
     merged,
+    note_fields,
     open_grant,
     opened,
     validated,
@@ -142,8 +143,20 @@ async def create_connection(
 ) -> ConnectionView:
     """Make a connection. Its configuration is checked by the plugin and its secrets are sealed; polling begins at
     once."""
+    async with runtime.database.write() as connection:
+        row, drains = await add_connection(connection, runtime, given)
+        view = (await views_of(connection, runtime, request, [row]))[0]
+    await runtime.wake(drains)
+    response.headers["Location"] = f"/v1/connections/{view.id}"
+    response.headers["ETag"] = etag(view.version)
+    return view
+
+
+async def add_connection(connection: AsyncConnection, runtime: Runtime, given: NewConnection) -> tuple[Row, set[str]]:
+    """Make a connection in the caller's transaction: its row, and the drains to wake after the commit. Raises Problem
+    409 and 422."""
     role, plugin = find_plugin(runtime.registry, given.plugin, given.role)
-    _check_name(role, given.name)
+    check_name(role, given.name)
     if role != "source" and given.helpdesk is not None:
         raise invalid("helpdesk", "only a source has a helpdesk", "leave it out")
     document = given.config
@@ -158,47 +171,42 @@ async def create_connection(
     config, stored, account = _checked(plugin, document, fields if given.by_oauth else None)
     id, now = new_id(), runtime.now()
     shown, secrets = _split(runtime.vault, config, f"connection:{id}", stored)
-    async with runtime.database.write() as connection:
-        app = await app_of(connection, given.app, given.plugin)
-        _check_app(plugin, given.plugin, app is not None)
-        row = await fetch_one(
-            connection,
-            """INSERT INTO connection (id, role, plugin, name, brand_id, app_id, account, config, secrets,
-                   allow_private,
-                   helpdesk_id, history, history_days, sla_owner, status, paused_in, paused_out, failures, state,
-                   version,
-                   created_at, updated_at)
-               VALUES (:id, :role, :plugin, :name, :brand, :app, :account, CAST(:config AS jsonb), :secrets, :private,
-                   :helpdesk, :history, :history_days, :sla_owner, :status, false, false, 0, NULL, 1, :now, :now)
-               ON CONFLICT DO NOTHING RETURNING *""",
-            id=id,
-            role=role,
-            plugin=given.plugin,
-            name=given.name,
-            brand=await brand_of(connection, given.brand),
-            app=app["id"] if app is not None else None,
-            account=account,
-            config=shown,
-            secrets=secrets,
-            private=checked_ranges(given.allow_private),
-            helpdesk=await helpdesk_of(connection, given.helpdesk),
-            history=given.history,
-            history_days=given.history_days,
-            sla_owner=given.sla_owner,
-            status="needs_authorisation" if given.by_oauth else "active",
-            now=now,
-        )
-        if row is None:
-            raise await _collision(connection, role, given.name, account)
-        if streams := runtime.registry.streams(role, given.plugin):
-            await make_cursors(connection, id, streams, now)
-        if given.by_oauth:
-            await make_row(connection, id)
-        view = (await views_of(connection, runtime, request, [row]))[0]
-    await runtime.wake(drains_of(role, id, streams))
-    response.headers["Location"] = f"/v1/connections/{id}"
-    response.headers["ETag"] = etag(view.version)
-    return view
+    app = await app_of(connection, given.app, given.plugin)
+    check_app(plugin, given.plugin, app is not None)
+    row = await fetch_one(
+        connection,
+        """INSERT INTO connection (id, role, plugin, name, brand_id, app_id, account, config, secrets,
+               allow_private,
+               helpdesk_id, history, history_days, sla_owner, status, paused_in, paused_out, failures, state,
+               version,
+               created_at, updated_at)
+           VALUES (:id, :role, :plugin, :name, :brand, :app, :account, CAST(:config AS jsonb), :secrets, :private,
+               :helpdesk, :history, :history_days, :sla_owner, :status, false, false, 0, NULL, 1, :now, :now)
+           ON CONFLICT DO NOTHING RETURNING *""",
+        id=id,
+        role=role,
+        plugin=given.plugin,
+        name=given.name,
+        brand=await brand_of(connection, given.brand),
+        app=app["id"] if app is not None else None,
+        account=account,
+        config=shown,
+        secrets=secrets,
+        private=checked_ranges(given.allow_private),
+        helpdesk=await helpdesk_of(connection, given.helpdesk),
+        history=given.history,
+        history_days=given.history_days,
+        sla_owner=given.sla_owner,
+        status="needs_authorisation" if given.by_oauth else "active",
+        now=now,
+    )
+    if row is None:
+        raise await _collision(connection, role, given.name, account)
+    if streams := runtime.registry.streams(role, given.plugin):
+        await make_cursors(connection, id, streams, now)
+    if given.by_oauth:
+        await make_row(connection, id)
+    return row, drains_of(role, id, streams)
 
 
 @router.get("")
@@ -259,44 +267,61 @@ async def change_connection(
         if row is None:
             raise not_found("connection", connection_id)
         check_match(if_match, row["version"])
-        role = find_plugin(runtime.registry, row["plugin"], row["role"])[0]
-        if given.name is not None:
-            _check_name(role, given.name)
-        if role != "source" and given.helpdesk is not None:
-            raise invalid("helpdesk", "only a source has a helpdesk", "leave it out")
-        if given.name not in (None, row["name"]) and await _taken(connection, role, given.name, connection_id):
-            raise conflict(f"There is a {role} connection {given.name} already.", field="name")
-        clears = given.model_fields_set
-        values: dict[str, Any] = {
-            "name": given.name or row["name"],
-            "brand": await brand_of(connection, given.brand) if "brand" in clears else row["brand_id"],
-            "helpdesk": await helpdesk_of(connection, given.helpdesk) if "helpdesk" in clears else row["helpdesk_id"],
-            "private": row["allow_private"] if given.allow_private is None else checked_ranges(given.allow_private),
-            **{
-                name: row[name] if getattr(given, name) is None else getattr(given, name)
-                for name in ("history", "history_days", "sla_owner")
-            },
-        }
-        await execute(
-            connection,
-            """UPDATE connection SET name = :name, brand_id = :brand, helpdesk_id = :helpdesk, allow_private = :private,
-                   history = :history, history_days = :history_days, sla_owner = :sla_owner, version = version + :step,
-                   updated_at = :now WHERE id = :id""",
-            id=connection_id,
-            now=runtime.now(),
-            step=0 if given.config is not None else 1,
-            **values,
-        )
-        if given.sla_owner not in (None, "gateway", row["sla_owner"]):
-            await disown(connection, connection_id, given.sla_owner, runtime.now())
-        if given.config is not None:
-            await merge_config(connection, runtime, row, given.config)
+        await alter_connection(connection, runtime, row, given)
         view = await view_of(connection, runtime, request, connection_id)
     runtime.connections.forget(connection_id)
     if given.config is not None or given.helpdesk is not None:
-        await runtime.wake(drains_of(role, connection_id, runtime.registry.streams(role, row["plugin"])))
+        streams = runtime.registry.streams(row["role"], row["plugin"])
+        await runtime.wake(drains_of(row["role"], connection_id, streams))
     response.headers["ETag"] = etag(view.version)
     return view
+
+
+async def alter_connection(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    row: Row,
+    given: ConnectionChange,
+    *,
+    config: Mapping[str, Any] | None = None,
+) -> None:
+    """Change a connection in the caller's transaction; `config` takes the place of the whole configuration. Raises
+    Problem 409 and 422."""
+    role = find_plugin(runtime.registry, row["plugin"], row["role"])[0]
+    if given.name is not None:
+        check_name(role, given.name)
+    if role != "source" and given.helpdesk is not None:
+        raise invalid("helpdesk", "only a source has a helpdesk", "leave it out")
+    if given.name not in (None, row["name"]) and await _taken(connection, role, given.name, row["id"]):
+        raise conflict(f"There is a {role} connection {given.name} already.", field="name")
+    clears = given.model_fields_set
+    values: dict[str, Any] = {
+        "name": given.name or row["name"],
+        "brand": await brand_of(connection, given.brand) if "brand" in clears else row["brand_id"],
+        "helpdesk": await helpdesk_of(connection, given.helpdesk) if "helpdesk" in clears else row["helpdesk_id"],
+        "private": row["allow_private"] if given.allow_private is None else checked_ranges(given.allow_private),
+        **{
+            name: row[name] if getattr(given, name) is None else getattr(given, name)
+            for name in ("history", "history_days", "sla_owner")
+        },
+    }
+    await execute(
+        connection,
+        """UPDATE connection SET name = :name, brand_id = :brand, helpdesk_id = :helpdesk, allow_private = :private,
+               history = :history, history_days = :history_days, sla_owner = :sla_owner, version = version + :step,
+               updated_at = :now WHERE id = :id""",
+        id=row["id"],
+        now=runtime.now(),
+        step=1 if given.config is None and config is None else 0,
+        **values,
+    )
+    if given.sla_owner not in (None, "gateway", row["sla_owner"]):
+        await disown(connection, row["id"], given.sla_owner, runtime.now())
+    if config is not None:
+        await write_config(connection, runtime, row, config)
+    elif given.config is not None:
+        await merge_config(connection, runtime, row, given.config)
+        await note_fields(connection, "connection", row["id"], given.config)
 
 
 async def merge_config(
@@ -308,11 +333,17 @@ async def merge_config(
     consent stands and it is known which account it is. Credentials that somebody enters take the consent's place.
     Raises Problem 422.
     """
+    stored = {**row["config"], **(opened(runtime.vault, row["secrets"], f"connection:{row['id']}") or {})}
+    await write_config(connection, runtime, row, merged(stored, change))
+
+
+async def write_config(
+    connection: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], document: Mapping[str, Any]
+) -> None:
+    """Store a connection's whole configuration, in the caller's transaction, as `merge_config` does."""
     _, plugin = find_plugin(runtime.registry, row["plugin"], row["role"])
     context = f"connection:{row['id']}"
-    stored = {**row["config"], **(opened(runtime.vault, row["secrets"], context) or {})}
     fields, consent = fields_of(plugin), await _consent(connection, row["id"])
-    document = merged(stored, change)
     if fields is not None and consent is not None and by_hand(fields, document) and consent["has"]:
         await execute(connection, "DELETE FROM authorisation WHERE connection_id = :id", id=row["id"])
         consent = None
@@ -384,7 +415,8 @@ def _split(vault: Vault, config: BaseModel, context: str, kept: frozenset[str]) 
     )
 
 
-def _check_name(role: str, name: str) -> None:
+def check_name(role: str, name: str) -> None:
+    """Raise Problem 422 where conditions could not say the name of an enricher."""
     if role == "enricher" and not IDENTIFIER.fullmatch(name):
         raise invalid(
             "name",
@@ -433,7 +465,8 @@ async def views_of(
     return views
 
 
-def _check_app(plugin: PluginClass, name: str, given: bool) -> None:
+def check_app(plugin: PluginClass, name: str, given: bool) -> None:
+    """Raise Problem 422 where the plugin's connections need an App and none is given."""
     needed = sorted(field for field, info in plugin.AppConfig.model_fields.items() if info.is_required())
     if needed and not given:
         raise invalid("app", f"{name} needs an App ({', '.join(needed)})", "POST /v1/apps makes one")

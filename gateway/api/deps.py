@@ -119,4 +119,6 @@ ReadsPolicies = Annotated[Caller, needs(Scope.read, Scope.policies_draft, Scope.
 DraftsPolicies = Annotated[Caller, needs(Scope.policies_draft)]
 ActivatesPolicies = Annotated[Caller, needs(Scope.policies_activate)]
 ReadsAudit = Annotated[Caller, needs(Scope.audit, Scope.admin)]
+AppliesConfiguration = Annotated[Caller, needs(Scope.connections, Scope.policies_draft, Scope.policies_activate)]
+ReadsConfiguration = Annotated[Caller, needs(Scope.read)]
 Administers = Annotated[Caller, needs(Scope.admin)]

@@ -7,26 +7,28 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 from pydantic import Field, StringConstraints
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.deps import DraftsPolicies, ReadsPolicies, RuntimeDep
 from gateway.api.etags import IfMatch, check_match, etag
 from gateway.api.models import Answer, Input, Page, Reason
 from gateway.api.problems import not_found, responses
 from gateway.api.routes import ApiRoute
-from gateway.db.database import execute, fetch_all, fetch_one
+from gateway.db.database import Row, execute, fetch_all, fetch_one
 
 router = APIRouter(prefix="/lists", tags=["policies"], route_class=ApiRoute)
 
 ListName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 """As conditions write it: `lists.vips`."""
 Entry = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+Entries = Annotated[list[Entry], Field(max_length=10_000)]
 SELECT = "SELECT name, version, entries, reason, author, created_at FROM word_list"
 
 
 class NewList(Input):
     """The entries of a list, all of them."""
 
-    entries: list[Entry] = Field(max_length=10_000)
+    entries: Entries
     reason: Reason
 
 
@@ -89,26 +91,40 @@ async def write_list(
     if_match: IfMatch = None,
 ) -> ListView:
     """Write the next version of a list. Policies see it within a second; decisions name the version they saw."""
-    entries = list(dict.fromkeys(given.entries))
     async with runtime.database.write() as database:
-        # two writers of one list go one after the other
-        await execute(database, "SELECT pg_advisory_xact_lock(hashtext('word_list'), hashtext(:name))", name=name)
-        newest = await fetch_one(database, SELECT + " WHERE name = :name ORDER BY version DESC LIMIT 1", name=name)
-        version = newest["version"] if newest is not None else 0
-        check_match(if_match, version)
-        if newest is None or newest["entries"] != entries:
-            newest = await fetch_one(
-                database,
-                """INSERT INTO word_list (name, version, entries, reason, author, created_at)
-                   VALUES (:name, :version, CAST(:entries AS text[]), :reason, :author, :now)
-                   RETURNING name, version, entries, reason, author, created_at""",
-                name=name,
-                version=version + 1,
-                entries=entries,
-                reason=given.reason,
-                author=caller.name,
-                now=runtime.now(),
-            )
+        row = await write_entries(database, name, given, author=caller.name, now=runtime.now(), if_match=if_match)
+    response.headers["ETag"] = etag(row["version"])
+    return ListView(**row)
+
+
+async def write_entries(
+    database: AsyncConnection,
+    name: str,
+    given: NewList,
+    *,
+    author: str,
+    now: datetime,
+    if_match: str | None = None,
+) -> Row:
+    """Write the next version of a list in the caller's transaction; the same entries make none. Raises Problem 412."""
+    entries = list(dict.fromkeys(given.entries))
+    # two writers of one list go one after the other
+    await execute(database, "SELECT pg_advisory_xact_lock(hashtext('word_list'), hashtext(:name))", name=name)
+    newest = await fetch_one(database, SELECT + " WHERE name = :name ORDER BY version DESC LIMIT 1", name=name)
+    version = newest["version"] if newest is not None else 0
+    check_match(if_match, version)
+    if newest is None or newest["entries"] != entries:
+        newest = await fetch_one(
+            database,
+            """INSERT INTO word_list (name, version, entries, reason, author, created_at)
+               VALUES (:name, :version, CAST(:entries AS text[]), :reason, :author, :now)
+               RETURNING name, version, entries, reason, author, created_at""",
+            name=name,
+            version=version + 1,
+            entries=entries,
+            reason=given.reason,
+            author=author,
+            now=now,
+        )
     assert newest is not None
-    response.headers["ETag"] = etag(newest["version"])
-    return ListView(**newest)
+    return newest

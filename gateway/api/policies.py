@@ -268,7 +268,9 @@ SELECT {library.COLUMNS}, (SELECT max(number) FROM policy_revision r WHERE r.pol
 @router.post("", status_code=201)
 async def create_policy(runtime: RuntimeDep, _: DraftsPolicies, given: NewPolicy, response: Response) -> PolicyView:
     """Make a policy with a draft. Parameters and conditions are checked; nothing is in force yet."""
-    content = _checked(runtime, given.type, Content(**{name: getattr(given, name) for name in Content.model_fields}))
+    content = checked_content(
+        runtime, given.type, Content(**{name: getattr(given, name) for name in Content.model_fields})
+    )
     async with runtime.database.write() as database:
         brand_id = await brand_of(database, given.brand)
         try:
@@ -358,12 +360,12 @@ async def activate_policies(runtime: RuntimeDep, caller: ActivatesPolicies, give
                 fix = f"POST /v1/policies/{id}/revisions makes one of its draft"
                 raise invalid(f"policies.{number}.policy", "it has no revision", fix)
             items.append(Activation(id, revision))
-        await _refuse_failing(database, runtime, items)
+        await refuse_failing(database, runtime, items)
         return await _activated(database, runtime, items, given, caller.name)
 
 
-async def _refuse_failing(database: AsyncConnection, runtime: Runtime, items: list[Activation]) -> None:
-    """A revision that fails a case kept with its policy does not come into force."""
+async def refuse_failing(database: AsyncConnection, runtime: Runtime, items: list[Activation]) -> None:
+    """A revision that fails a case kept with its policy does not come into force. Raises Problem 409."""
     for number, item in enumerate(items):
         cases = await trial.cases_of(database, item.policy_id)
         policy = await library.read(database, item.policy_id)
@@ -459,7 +461,9 @@ async def change_policy(
         draft = Content.model_validate({**row["draft"], **{k: v for k, v in changes.items() if v is not None}})
         if given.locked and row["brand_id"] is not None:
             raise invalid("locked", "only a policy for all brands can be locked")
-        await library.change(database, policy_id, draft=_checked(runtime, row["type"], draft), locked=given.locked)
+        await library.change(
+            database, policy_id, draft=checked_content(runtime, row["type"], draft), locked=given.locked
+        )
         view, version = await _one(database, policy_id, runtime)
     response.headers["ETag"] = etag(version)
     return view
@@ -505,7 +509,7 @@ async def make_revision(
     """Make the draft the next revision, which never changes again. An unchanged draft is the revision there is."""
     async with runtime.database.write() as database:
         row = await _locked(database, policy_id, if_match)
-        _checked(runtime, row["type"], Content.model_validate(row["draft"]))
+        checked_content(runtime, row["type"], Content.model_validate(row["draft"]))
         number = await library.revise(database, policy_id, reason=given.reason, author=caller.name, now=runtime.now())
         rows = await library.revisions(database, policy_id)
     return _revision(rows[number - 1], rows[number - 2] if number > 1 else None)
@@ -567,7 +571,13 @@ def _view(row: Row, current: dict[UUID, int]) -> PolicyView:
     )
 
 
-def _checked(runtime: Runtime, type: str, content: Content) -> Content:
+def content_of(given: NewPolicy) -> Content:
+    """What a policy that is to be made says."""
+    return Content(**{name: getattr(given, name) for name in Content.model_fields})
+
+
+def checked_content(runtime: Runtime, type: str, content: Content) -> Content:
+    """The content with its parameters as the type reads them. Raises Problem 422."""
     try:
         return library.checked(runtime.registry, type, content)
     except UnknownType:

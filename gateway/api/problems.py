@@ -36,6 +36,8 @@ class FieldError(BaseModel):
     message: str
     fix: str | None = None
     """What to do about it, where that is known."""
+    file: str | None = None
+    """Of configuration as files: the file, with the line where that is known."""
 
 
 class ProblemDocument(BaseModel):

@@ -18,7 +18,7 @@ from gateway.api.idempotency import HEADER, Once
 from gateway.api.problems import Problem, responses
 
 BODY_LIMIT = 1024 * 1024
-"""The largest body of a REST request in bytes."""
+"""The largest body of a REST request in bytes, but for routes that say otherwise."""
 
 
 class ApiRoute(APIRoute):
@@ -27,6 +27,8 @@ class ApiRoute(APIRoute):
     A body over the limit is refused, an address with a NUL names nothing, a POST with an Idempotency-Key is done once,
     and the description names the scopes that the route's `Needs` asks for.
     """
+
+    body_limit = BODY_LIMIT
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
@@ -50,7 +52,7 @@ class ApiRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             refuse_nul(request)
-            request = Request(request.scope, capped(request.receive, BODY_LIMIT))
+            request = Request(request.scope, capped(request.receive, self.body_limit))
             key = request.headers.get("idempotency-key")
             if key is None or request.method != "POST" or not scoped:
                 return await handler(request)

@@ -10,7 +10,9 @@ import json
 import secrets
 import sys
 import time
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +24,7 @@ from gateway.demo.observer import Observer
 from gateway.demo.process import StageBroken
 from gateway.demo.reckoning import reckon
 from gateway.demo.rest import RestRefused
-from gateway.demo.script import load_script
+from gateway.demo.script import Line, Script, load_script
 from gateway.demo.stage import TERMINATED, Stage, ending_on_sigterm, set_stage, temporary_folder
 from gateway.demo.standing import stand
 from gateway.demo.telling import Teller
@@ -69,24 +71,13 @@ async def _demo(console: Console, *, once: bool, as_json: bool, pace: float | No
     script = load_script()
     teller = Teller(console, script)
     teller.welcome()
+    secret = new_secret()
     with temporary_folder() as folder:
-        clock = SharedTime.create(folder / "time", at=script.begins - SET_UP, speed=SPEED)
-        secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
-        network = social_twin(time=clock, tier="self_serve", limits=False)
-        helpdesk = helpdesk_twin(time=clock)
-        helpdesk.limits.off()
-        forum = forum_twin(time=clock, signing_secret=secret, reply_secret=secret)
-        async with set_stage([network, helpdesk, forum], clock, folder, SETTINGS) as stage:
-            observer = Observer(stage.rest, helpdesk, PATIENCE)
-            evening = Evening(
-                script, clock, network, helpdesk, forum, Witness(patience=PATIENCE), observer, teller.show
-            )
-            evening.open_accounts()
-            await _connect(stage, evening, secret)
-            helpdesk.webhooks.duplicate = TWICE
+        async with on_stage(script, folder, secret, teller.show) as (stage, evening):
+            await connect(stage, evening, secret)
             set_up = time.monotonic() - began
             teller.curtain(set_up)
-            failures = await _play(stage, evening, pace)
+            failures = await play(stage, evening, pace)
             teller.end()
             standing, differing = await stand(evening, stage.rest)
             summary = reckon(evening, [*failures, *differing]) | standing
@@ -101,14 +92,36 @@ async def _demo(console: Console, *, once: bool, as_json: bool, pace: float | No
                 sys.stdout.write(json.dumps(summary) + "\n")
                 sys.stdout.flush()
             if not once:
-                clock.set_speed(1.0)
+                stage.clock.set_speed(1.0)
                 teller.invite(stage.rest.url, stage.rest.key)
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.Event().wait()
     return 1 if summary["problems"] else 0
 
 
-async def _connect(stage: Stage, evening: Evening, secret: str) -> None:
+def new_secret() -> str:
+    """What the forum signs with."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+@contextlib.asynccontextmanager
+async def on_stage(
+    script: Script, folder: Path, secret: str, show: Callable[[Line, str], None]
+) -> AsyncIterator[tuple[Stage, Evening]]:
+    """The three twins and an empty gateway, half an hour before the evening begins."""
+    clock = SharedTime.create(folder / "time", at=script.begins - SET_UP, speed=SPEED)
+    network = social_twin(time=clock, tier="self_serve", limits=False)
+    helpdesk = helpdesk_twin(time=clock)
+    helpdesk.limits.off()
+    forum = forum_twin(time=clock, signing_secret=secret, reply_secret=secret)
+    async with set_stage([network, helpdesk, forum], clock, folder, SETTINGS) as stage:
+        observer = Observer(stage.rest, helpdesk, PATIENCE)
+        evening = Evening(script, clock, network, helpdesk, forum, Witness(patience=PATIENCE), observer, show)
+        evening.open_accounts()
+        yield stage, evening
+
+
+async def connect(stage: Stage, evening: Evening, secret: str) -> None:
     """What an admin does once: a helpdesk, the company's account at X, and its forum."""
     rest, script = stage.rest, evening.script
     desk_config = {"base_url": evening.helpdesk.url, "email": evening.helpdesk.email}
@@ -124,9 +137,10 @@ async def _connect(stage: Stage, evening: Evening, secret: str) -> None:
     evening.forum.door = (await rest.connection("inbound", script.forum, config, **shared))["door"]
 
 
-async def _play(stage: Stage, evening: Evening, pace: float | None) -> list[str]:
+async def play(stage: Stage, evening: Evening, pace: float | None) -> list[str]:
     """Play every line, then wait until nothing is under way. Returns what did not happen."""
     steps = list(evening.steps())
+    evening.helpdesk.webhooks.duplicate = TWICE
     may_jump = functools.partial(stage.may_jump, evening.helpdesk, evening.forum)
     conductor = Conductor(stage.clock, may_jump, slack=TOGETHER, pace=pace)
     twins = (evening.network, evening.helpdesk, evening.forum)

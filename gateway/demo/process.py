@@ -43,6 +43,8 @@ class Serve:
         self._rest = rest
         self._process: asyncio.subprocess.Process | None = None
         self._sessions: set[int] = set()
+        self.environment: Mapping[str, str] = self._environment
+        """What any command of this installation runs with."""
         self.log = folder / "serve.log"
 
     async def start(self) -> None:

@@ -128,6 +128,13 @@ async def change(
     )
 
 
+async def bring_back(connection: AsyncConnection, policy_id: UUID) -> None:
+    """Undo putting a policy away. Nothing of it is in force yet."""
+    await execute(
+        connection, "UPDATE policy SET archived_at = NULL, version = version + 1 WHERE id = :id", id=policy_id
+    )
+
+
 async def revise(connection: AsyncConnection, policy_id: UUID, *, reason: str, author: str, now: datetime) -> int:
     """Make the draft the next revision, for a reason. An equal draft makes no new one. Returns the revision's number.
 

@@ -315,6 +315,41 @@ async def test_an_inner_address_is_not_fetched_unless_it_is_opened(api: Api, nam
     assert intranet.url not in answer.text
 
 
+async def test_a_calendar_of_a_file_is_fetched_before_anything_is_written(
+    api: Api, name: str, intranet: Intranet
+) -> None:
+    feed = {"from_env": "FEED"}
+    content = {"name": name, "timezone": "UTC", "hours": OFFICE, "feed": feed, "allow_private": ["127.0.0.1/32"]}
+    documents = [
+        {"kind": "brands", "content": {"name": name}},
+        {"kind": "calendars", "file": "calendars/it.yaml", "content": content},
+    ]
+
+    async def applied(url: str) -> Any:
+        body: dict[str, Any] = {"documents": documents, "secrets": {"FEED": url}}
+        body["digest"] = (await api.http.post("/v1/config/plan", json=body)).json()["digest"]
+        return await api.http.post("/v1/config/apply", json=body)
+
+    broken = await applied(f"{intranet.url}/nothing-here")
+    assert (broken.status_code, broken.json()["errors"][0]["file"]) == (422, "calendars/it.yaml")
+    assert broken.json()["errors"][0]["field"] == "feed"
+    assert await api.rows("SELECT 1 FROM brand WHERE name = :name", name=name) == [], "nothing of it is applied"
+    assert (await applied(f"{intranet.url}/secret-token")).status_code == 200
+    made = (await api.http.get(f"/v1/calendars/{name}")).json()
+    assert (made["version"], made["feed"]["days"]) == (1, 1)
+    content["timezone"] = "Europe/Rome"
+    same = await api.http.post("/v1/config/plan", json={"documents": documents})
+    assert [one["field"] for one in same.json()["changes"][0]["fields"]] == ["timezone"]
+    assert same.json()["kept_secrets"] == ["FEED"]
+    assert (await applied(f"{intranet.url}/secret-token")).status_code == 200
+    made = (await api.http.get(f"/v1/calendars/{name}")).json()
+    assert (made["version"], made["timezone"], made["feed"]["days"]) == (2, "Europe/Rome", 1)
+    exported = (await api.http.get("/v1/config/export")).json()["documents"]
+    document = next(one["content"] for one in exported if one["kind"] == "calendars" and one["content"]["name"] == name)
+    assert document["feed"] == {"from_env": f"CALENDAR_{name.upper()}_FEED"}
+    assert "secret-token" not in str(exported)
+
+
 async def test_scopes(api: Api, name: str) -> None:
     reader = await api.made("/v1/keys", name=name, scopes=["read"])
     async with api.caller(reader["key"]) as http:

@@ -34,6 +34,7 @@ LOOKS = {
     "check_reply": "says what policies would say",
     "discover_accounts": "asks the provider",
     "evaluate_policy": "tries a draft",
+    "plan_configuration": "says what an application would change",
     "preview_calendar": "counts",
     "run_policy_cases": "tries a draft",
 }
@@ -45,13 +46,15 @@ ELSEWHERE = {
 }
 """Routes that need more than the small plugins: their entries are looked for in these tests."""
 
-ON_RECORD = {"key create"}
+ON_RECORD = {"apply", "key create"}
 """Commands whose change is in the log: they write with `runtime.audit.on_record(at_the_command_line(…))`."""
 OFF_RECORD = {
     "audit head": "reads",
     "audit verify": "reads",
     "demo": "an installation of its own",
+    "export": "reads",
     "migrate": "the schema alone",
+    "plan": "reads",
     "plugin check": "knows no installation",
     "plugin dev": "knows no installation",
     "plugin list": "reads",
@@ -120,6 +123,9 @@ async def connections(walk: Walk) -> None:
     await walk.call("PATCH", path, {"config": {"secret": SECRET + "3"}})
     for action in ("install", "pause", "resume"):
         await walk.call("POST", f"{path}/{action}")
+    documents = [{"kind": "brands", "content": {"name": "Of a file"}}]
+    plan = (await walk.api.http.post("/v1/config/plan", json={"documents": documents})).json()
+    await walk.call("POST", "/config/apply", {"documents": documents, "digest": plan["digest"]})
     key = await walk.call("POST", "/keys", {"name": "spare", "scopes": ["read"]})
     await walk.call("DELETE", f"/keys/{key['id']}")
     person = await walk.call("POST", "/people", {"name": "Ann", "emails": ["ann@acme.example"]})

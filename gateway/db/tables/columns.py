@@ -66,9 +66,10 @@ def maybe_document() -> Any:
     return Field(default=None, sa_type=JSONB, nullable=True)
 
 
-def strings() -> Any:
-    """A list of words."""
-    return Field(default_factory=list, sa_type=TEXT_ARRAY, nullable=False)
+def strings(*, default: str | None = None) -> Any:
+    """A list of words; with `default` also where a statement does not name the column."""
+    options = {"server_default": sql(f"'{default}'")} if default is not None else {}
+    return Field(default_factory=list, sa_type=TEXT_ARRAY, nullable=False, sa_column_kwargs=options)
 
 
 def raw(*, nullable: bool = False) -> Any:

@@ -42,6 +42,8 @@ class App(SQLModel, table=True):
     config: Json = document()
     secrets: bytes | None = raw(nullable=True)
     allow_private: list[str] = strings()
+    installed: list[str] = strings(default="{}")
+    """Fields of `config` that install has filled in, and nobody since."""
     version: int = Field(default=1)
     created_at: datetime = timestamp()
     updated_at: datetime = timestamp()
@@ -68,6 +70,8 @@ class Connection(SQLModel, table=True):
     secrets: bytes | None = raw(nullable=True)
     allow_private: list[str] = strings()
     """Private address ranges or host:port pairs that requests of this connection may go to."""
+    installed: list[str] = strings(default="{}")
+    """Fields of `config` that install has filled in, and nobody since."""
     helpdesk_id: UUID | None = Field(default=None, foreign_key="connection.id")
     """For a source: the helpdesk that owns tickets from here."""
     history: str = string("record")

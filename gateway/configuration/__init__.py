@@ -1,0 +1,1 @@
+"""Configuration as files: exported, planned and applied, so that a company keeps it in version control."""
