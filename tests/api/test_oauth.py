@@ -59,6 +59,11 @@ async def test_an_account_at_x_is_connected(api: Api, x: XTwin, name: str) -> No
     (asked,) = x.renewals.server.asked
     assert (asked["code_challenge_method"], asked["redirect_uri"]) == ("S256", f"{api.url}/oauth/callback")
     assert dict(parse_qsl(urlsplit(str(page.url)).query))["code"] not in page.text
+    exported = (await api.http.get("/v1/config/export")).json()["documents"]
+    [document] = [one for one in exported if one["kind"] == "connections" and one["content"]["name"] == name]
+    assert (document["content"]["by_oauth"], "access_token" in document["content"]["config"]) == (True, False)
+    plan = (await api.http.post("/v1/config/plan", json={"documents": [document]})).json()
+    assert (plan["changes"], plan["unchanged"]) == ([], 1), "its file says what it is, without what OAuth brought"
     assert (await api.http.post(f"/v1/connections/{made['id']}/disconnect")).status_code == 200
     on_record = await api.rows(
         "SELECT action, actor_name, CAST(e AS text) AS whole FROM audit_entry e ORDER BY seq DESC LIMIT 3"
