@@ -50,6 +50,8 @@ from gateway.api import (
     reply_check,
     reply_groups,
     reports,
+    subscription_deliveries,
+    subscriptions,
     tickets,
     waivers,
 )
@@ -86,6 +88,7 @@ TAGS = [
     {"name": "policies", "description": "What the company holds itself to, in drafts, revisions and in force."},
     {"name": "commitments", "description": "Promises, incidents and alarms that policies set going."},
     {"name": "outbound", "description": "One call stops everything outbound."},
+    {"name": "subscriptions", "description": "Who is told of what happens, as signed webhooks."},
     {"name": "people", "description": "Who is who at helpdesks and over the API, for four eyes."},
     {"name": "configuration", "description": "All of it as documents, for version control."},
     {"name": "keys", "description": "Who may call."},
@@ -176,6 +179,8 @@ def create_app(
         configuration,
         waivers,
         outbound,
+        subscriptions,
+        subscription_deliveries,
         keys,
         audit,
     ):
@@ -186,6 +191,7 @@ def create_app(
         commitments.incidents,
         commitments.alarms,
         policy_trials.backtests,
+        subscriptions.kinds,
     ):
         app.include_router(router, prefix="/v1")
     app.include_router(authorisations.callback)

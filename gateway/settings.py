@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     hold_window: int = Field(default=60, ge=1)
     hold_least: int = Field(default=20, ge=1)
     """Fewer replies than this in the window say nothing about shares."""
+    event_timeout: float = Field(default=15.0, gt=0)
+    """Seconds that a subscriber may take to answer a webhook."""
+    event_days: int = Field(default=30, ge=1)
+    """How long events are kept for looking up and replaying."""
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
     """How log lines look: for people, or one JSON object each."""

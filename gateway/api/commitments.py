@@ -17,6 +17,7 @@ from gateway.api.problems import conflict, invalid, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.pipeline.announce import announce
 from gateway.policy.sets import Place
 from gateway.sla.clocks import apply
 from gateway.sla.facts import promise_request, settle_request
@@ -216,6 +217,8 @@ async def settle_promise(runtime: RuntimeDep, caller: WritesTickets, promise_id:
         settled = SettlePromise(promise=str(promise_id), outcome=given.outcome, evidence=given.evidence)
         request = settle_request(settled, row["ticket_id"], now, now, by=f"person:{caller.name}")
         applied = await apply(database, runtime.calendars, [request], now)
+        if given.outcome == "broken":
+            await announce(database, "promise.broken", "promise", promise_id, {}, now)
         view = PromiseView(**await _row(database, PROMISE, promise_id, "promise"))
     await runtime.wake(applied.wakes)
     return view
@@ -258,6 +261,7 @@ async def close_incident(
             who=caller.name,
             reason=given.reason if given is not None else None,
         )
+        await announce(database, "incident.closed", "incident", incident_id, {}, runtime.now())
         return IncidentView(**await _row(database, INCIDENT, incident_id, "incident", id="n.id"))
 
 

@@ -15,6 +15,7 @@ from gateway.api.problems import invalid, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
+from gateway.pipeline.announce import announce
 from gateway.pipeline.stops import Released, lift
 from gateway.runtime import Runtime
 
@@ -70,7 +71,7 @@ async def pause_outbound(runtime: RuntimeDep, caller: StopsOutbound, given: Stop
     storing."""
     scope_id = await _scope_id(runtime, given.scope, given.id)
     async with runtime.database.write() as database:
-        await fetch_all(
+        fresh = await fetch_all(
             database,
             f"""INSERT INTO outbound_pause (id, scope, scope_id, reason, paused_by, since)
                 VALUES (:id, :scope, :scope_id, :reason, :who, :now)
@@ -82,6 +83,8 @@ async def pause_outbound(runtime: RuntimeDep, caller: StopsOutbound, given: Stop
             who=caller.name,
             now=runtime.now(),
         )
+        for one in fresh:
+            await announce(database, "outbound.paused", "outbound_pause", one["id"], {}, runtime.now())
         row = await fetch_one(
             database,
             f"SELECT {COLUMNS} FROM outbound_pause WHERE scope = :scope AND scope_id = :id AND lifted_at IS NULL",

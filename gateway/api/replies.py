@@ -20,6 +20,7 @@ from gateway.api.problems import conflict, invalid, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_all, fetch_one
 from gateway.pipeline import approvals
+from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.people import Login, look_up
 from gateway.pipeline.trouble import Trouble, note_attempt
@@ -265,7 +266,7 @@ async def retract_reply(runtime: RuntimeDep, caller: WritesReplies, reply_id: UU
         await note_attempt(database, endpoint.id, "retract", str(reply_id), trouble, now, milliseconds)
         await note(database, "reply", reply_id, {}, {"retract": "done" if trouble is None else trouble.code})
         if gone:
-            await execute(
+            touched = await execute(
                 database,
                 """UPDATE reply SET state = 'retracted', reason = :reason, updated_at = :now
                    WHERE id = :id AND state = 'sent'""",
@@ -273,6 +274,7 @@ async def retract_reply(runtime: RuntimeDep, caller: WritesReplies, reply_id: UU
                 reason=f"retracted by {caller.name}",
                 now=now,
             )
+            await announce_replies(database, "reply.retracted", [reply_id] if touched else [], now)
         row = await _reply(database, reply_id)
     if trouble is not None and not gone:
         raise ProviderProblem(trouble)

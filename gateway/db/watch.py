@@ -74,6 +74,11 @@ WATCHED = (
     Watched("person"),
     Watched("person_identity"),
     Watched("outbound_pause"),
+    Watched(
+        "subscription",
+        hidden=("url",),  # some receivers know their senders by a secret in it
+        quiet=("updated_at", "failing_since", "failures", "wait_until", "last_ok_at", "last_error"),
+    ),
     Watched("alarm", hidden=("message",)),
     Watched("incident", hidden=("title", "key"), quiet=("tell_at",)),
     Watched("promise", hidden=("quote", "detail", "evidence"), quiet=()),
@@ -153,6 +158,9 @@ UNWATCHED = {
     "decision": "a log of its own",
     "delivery": "received; replays are noted by their route",
     "enrichment": "what an enricher said",
+    "event": "tells of what happened",
+    "event_attempt": "a log of its own",
+    "event_delivery": "follows from events; replays and tests are noted by their route",
     "fact": "what the installation knows of itself",
     "foreign_ticket": "what a helpdesk told",
     "fulfilment": "follows from answers",

@@ -33,6 +33,7 @@ PRIORITY = {
     "decide": 5,
     "incidents": 5,
     "calendar": 0,
+    "tell": 0,
     "poll": 0,
     "listen": 0,
 }

@@ -10,12 +10,14 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from gateway.engine.memory import keep
 from gateway.engine.upkeep import drop_old_answers, drop_stalled_jobs, make_partitions
 from gateway.engine.wake import QUEUE
 from gateway.pipeline.drains import Drains, tick
 from gateway.pipeline.listen import Listeners
+from gateway.pipeline.tell import drop_old_events
 from gateway.pipeline.trouble import note_fault
 from gateway.runtime import Runtime, open_runtime
 from gateway.settings import Settings
@@ -114,6 +116,7 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
         await listeners.stop()
         runtime.wake.nearby = None
         await nearby.end(GRACE)
+        await drains.tellers.stop(GRACE)
         await asyncio.gather(ticking, stopping, return_exceptions=True)
 
 
@@ -129,6 +132,7 @@ async def _tick_on(runtime: Runtime, listeners: Listeners) -> None:
                 await drop_stalled_jobs(runtime.jobs)
                 await runtime.outgoing.ledger.purge()
                 await drop_old_answers(runtime.database)
+                await drop_old_events(runtime.database, runtime.now() - timedelta(days=runtime.settings.event_days))
                 upkeep = began
             await tick(runtime)
             await listeners.look()

@@ -39,6 +39,7 @@ from gateway.oauth.stored import (
     origins,
     without_tokens,
 )
+from gateway.pipeline.announce import announce
 from gateway.registry import Connected
 from gateway.runtime import Runtime
 from gateway.security.audit import Origin
@@ -184,14 +185,23 @@ async def end(runtime: Runtime, endpoint: Endpoint, plugin: Connected, by: str) 
                    reason = NULL WHERE connection_id = :id""",
             id=endpoint.id,
         )
+        worked = await fetch_one(
+            connection,
+            "SELECT 1 FROM connection WHERE id = :id AND status <> 'needs_authorisation' FOR NO KEY UPDATE",
+            id=endpoint.id,
+        )
+        reason, now = f"its consent was given back by {by}", runtime.now()
         await execute(
             connection,
             """UPDATE connection SET status = 'needs_authorisation', status_reason = :reason, version = version + 1,
                    updated_at = :now WHERE id = :id""",
             id=endpoint.id,
-            reason=f"its consent was given back by {by}",
-            now=runtime.now(),
+            reason=reason,
+            now=now,
         )
+        if worked is not None:
+            news = {"code": "given_back", "reason": reason}
+            await announce(connection, "connection.needs_authorisation", "connection", endpoint.id, news, now)
     runtime.connections.forget(endpoint.id)
     tokens = as_tokens(open_tokens(runtime.vault, endpoint.id, row["tokens"]))
     try:

@@ -26,6 +26,7 @@ from gateway.engine.leases import Held
 from gateway.net.client import calling
 from gateway.oauth.flow import NotConnected, declared_with_client, token_endpoint
 from gateway.oauth.stored import RENEWING, as_tokens, keep, open_tokens
+from gateway.pipeline.announce import announce
 from gateway.pipeline.trouble import Trouble, note_attempt, trouble_of
 from gateway.registry import Connected
 from gateway.runtime import Runtime
@@ -33,6 +34,8 @@ from gateway_schemas.errors import Reauthorise, Retry
 from gateway_schemas.oauth import OAuth, OAuthTokens
 
 log = logging.getLogger(__name__)
+
+MEND = "POST /v1/connections/{id}/authorize connects it again"
 
 OUTER = 1.0
 MARGIN = 2.0
@@ -170,22 +173,24 @@ async def _failed(runtime: Runtime, endpoint: Endpoint, trouble: Trouble, row: R
         # an App whose secret is refused keeps its connections at work for as long as their tokens live
         ended = trouble.kind == "rejected" and row["access_expires_at"] is not None and row["access_expires_at"] <= now
         if over or ended:
-            await execute(
+            stopped = await execute(
                 connection,
                 """UPDATE connection SET status = 'needs_authorisation', status_reason = :reason, version = version + 1
                    WHERE id = :id AND status <> 'needs_authorisation'""",
                 id=endpoint.id,
                 reason=trouble.reason,
             )
+            if stopped:
+                news = {"code": trouble.code, "reason": trouble.reason, "mend": MEND.format(id=endpoint.id)}
+                await announce(connection, "connection.needs_authorisation", "connection", endpoint.id, news, now)
     runtime.connections.forget(endpoint.id)
     if over:
         log.error(
-            "connection %s (%s) needs authorisation: %s; its work has stopped and waits. "
-            "POST /v1/connections/%s/authorize connects it again",
+            "connection %s (%s) needs authorisation: %s; its work has stopped and waits. %s",
             endpoint.id,
             endpoint.name,
             trouble.reason,
-            endpoint.id,
+            MEND.format(id=endpoint.id),
         )
     else:
         log.warning("connection %s (%s): its token was not renewed: %s", endpoint.id, endpoint.name, trouble.reason)

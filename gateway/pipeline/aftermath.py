@@ -21,6 +21,7 @@ from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
 from gateway.engine.leases import Held
 from gateway.net.client import calling
+from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.marks import note_push
 from gateway.pipeline.stops import STOPPED, STOPPED_CODE, StopGate
 from gateway.pipeline.trouble import Trouble, note_attempt, note_trouble, trouble_of
@@ -48,13 +49,14 @@ async def amend(
     )
     if known["text"] == item.text:
         # changed back: what was to change it is void
-        await execute(
+        rows = await fetch_all(
             connection,
             f"""UPDATE reply SET state = 'cancelled', code = 'changed_back', updated_at = :now,
-                    reason = 'the agent changed the text back' WHERE amends = :id AND state IN {OPEN}""",
+                    reason = 'the agent changed the text back' WHERE amends = :id AND state IN {OPEN} RETURNING id""",
             id=known["id"],
             now=now,
         )
+        await announce_replies(connection, "reply.cancelled", [row["id"] for row in rows], now)
         return set()
     touched = await execute(
         connection,
@@ -106,13 +108,14 @@ async def take_back(connection: AsyncConnection, known: Mapping[str, Any], who: 
         who=who,
         now=now,
     )
-    await execute(
+    rows = await fetch_all(
         connection,
         f"""UPDATE reply SET state = 'cancelled', code = 'taken_back', reason = 'the agent took the answer back',
-                updated_at = :now WHERE amends = :id AND state IN {OPEN}""",
+                updated_at = :now WHERE amends = :id AND state IN {OPEN} RETURNING id""",
         id=known["id"],
         now=now,
     )
+    await announce_replies(connection, "reply.cancelled", [row["id"] for row in rows], now)
     return {f"send:{known['connection_id']}"}
 
 
@@ -136,15 +139,16 @@ async def follow_sent(connection: AsyncConnection, reply_id: UUID, now: datetime
         )
         return set()
     if any(one["finding"] == SLOT for one in reply["waived"] or ()):
-        await execute(
+        rows = await fetch_all(
             connection,
             """UPDATE reply SET state = 'retracted', code = 'replaced', reason = 'a newer answer took its place',
                    updated_at = :now
-               WHERE interaction_id = :target AND id <> :id AND state = 'sent' AND amends IS NULL""",
+               WHERE interaction_id = :target AND id <> :id AND state = 'sent' AND amends IS NULL RETURNING id""",
             target=reply["interaction_id"],
             id=reply_id,
             now=now,
         )
+        await announce_replies(connection, "reply.retracted", [row["id"] for row in rows], now)
     if reply["retract_by"] is not None:
         await execute(
             connection,
@@ -218,7 +222,7 @@ async def _retracted(
             now=now,
         )
         return set()
-    await execute(
+    touched = await execute(
         connection,
         """UPDATE reply SET state = :state, code = :code, reason = :reason, updated_at = :now
            WHERE id = :id AND state = 'retracting'""",
@@ -228,6 +232,8 @@ async def _retracted(
         reason=f"taken back by {row['retract_by']}" if gone else TAKEN_BACK,
         now=now,
     )
+    if touched and gone:
+        await announce_replies(connection, "reply.retracted", [row["id"]], now)
     fields: dict[str, Any] = {"fields": {"state": "none"}}
     text = None
     if trouble is not None and not gone:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
 from gateway.db.database import Row, as_json, execute, fetch_all
+from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.marks import mark_push, note_push
 from gateway.pipeline.people import Login, Who, authors_of, look_up, provably_different
 from gateway.pipeline.targets import matter
@@ -85,6 +86,7 @@ async def approve(
         waived=as_json([*before, *waivers_for(waived)]),
         later=now + ttl,
     )
+    await announce_replies(connection, "reply.approved", [reply["id"]], now, by=by.name)
     return {f"reply:{reply['connection_id']}"}
 
 
@@ -98,6 +100,7 @@ async def end(connection: AsyncConnection, reply_id: UUID, code: str, reason: st
         reason=reason,
         now=now,
     )
+    await announce_replies(connection, "reply.rejected" if code == "rejected" else "reply.cancelled", [reply_id], now)
     drain = await mark_push(connection, reply_id, "blocked", reason=reason, now=now, suffix=code)
     return {drain} if drain else set()
 

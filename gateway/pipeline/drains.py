@@ -2,7 +2,7 @@
 
 Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
 `poll:<connection>:<stream>` `attach:<connection>` `enrich:<enricher>` `renew:<connection>` `clock:sweep`
-`decide:clocks` `calendar:<calendar>` `incidents` `traces`.
+`decide:clocks` `calendar:<calendar>` `incidents` `traces` `tell:<subscription>`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from gateway.pipeline.push import push_due
 from gateway.pipeline.redrive import redrive_due
 from gateway.pipeline.render import render_due
 from gateway.pipeline.send import send_due
+from gateway.pipeline.tell import Tellers
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy import backtest
 from gateway.runtime import Runtime
@@ -65,6 +66,7 @@ class Drains:
         self._threading = 0
         self._threaded = asyncio.Event()
         self._threaded.set()
+        self.tellers = Tellers(runtime)
         self.stopping = False
 
     async def run(self, name: str) -> None:
@@ -117,6 +119,8 @@ class Drains:
         if kind == "calendar":
             await refresh_feed(self._runtime, UUID(rest), held)
             return await drain_calendar(self._runtime, UUID(rest), held)
+        if kind == "tell":
+            return await self.tellers.look(UUID(rest), held)
         if kind == "backtest":
             return await backtest.run(self._runtime, self._sandbox, UUID(rest), held)
         id, _, stream = rest.partition(":")
@@ -224,6 +228,11 @@ UNION ALL
 SELECT 'decide:clocks' WHERE EXISTS (SELECT 1 FROM clock_event WHERE handled_at IS NULL)
 UNION ALL
 SELECT 'incidents' WHERE EXISTS ({GROWN})
+UNION ALL
+SELECT 'tell:' || s.id FROM subscription s
+    WHERE s.state = 'active' AND (s.wait_until IS NULL OR s.wait_until <= :now) AND EXISTS (
+        SELECT 1 FROM event_delivery d WHERE d.subscription_id = s.id AND d.state = 'pending' AND d.due_at <= :now
+            AND (d.deadline_at IS NULL OR d.deadline_at < clock_timestamp()))
 UNION ALL
 SELECT 'calendar:' || k.id FROM calendar k WHERE k.feed_due_at <= :now OR k.version > (
     SELECT min(c.calendar_version) FROM clock c WHERE c.calendar_id = k.id AND c.state IN ('running', 'paused'))

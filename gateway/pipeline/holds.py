@@ -6,12 +6,15 @@ from datetime import datetime, timedelta
 
 from gateway.db.database import as_json, execute, fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
+from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.verdicts import waivers_for
 from gateway.policy.effects import raise_alarms
 from gateway.runtime import Runtime
 
 AT_ONCE = 100
+NOBODY = "nobody in time, as the policy allows"
+"""Who approved what its policies let go when nobody looked."""
 
 
 async def end_holds(runtime: Runtime, now: datetime) -> set[str]:
@@ -37,6 +40,7 @@ async def end_holds(runtime: Runtime, now: datetime) -> set[str]:
                     reason=reason,
                     now=now,
                 )
+                await announce_replies(connection, "reply.rejected", [row["id"]], now)
                 drain = await mark_push(connection, row["id"], "blocked", reason=reason, now=now, suffix="not_approved")
                 wakes |= {drain} if drain else set()
             elif row["on_timeout"] == "allow":
@@ -44,14 +48,16 @@ async def end_holds(runtime: Runtime, now: datetime) -> set[str]:
                     connection,
                     """UPDATE reply SET state = 'received', approved_digest = COALESCE(digest, 'any'), code = NULL,
                            reason = NULL, waived = CAST(:waived AS jsonb), approved_at = :now,
-                           approved_by = 'nobody in time, as the policy allows', hold_until = NULL, due_at = :now,
+                           approved_by = :nobody, hold_until = NULL, due_at = :now,
                            not_after = GREATEST(not_after, :later), updated_at = :now
                        WHERE id = :id""",
                     id=row["id"],
                     now=now,
                     waived=as_json(waivers_for(row["findings"] or ())),
                     later=now + timedelta(hours=runtime.settings.reply_ttl_hours),
+                    nobody=NOBODY,
                 )
+                await announce_replies(connection, "reply.approved", [row["id"]], now, by=NOBODY)
                 wakes.add(f"reply:{row['connection_id']}")
             else:
                 await execute(connection, "UPDATE reply SET hold_until = NULL WHERE id = :id", id=row["id"])

@@ -20,6 +20,7 @@ from gateway.engine.leases import Held
 from gateway.engine.sandbox import Sandbox
 from gateway.pipeline import matters as loading
 from gateway.pipeline import reply
+from gateway.pipeline.announce import Announcement, announce_many, announce_replies
 from gateway.pipeline.attach import join_files
 from gateway.pipeline.decide import apply_on_publication, decide_inbound
 from gateway.pipeline.decide_changes import decide_changes, write_changes
@@ -242,6 +243,10 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, reason text) WHERE r.id = g.id""",
         rows=as_json([{"id": id, "reason": reason} for id, reason in sorted(plan.done.items())]),
     )
+    opened = [
+        Announcement("ticket.created", id, {"followup_of": row["followup_of"]}) for id, row in plan.tickets.items()
+    ]
+    await announce_many(connection, opened, plan.now)
     return wakes | {f"push:{row['helpdesk_id']}" for row in plan.pushes.values()}
 
 
@@ -263,6 +268,7 @@ async def _proven(
     if not touched or endpoint is None:
         return set()
     plan.clocks.append(await published(connection, reply_id, plan.now))
+    await announce_replies(connection, "reply.published", [reply_id], plan.now)
     wakes = await apply_on_publication(connection, runtime.calendars, reply_id, echo.news.published_at, plan.now)
     return wakes | await after_sent(
         connection, runtime.registry, endpoint, reply_id, echo.external_id, echo.news.url, plan.now, was_marked=False

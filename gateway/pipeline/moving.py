@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import Row, execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.pipeline import wording
+from gateway.pipeline.announce import announce
 from gateway.pipeline.changes import DIGEST_LENGTH
 from gateway.pipeline.marks import note_push
 from gateway.sla.rows import move_clocks
@@ -145,6 +146,7 @@ async def _carry(
     values: dict[str, Any] = {"id": ticket["id"], "fresh": fresh, "threads": threads}
     linked = ticket["id"] if threads is not None else None
     await execute(connection, FRESH, id=ticket["id"], fresh=fresh, helpdesk=helpdesk_id, linked=linked, now=now)
+    await announce(connection, "ticket.created", "ticket", fresh, {"moved_from": ticket["id"]}, now)
     await execute(connection, f"UPDATE leg SET ticket_id = :fresh WHERE {LEGS}", **values)
     await execute(connection, REPLIES, **values)
     await execute(connection, f"UPDATE interaction SET ticket_id = :fresh WHERE {LEGS}", **values)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import as_json, execute, fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
+from gateway.pipeline.announce import announce
 from gateway.pipeline.changes import Change
 from gateway.pipeline.trouble import Trouble
 from gateway.sla.rows import move_clocks
@@ -150,6 +151,7 @@ async def failed(connection: AsyncConnection, change: Change, trouble: Trouble, 
         now=now,
     )
     await _problem(connection, change.ticket_id, trouble, now)
+    await _dead(connection, change.ticket_id, change.push_ids, trouble, now)
     return set()
 
 
@@ -168,6 +170,14 @@ async def unfit(
         now=now,
     )
     await _problem(connection, ticket_id, told, now)
+    await _dead(connection, ticket_id, push_ids, told, now)
+
+
+async def _dead(
+    connection: AsyncConnection, ticket_id: UUID, push_ids: Sequence[int], trouble: Trouble, now: datetime
+) -> None:
+    data = {"dead_letters": list(push_ids), "code": trouble.code}
+    await announce(connection, "dead_letter.added", "ticket", ticket_id, data, now)
 
 
 async def _has_moved(connection: AsyncConnection, ticket_id: UUID) -> bool:
@@ -193,6 +203,7 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
             now=now,
         )
         await _adopt(connection, ticket_id, target, now)
+        await announce(connection, "ticket.merged", "ticket", ticket_id, {"into": None}, now)
         return
     await execute(
         connection,
@@ -202,6 +213,7 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
         into=ours["id"],
         now=now,
     )
+    await announce(connection, "ticket.merged", "ticket", ticket_id, {"into": ours["id"]}, now)
     await execute(connection, "UPDATE leg SET ticket_id = :into WHERE ticket_id = :id", id=ticket_id, into=ours["id"])
     await move_clocks(connection, ticket_id, ours["id"], now)
     # what is on its way out goes on with the matter, so that news in it is seen before it leaves
@@ -236,13 +248,15 @@ async def _adopt(connection: AsyncConnection, ticket_id: UUID, target: str, now:
 
 async def follow_up(connection: AsyncConnection, ticket_id: UUID, ended: str, now: datetime) -> UUID:
     """Open the ticket that goes on where this one was closed or deleted for good; there is at most one."""
-    await execute(
+    ending = await execute(
         connection,
-        "UPDATE ticket SET ended = COALESCE(ended, :ended), updated_at = :now WHERE id = :id",
+        "UPDATE ticket SET ended = :ended, updated_at = :now WHERE id = :id AND ended IS NULL",
         id=ticket_id,
         ended=ended,
         now=now,
     )
+    if ending:
+        await announce(connection, "ticket.closed", "ticket", ticket_id, {"ended": ended}, now)
     existing = await fetch_one(
         connection,
         "SELECT id FROM ticket WHERE followup_of = :id AND ended IS NULL ORDER BY created_at LIMIT 1",
@@ -266,6 +280,7 @@ async def follow_up(connection: AsyncConnection, ticket_id: UUID, ended: str, no
     )
     await execute(connection, "UPDATE leg SET ticket_id = :fresh WHERE ticket_id = :id", fresh=fresh, id=ticket_id)
     await move_clocks(connection, ticket_id, fresh, now)
+    await announce(connection, "ticket.created", "ticket", fresh, {"followup_of": ticket_id}, now)
     return fresh
 
 

@@ -20,6 +20,7 @@ from gateway.db.database import as_json, execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.engine.shards import shard_of
 from gateway.pipeline.absence import missing_from
+from gateway.pipeline.announce import announce
 from gateway.pipeline.attach import Owner, note_files
 from gateway.pipeline.fetch import want
 from gateway.pipeline.normalise import Read
@@ -102,7 +103,7 @@ async def record(
             elif isinstance(item, Listing):
                 listings.append((scope, endpoint, item))
             elif isinstance(item, Revoked):
-                await revoke(connection, endpoint, item.reason)
+                await revoke(connection, endpoint, item.reason, now)
             elif isinstance(item, SendStatus):
                 statuses.append((endpoint, item))
     incoming.sort(key=lambda one: (one.key, version_order(one.item)))
@@ -604,12 +605,15 @@ async def _deleted_revisions(
     return wakes
 
 
-async def revoke(connection: AsyncConnection, endpoint: Endpoint, reason: str) -> None:
+async def revoke(connection: AsyncConnection, endpoint: Endpoint, reason: str, now: datetime) -> None:
     """The provider withdrew the account's consent: stop its work, keep its backlog, say so."""
-    await execute(
+    stopped = await execute(
         connection,
         """UPDATE connection SET status = 'needs_authorisation', status_reason = :reason, version = version + 1
            WHERE id = :id AND status <> 'needs_authorisation'""",
         id=endpoint.id,
         reason=reason,
     )
+    if stopped:
+        news = {"code": "revoked", "reason": reason}
+        await announce(connection, "connection.needs_authorisation", "connection", endpoint.id, news, now)

@@ -21,12 +21,13 @@ from gateway.engine.sandbox import Outcome, Sandbox
 from gateway.pipeline import groups
 from gateway.pipeline.aftermath import STANDS
 from gateway.pipeline.alike import bands_of
+from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.checks import NOTHING, Checked, capabilities_of, check
 from gateway.pipeline.decide import Hold, Verdict, decide_reply, decided_on, hold_of, reply_decision
 from gateway.pipeline.leaving import HEARD_BY
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.targets import HEARD, Target, choose_target
-from gateway.pipeline.verdicts import HOST, Ruling, fingerprint, host_finding, rule
+from gateway.pipeline.verdicts import HOST, Ruling, fingerprint, host_finding, name_of, rule
 from gateway.policy.sets import PolicySets
 from gateway.runtime import Runtime
 from gateway_schemas.decision import Case, Severity
@@ -218,6 +219,8 @@ async def _write(
             wakes |= await groups.join(
                 connection, runtime.settings, reply, settled.rendered.text, settled.checked.alike, now
             )
+        findings = {"findings": [name_of(one) for one in settled.ruling.open]} if settled.state != "failed" else {}
+        await announce_replies(connection, f"reply.{settled.state}", [reply["id"]], now, **findings)
         drain = await mark_push(
             connection,
             reply["id"],

@@ -20,6 +20,7 @@ from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
 from gateway.db.tables.ticket import solving
 from gateway.pipeline import aftermath, outcomes
+from gateway.pipeline.announce import announce, announce_replies
 from gateway.pipeline.approvals import by_note, by_tag
 from gateway.pipeline.attach import Owner, note_files, patience
 from gateway.pipeline.fetch import want
@@ -68,7 +69,7 @@ async def take(
                 wanted.append((endpoint, item, read.received_at))
                 continue
             if isinstance(item, Revoked):
-                await revoke(connection, endpoint, item.reason)
+                await revoke(connection, endpoint, item.reason, now)
                 continue
             if isinstance(item, OwnComment | ForeignTicket):
                 continue
@@ -147,6 +148,9 @@ async def _changed(
         return {f"push:{ticket['helpdesk_id']}", f"reply:{ticket['connection_id']}"}
     clocks += status_changed(ticket["id"], item.status, item.updated_at or now, now, deleted=item.deleted)
     ended = "deleted" if item.deleted else "closed" if item.status == "closed" else None
+    ending = ended is not None and await fetch_one(
+        connection, "SELECT 1 FROM ticket WHERE id = :id AND ended IS NULL AND moved_to IS NULL", id=ticket["id"]
+    )
     await execute(
         connection,
         f"""UPDATE ticket SET status = COALESCE(:status, status), {SOLVING}, priority = COALESCE(:priority, priority),
@@ -163,6 +167,8 @@ async def _changed(
         updated=item.updated_at,
         now=now,
     )
+    if ending:
+        await announce(connection, "ticket.closed", "ticket", ticket["id"], {"ended": ended}, now)
     if item.deleted:
         await _drop_answers(connection, ticket["id"], now)
     if item.tags is None:
@@ -173,14 +179,16 @@ async def _changed(
 
 async def _drop_answers(connection: AsyncConnection, ticket_id: UUID, now: datetime) -> None:
     """A person deleted the ticket: what had not gone out by then does not go out."""
-    await execute(
+    rows = await fetch_all(
         connection,
         """UPDATE reply SET state = 'cancelled', code = 'ticket_deleted', updated_at = :now,
-               reason = 'the ticket was deleted at the helpdesk' WHERE ticket_id = :id AND state = ANY(:states)""",
+               reason = 'the ticket was deleted at the helpdesk' WHERE ticket_id = :id AND state = ANY(:states)
+           RETURNING id""",
         id=ticket_id,
         states=list(CHANGEABLE),
         now=now,
     )
+    await announce_replies(connection, "reply.cancelled", [row["id"] for row in rows], now)
 
 
 async def _leg_chosen(
@@ -289,6 +297,7 @@ async def _answered(
         return wakes | {f"reply:{ticket['connection_id']}"}
     if refusal[0] != MOVED:
         return set()
+    await announce_replies(connection, "reply.cancelled", [id], now)
     drain = await mark_push(connection, id, "blocked", reason=refusal[1], now=now, suffix=MOVED, reopen=False)
     return {drain} if drain else set()
 
@@ -382,6 +391,7 @@ async def _taken_back(connection: AsyncConnection, endpoint: Endpoint, item: Age
             id=known["id"],
             now=now,
         )
+        await announce_replies(connection, "reply.cancelled", [known["id"]], now)
     return set()
 
 

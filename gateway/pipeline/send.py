@@ -24,6 +24,7 @@ from gateway.engine.leases import Held
 from gateway.net.client import calling
 from gateway.pipeline import groups
 from gateway.pipeline.aftermath import follow_sent, retract_due
+from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.decide import apply_on_publication, still_stands
 from gateway.pipeline.leaving import HEARD_BY, REPEAT, may_leave
 from gateway.pipeline.marks import mark_push, published_push
@@ -282,6 +283,8 @@ async def _sent(
     if not touched:
         log.error("reply %s was sent as %s, but its row has gone on without us", reply_id, external_id)
         return set()
+    if before is not None and before["state"] != "sent" and not under_review:  # its echo may have been faster
+        await announce_replies(connection, "reply.published", [reply_id], now)
     wakes = await apply_on_publication(connection, runtime.calendars, reply_id, at, now)
     wakes |= await after_sent(
         connection,
@@ -354,6 +357,7 @@ async def _not_sent(connection: AsyncConnection, flight: Flight, trouble: Troubl
     )
     if not touched or state not in ("failed", "held"):
         return set()
+    await announce_replies(connection, f"reply.{state}", [flight.id], now)
     drain = await mark_push(connection, flight.id, state, reason=trouble.reason, now=now, suffix=str(flight.tries))
     return {drain} if drain else set()
 
@@ -368,6 +372,7 @@ async def _hold(connection: AsyncConnection, reply_id: UUID, code: str, reason: 
         reason=reason,
         now=now,
     )
+    await announce_replies(connection, "reply.held", [reply_id], now)
     drain = await mark_push(connection, reply_id, "held", reason=reason, now=now, suffix=f"{code}:{now.isoformat()}")
     return {drain} if drain else set()
 
@@ -459,6 +464,7 @@ async def _learn(
         reason=reason,
         now=now,
     )
+    await announce_replies(connection, "reply.unknown", [row["id"]], now)
     drain = await mark_push(connection, row["id"], "unknown", reason=reason, now=now)
     return {drain} if drain else set()
 

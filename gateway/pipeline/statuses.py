@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
 from gateway.db.database import as_json, fetch_all
+from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.marks import mark_push, published_push
 from gateway_schemas.interaction import SendStatus
 
@@ -54,6 +55,9 @@ async def note_statuses(
         now=now,
     )
     wakes: set[str] = set()
+    for kind, failed in (("reply.failed", True), ("reply.published", False)):
+        ids = [row["id"] for row in rows if (row["state"] == "failed") is failed]
+        await announce_replies(connection, kind, ids, now)
     for row in rows:
         if row["state"] == "failed":
             reason, code = row["reason"], row["code"]

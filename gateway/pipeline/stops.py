@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import Database, Row, fetch_all, fetch_one
+from gateway.pipeline.announce import announce, announce_replies
 from gateway.pipeline.marks import mark_push
 from gateway_schemas.errors import Retry
 
@@ -83,6 +84,7 @@ async def lift(
     wakes: set[str] = set()
     if row is None:
         return None, wakes
+    await announce(connection, "outbound.resumed", "outbound_pause", row["id"], {}, now)
     if released != "all":
         wakes |= await _hold(connection, row, released, now)
     waiting = await fetch_all(
@@ -117,7 +119,9 @@ async def _hold(connection: AsyncConnection, stop: Row, released: Released, now:
     values: dict[str, Any] = {} if stop["scope"] == "all" else {"scope_id": stop["scope_id"]}
     statement = HOLD.format(scope=SCOPES[stop["scope"]], kept=KEPT[released])
     wakes: set[str] = set()
-    for row in await fetch_all(connection, statement, now=now, **values):
+    rows = await fetch_all(connection, statement, now=now, **values)
+    await announce_replies(connection, "reply.held", [row["id"] for row in rows], now)
+    for row in rows:
         reason = f"Everything outbound was stopped ({stop['reason'] or 'no reason given'}); it needs a person's word."
         drain = await mark_push(connection, row["id"], "held", reason=reason, now=now, suffix=f"stopped:{stop['id']}")
         wakes |= {drain} if drain else set()

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.db.database import Database, execute, insert_rows
 from gateway.oauth.stored import hasten
+from gateway.pipeline.announce import announce
 from gateway_schemas import errors
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,8 @@ async def note_trouble(connection: AsyncConnection, endpoint: Endpoint, trouble:
         )
         if stopped:
             log.error("connection %s (%s) needs authorisation: %s", endpoint.id, endpoint.name, trouble.reason)
+            news = {"code": trouble.code, "reason": trouble.reason}
+            await announce(connection, "connection.needs_authorisation", "connection", endpoint.id, news, now)
         return
     if trouble.kind != "retry":
         return

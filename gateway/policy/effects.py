@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
+from gateway.pipeline.announce import Announcement, announce_many
 from gateway.policy.clocks import ClockOrder
 from gateway.policy.combine import NEED_A_TICKET, PRIORITIES, Wish
 from gateway.sla.clocks import apply
@@ -299,11 +300,11 @@ def promise_id(order: Order) -> UUID:
 async def _settle_promises(connection: AsyncConnection, orders: Sequence[Order], now: datetime) -> None:
     if not orders:
         return
-    await execute(
+    settled = await fetch_all(
         connection,
         """UPDATE promise p SET state = g.outcome, evidence = g.evidence, settled_by = g.policy, settled_at = :now
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id text, outcome text, evidence text, policy text)
-           WHERE p.id::text = g.id AND p.state = 'open'""",
+           WHERE p.id::text = g.id AND p.state = 'open' RETURNING p.id, p.state""",
         rows=as_json(
             [
                 {
@@ -318,6 +319,8 @@ async def _settle_promises(connection: AsyncConnection, orders: Sequence[Order],
         ),
         now=now,
     )
+    broken = [Announcement("promise.broken", row["id"]) for row in settled if row["state"] == "broken"]
+    await announce_many(connection, broken, now)
 
 
 async def _incidents(
@@ -357,6 +360,8 @@ async def _incidents(
     fresh = await fetch_all(
         connection, "SELECT id, key FROM incident WHERE closed_at IS NULL AND key = ANY(:keys)", keys=sorted(rows)
     )
+    begun = sorted(one["key"] for one in fresh if one["id"] == rows[one["key"]]["id"])
+    await announce_many(connection, [Announcement("incident.opened", rows[key]["id"]) for key in begun], now)
     alarms = [
         {
             **{name: rows[key][name] for name in ("brand_id", "ticket_id", "policy")},
@@ -366,7 +371,7 @@ async def _incidents(
             "message": f"{rows[key]['title']} (incident {key})",
             "at": now,
         }
-        for key in sorted(one["key"] for one in fresh if one["id"] == rows[one["key"]]["id"])
+        for key in begun
     ]
     await raise_alarms(connection, alarms)
     members = [
@@ -408,9 +413,12 @@ ALARM = ("key", "severity", "code", "message", "policy", "owner", "brand_id", "t
 
 
 async def raise_alarms(connection: AsyncConnection, alarms: Sequence[Mapping[str, Any]]) -> None:
-    """Write alarms for the company's subscriptions; one of a key that was raised before is not raised again."""
+    """Write alarms and tell subscribers; one of a key that was raised before is not raised again."""
     rows = [{"id": new_id(), **{name: one.get(name) for name in ALARM}, "at": one["at"]} for one in alarms]
-    await insert_rows(connection, "alarm", rows, tail="ON CONFLICT (key) DO NOTHING")
+    fresh = await insert_rows(connection, "alarm", rows, tail="ON CONFLICT (key) DO NOTHING RETURNING id")
+    if fresh:
+        newest = max(one["at"] for one in alarms)
+        await announce_many(connection, [Announcement("alarm.raised", row["id"]) for row in fresh], newest)
 
 
 async def _ask_customers(connection: AsyncConnection, orders: Sequence[Order], now: datetime) -> set[str]:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import Database, Row, as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.pipeline.announce import Announcement, announce_many
 from gateway.policy.content import Content
 from gateway.registry import Registry
 
@@ -228,6 +229,9 @@ async def activate(
         ],
         tail="RETURNING id",
     )
+    news = {"effective_from": begin, "effective_until": effective_until, "reason": reason, "by": author}
+    told = [Announcement("policy.activated", item.policy_id, {"revision": item.revision, **news}) for item in items]
+    await announce_many(connection, told, now)
     return [row["id"] for row in rows]
 
 

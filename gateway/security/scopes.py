@@ -19,6 +19,7 @@ class Scope(StrEnum):
     policies_draft = "policies:draft"
     policies_activate = "policies:activate"
     audit = "audit"
+    subscriptions = "subscriptions"
     admin = "admin"
 
 
@@ -33,6 +34,7 @@ MEANING: dict[Scope, str] = {
     Scope.policies_draft: "write and try out policies",
     Scope.policies_activate: "put policies into force, and make and change calendars",
     Scope.audit: "read the audit log",
+    Scope.subscriptions: "make and change subscriptions to events, try them out and replay",
     Scope.admin: "make and revoke API keys, and say whose they are",
 }
 

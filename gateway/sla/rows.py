@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import Row, as_json, execute, fetch_all, insert_rows
+from gateway.pipeline.announce import Announcement, announce_many
 from gateway.sla.calendars import Calendar
 from gateway.sla.clock import Clock, Step, Terms
 from gateway.sla.stored import Calendars
@@ -119,7 +120,21 @@ async def _tell(connection: AsyncConnection, clocks: Iterable[Clock], now: datet
         for clock in clocks
         for event in clock.events
     ]
-    await insert_rows(connection, "clock_event", rows, tail="ON CONFLICT DO NOTHING")
+    fresh = await insert_rows(
+        connection,
+        "clock_event",
+        rows,
+        tail="ON CONFLICT DO NOTHING RETURNING clock_id, kind, at, data ->> 'name' AS step, data -> 'notify' AS notify",
+    )
+    told = [
+        Announcement(
+            f"clock.{row['kind']}",
+            row["clock_id"],
+            {"at": row["at"], "step": row["step"], "notify": row["notify"] or []},
+        )
+        for row in fresh
+    ]
+    await announce_many(connection, told, now)
 
 
 async def move_clocks(connection: AsyncConnection, source: UUID, target: UUID, now: datetime) -> None:

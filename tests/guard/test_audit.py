@@ -249,12 +249,25 @@ async def engine_room(walk: Walk) -> None:
     await walk.call("POST", f"/tickets/{part['id']}/move", {"helpdesk": desk["id"], "reason": WHY})
 
 
+async def subscriptions(walk: Walk) -> None:
+    """Subscriptions, at a place that nothing leads to."""
+    body = {"name": "on call", "url": f"https://localhost/{SECRET}", "kinds": ["*"]}
+    made = await walk.call("POST", "/subscriptions", body)
+    path = f"/subscriptions/{made['id']}"
+    await walk.call("PATCH", path, {"kinds": ["reply.*"]})
+    for action in ("rotate-secret", "test", "pause", "resume"):
+        await walk.call("POST", f"{path}/{action}")
+    await walk.call("POST", f"{path}/replay", {"since": START.isoformat()})
+    await walk.call("DELETE", path)
+
+
 async def test_every_route_that_changes_something_leaves_an_entry(api: Api) -> None:
     walk = Walk(api)
     await connections(walk)
     await policies(walk)
     await conversations(walk)
     await engine_room(walk)
+    await subscriptions(walk)
     document = (await api.http.get("/openapi.json")).json()
     changing = {
         operation["operationId"]

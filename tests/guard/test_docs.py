@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.api import event_docs
 from gateway_schemas.authoring import reference
 from gateway_schemas.authoring.reference_plugins import installed
 from gateway_schemas.authoring.rules import RULES
@@ -69,3 +70,11 @@ def _hookspecs() -> object:
 def _heading(anchor: str, text: str) -> bool:
     slugs = (re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-") for line in text.splitlines())
     return anchor in slugs
+
+
+def test_events_are_what_the_code_says(tmp_path: Path) -> None:
+    if event_docs.main(["--check", str(DOCS / "events.md")]) != 0:
+        pytest.fail("run from the repository's root: python -m gateway.api.event_docs docs/events.md")
+    stale = tmp_path / "events.md"
+    stale.write_text(event_docs.render().replace("reply.held", "reply.stopped"), "utf-8")
+    assert event_docs.main(["--check", str(stale)]) == 1

@@ -38,6 +38,7 @@ from gateway.db.tables.interaction import (
 from gateway.db.tables.person import Person, PersonIdentity
 from gateway.db.tables.push import Attempt, Push
 from gateway.db.tables.reply import OutboundPause, Reply, ReplyGroup
+from gateway.db.tables.subscription import Event, EventAttempt, EventDelivery, Subscription
 from gateway.db.tables.ticket import Leg, Note, Ticket
 
 __all__ = [
@@ -65,6 +66,9 @@ __all__ = [
     "Decision",
     "Delivery",
     "Enrichment",
+    "Event",
+    "EventAttempt",
+    "EventDelivery",
     "Fact",
     "Feedback",
     "ForeignTicket",
@@ -92,6 +96,7 @@ __all__ = [
     "Reply",
     "ReplyGroup",
     "Revision",
+    "Subscription",
     "Thread",
     "Ticket",
     "Tombstone",
