@@ -25,6 +25,7 @@ from gateway.pipeline import subscribers
 from gateway.pipeline.event_kinds import KINDS, schema_of
 from gateway.pipeline.receivers import Secret, new_secret, rotated, seal, unseal
 from gateway.pipeline.subscribers import MOST, unknown_kinds
+from gateway.runtime import Runtime
 from gateway.security.keys import Caller
 from gateway.security.scopes import Scope
 
@@ -182,39 +183,8 @@ async def create_subscription(
     runtime: RuntimeDep, caller: WritesSubscriptions, given: NewSubscription, request: Request, response: Response
 ) -> MadeSubscription:
     """Make a subscription. Its signing secret is in this answer and in no other."""
-    _check(caller, given.url, given.kinds, given.include_text, given.allow_private, opens=bool(given.allow_private))
-    id, now, secret = new_id(), runtime.now(), new_secret()
     async with runtime.database.write() as database:
-        await execute(database, "SELECT pg_advisory_xact_lock(hashtext('subscription'))")
-        count = await fetch_one(
-            database,
-            "SELECT count(*) AS n, count(*) FILTER (WHERE name = :name) AS same FROM subscription",
-            name=given.name,
-        )
-        assert count is not None
-        if count["same"]:
-            raise conflict(f"A subscription is named {given.name} already.", field="name")
-        if count["n"] >= MOST:
-            raise conflict(f"There are {MOST} subscriptions, and no more are possible.", fix="delete one")
-        await execute(
-            database,
-            """INSERT INTO subscription (id, name, url, description, kinds, brands, connections, include_text,
-                   allow_private, secrets, state, failures, version, created_by, created_at, updated_at)
-               VALUES (:id, :name, :url, :description, :kinds, :brands, :connections, :text, :private, :secrets,
-                   'active', 0, 1, :who, :now, :now)""",
-            id=id,
-            name=given.name,
-            url=given.url,
-            description=given.description,
-            kinds=_unique(given.kinds),
-            brands=await _brands(database, given.brands),
-            connections=await _connections(database, given.connections),
-            text=given.include_text,
-            private=given.allow_private,
-            secrets=seal(runtime.vault, id, [Secret(secret)]),
-            who=caller.name,
-            now=now,
-        )
+        id, secret = await add_subscription(database, runtime, given, caller)
         row = await subscription(database, id)
     response.headers["Location"] = f"{request.url.path}/{id}"
     response.headers["ETag"] = etag(1)
@@ -258,46 +228,7 @@ async def change_subscription(
         await execute(database, "SELECT pg_advisory_xact_lock(hashtext('subscription'))")
         row = await subscription(database, subscription_id, lock=True)
         check_match(if_match, row["version"])
-        changed = {**row, **given.model_dump(exclude_unset=True, exclude_none=True)}
-        _check(
-            caller,
-            changed["url"],
-            changed["kinds"],
-            changed["include_text"],
-            changed["allow_private"],
-            opens=bool(set(changed["allow_private"]) - set(row["allow_private"])),
-            # whoever sends texts elsewhere decides anew who reads them
-            texts=given.include_text is True or (row["include_text"] and given.url is not None),
-        )
-        if given.brands is not None:
-            changed["brands"] = await _brands(database, given.brands)
-        if given.connections is not None:
-            changed["connections"] = await _connections(database, given.connections)
-        same = await fetch_one(
-            database,
-            "SELECT 1 FROM subscription WHERE name = :name AND id <> :id",
-            name=changed["name"],
-            id=subscription_id,
-        )
-        if same is not None:
-            raise conflict(f"A subscription is named {changed['name']} already.", field="name")
-        await execute(
-            database,
-            """UPDATE subscription SET name = :name, url = :url, description = :description, kinds = :kinds,
-                   brands = :brands, connections = :connections, include_text = :text, allow_private = :private,
-                   wait_until = CASE WHEN url = :url THEN wait_until END, version = version + 1, updated_at = :now
-               WHERE id = :id""",
-            id=subscription_id,
-            name=changed["name"],
-            url=changed["url"],
-            description=changed["description"],
-            kinds=_unique(changed["kinds"]),
-            brands=changed["brands"],
-            connections=changed["connections"],
-            text=changed["include_text"],
-            private=changed["allow_private"],
-            now=runtime.now(),
-        )
+        await alter_subscription(database, runtime, row, given, caller)
         row = await subscription(database, subscription_id)
     response.headers["ETag"] = etag(row["version"])
     return SubscriptionView(**row)
@@ -311,9 +242,7 @@ async def delete_subscription(
     async with runtime.database.write() as database:
         row = await subscription(database, subscription_id, lock=True)
         check_match(if_match, row["version"])
-        await execute(database, "DELETE FROM subscription WHERE id = :id", id=subscription_id)
-        # what is announced at this moment is told to nobody, and goes with its event
-        await execute(database, "DELETE FROM event_delivery WHERE subscription_id = :id", id=subscription_id)
+        await remove_subscription(database, subscription_id)
 
 
 @router.post("/{subscription_id}/rotate-secret")
@@ -380,6 +309,99 @@ async def resume_subscription(
     return SubscriptionView(**row)
 
 
+async def add_subscription(
+    database: AsyncConnection, runtime: Runtime, given: NewSubscription, caller: Caller | None
+) -> tuple[UUID, str]:
+    """Make a subscription in the caller's transaction: its id and its signing secret. Without a caller it is somebody
+    at the command line. Raises Problem 403, 409 and 422."""
+    _check(caller, given.url, given.kinds, given.include_text, given.allow_private, opens=bool(given.allow_private))
+    id, now, secret = new_id(), runtime.now(), new_secret()
+    await execute(database, "SELECT pg_advisory_xact_lock(hashtext('subscription'))")
+    count = await fetch_one(
+        database,
+        "SELECT count(*) AS n, count(*) FILTER (WHERE name = :name) AS same FROM subscription",
+        name=given.name,
+    )
+    assert count is not None
+    if count["same"]:
+        raise conflict(f"A subscription is named {given.name} already.", field="name")
+    if count["n"] >= MOST:
+        raise conflict(f"There are {MOST} subscriptions, and no more are possible.", fix="delete one")
+    await execute(
+        database,
+        """INSERT INTO subscription (id, name, url, description, kinds, brands, connections, include_text,
+               allow_private, secrets, state, failures, version, created_by, created_at, updated_at)
+           VALUES (:id, :name, :url, :description, :kinds, :brands, :connections, :text, :private, :secrets,
+               'active', 0, 1, :who, :now, :now)""",
+        id=id,
+        name=given.name,
+        url=given.url,
+        description=given.description,
+        kinds=_unique(given.kinds),
+        brands=await _brands(database, given.brands),
+        connections=await _connections(database, given.connections),
+        text=given.include_text,
+        private=given.allow_private,
+        secrets=seal(runtime.vault, id, [Secret(secret)]),
+        who=caller.name if caller is not None else "the command line",
+        now=now,
+    )
+    return id, secret
+
+
+async def alter_subscription(
+    database: AsyncConnection, runtime: Runtime, row: Row, given: SubscriptionChange, caller: Caller | None
+) -> None:
+    """Change a subscription whose row is locked, in the caller's transaction. Raises Problem 403, 409 and 422."""
+    changed = {**row, **given.model_dump(exclude_unset=True, exclude_none=True)}
+    _check(
+        caller,
+        changed["url"],
+        changed["kinds"],
+        changed["include_text"],
+        changed["allow_private"],
+        opens=bool(set(changed["allow_private"]) - set(row["allow_private"])),
+        # whoever sends texts elsewhere decides anew who reads them
+        texts=given.include_text is True or (row["include_text"] and given.url is not None),
+    )
+    if given.brands is not None:
+        changed["brands"] = await _brands(database, given.brands)
+    if given.connections is not None:
+        changed["connections"] = await _connections(database, given.connections)
+    same = await fetch_one(
+        database,
+        "SELECT 1 FROM subscription WHERE name = :name AND id <> :id",
+        name=changed["name"],
+        id=row["id"],
+    )
+    if same is not None:
+        raise conflict(f"A subscription is named {changed['name']} already.", field="name")
+    await execute(
+        database,
+        """UPDATE subscription SET name = :name, url = :url, description = :description, kinds = :kinds,
+               brands = :brands, connections = :connections, include_text = :text, allow_private = :private,
+               wait_until = CASE WHEN url = :url THEN wait_until END, version = version + 1, updated_at = :now
+           WHERE id = :id""",
+        id=row["id"],
+        name=changed["name"],
+        url=changed["url"],
+        description=changed["description"],
+        kinds=_unique(changed["kinds"]),
+        brands=changed["brands"],
+        connections=changed["connections"],
+        text=changed["include_text"],
+        private=changed["allow_private"],
+        now=runtime.now(),
+    )
+
+
+async def remove_subscription(database: AsyncConnection, id: UUID) -> None:
+    """Take a subscription away in the caller's transaction, with what is due to it."""
+    await execute(database, "DELETE FROM subscription WHERE id = :id", id=id)
+    # what is announced at this moment is told to nobody, and goes with its event
+    await execute(database, "DELETE FROM event_delivery WHERE subscription_id = :id", id=id)
+
+
 async def subscription(database: AsyncConnection, id: UUID, *, lock: bool = False) -> Row:
     """A subscription's row as it is answered. Raises Problem 404."""
     row = await fetch_one(database, SELECT + "WHERE s.id = :id" + (" FOR NO KEY UPDATE OF s" if lock else ""), id=id)
@@ -389,7 +411,7 @@ async def subscription(database: AsyncConnection, id: UUID, *, lock: bool = Fals
 
 
 def _check(
-    caller: Caller,
+    caller: Caller | None,
     url: str,
     given_kinds: list[str],
     include_text: bool,
@@ -398,13 +420,19 @@ def _check(
     opens: bool,
     texts: bool | None = None,
 ) -> None:
+    reads = caller is None or bool(caller.scopes & {Scope.read, Scope.tickets})
+    if caller is not None and (include_text if texts is None else texts) and not reads:
+        raise _missing(caller, "include_text", [Scope.read, Scope.tickets], TEXTS_FIX)
+    if caller is not None and opens and Scope.admin not in caller.scopes:
+        raise _missing(caller, "allow_private", [Scope.admin], "ask an admin to open the place")
+    check_receiver(url, given_kinds, allow_private)
+
+
+def check_receiver(url: str, given_kinds: list[str], allow_private: list[str]) -> None:
+    """Raise Problem 422 for kinds that there are not, and for a place where nothing may be sent."""
     unknown = unknown_kinds(given_kinds)
     if unknown:
         raise invalid("kinds", f"there is no kind {', '.join(unknown)}", "GET /v1/event-kinds lists them")
-    if (include_text if texts is None else texts) and not caller.scopes & {Scope.read, Scope.tickets}:
-        raise _missing(caller, "include_text", [Scope.read, Scope.tickets], TEXTS_FIX)
-    if opens and Scope.admin not in caller.scopes:
-        raise _missing(caller, "allow_private", [Scope.admin], "ask an admin to open the place")
     checked_ranges(allow_private)
     try:
         check_url(url, allow_private)

@@ -11,11 +11,12 @@ from gateway.configuration.connections import Connections
 from gateway.configuration.kinds import Kind
 from gateway.configuration.lists import Lists
 from gateway.configuration.policies import Policies
+from gateway.configuration.subscriptions import Subscriptions
 
 
 def all_kinds() -> tuple[Kind[Any], ...]:
     """One of each kind. What names another thing comes after it."""
-    return (Brands(), Apps(), Connections(), Calendars(), Lists(), Policies())
+    return (Brands(), Apps(), Connections(), Calendars(), Lists(), Policies(), Subscriptions())
 
 
 def folders() -> tuple[str, ...]:

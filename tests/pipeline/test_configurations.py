@@ -95,6 +95,10 @@ def configurations(draw: st.DrawFn) -> tuple[list[Document], dict[str, str]]:
         else:
             policy["locked"] = draw(st.booleans())
         found.append(("policies", policy))
+    for number, name in enumerate(unique(NAMES, 2)):
+        subscription: dict[str, Any] = {"name": name, "url": f"https://alarms.example/{number}", "kinds": ["reply.*"]}
+        subscription |= {"brands": brands[:1], "include_text": draw(st.booleans()), "description": draw(NAMES)}
+        found.append(("subscriptions", subscription))
     documents = [Document(kind, content, f"{kind}/{number}.yaml") for number, (kind, content) in enumerate(found)]
     return documents, secrets
 

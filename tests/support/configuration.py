@@ -8,7 +8,7 @@ from gateway.runtime import Runtime
 
 TABLES = (
     *("policy_case", "policy_activation", "policy_revision", "policy", "word_list"),
-    *("cursor", "connection", "app", "brand"),
+    *("subscription", "cursor", "connection", "app", "brand"),
 )
 
 
