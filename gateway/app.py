@@ -28,6 +28,7 @@ from gateway.api import (
     configuration,
     connection_actions,
     connections,
+    customers,
     dead_letters,
     decisions,
     deliveries,
@@ -90,6 +91,7 @@ TAGS = [
     {"name": "outbound", "description": "One call stops everything outbound."},
     {"name": "subscriptions", "description": "Who is told of what happens, as signed webhooks."},
     {"name": "people", "description": "Who is who at helpdesks and over the API, for four eyes."},
+    {"name": "privacy", "description": "What is known of a customer, handed out or forgotten."},
     {"name": "configuration", "description": "All of it as documents, for version control."},
     {"name": "keys", "description": "Who may call."},
     {"name": "audit", "description": "Who changed what, in a chain that shows whether it was tampered with."},
@@ -170,6 +172,7 @@ def create_app(
         reply_groups,
         replies,
         people,
+        customers,
         decisions,
         calendars,
         clocks,
@@ -187,6 +190,7 @@ def create_app(
         app.include_router(part.router, prefix="/v1")
     for router in (
         policies.types,
+        customers.erasures,
         commitments.promises,
         commitments.incidents,
         commitments.alarms,

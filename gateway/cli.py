@@ -28,6 +28,8 @@ app.add_typer(plugin_app, name="plugin")
 app.add_typer(key_app, name="key")
 audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
 app.add_typer(audit_app, name="audit")
+erasures_app = typer.Typer(no_args_is_help=True, help="The log of erased people, kept outside the database.")
+app.add_typer(erasures_app, name="erasures")
 
 
 def _settings(**given: Any) -> Settings:
@@ -85,6 +87,79 @@ def migrate() -> None:
         with EmbeddedPostgres(settings.data_dir) as postgres:
             upgrade(postgres.url)
     typer.echo("The schema is up to date.")
+
+
+@app.command("backup")
+def back_up(
+    file: Annotated[Path, typer.Argument(help="The backup to write; it must not exist.")],
+    files: Annotated[bool, typer.Option(help="Include copies of attachments where they are in a folder.")] = True,
+) -> None:
+    """Write a backup of the installation, which goes on working meanwhile. The secret key is not in it."""
+    from gateway.backup import BackupError, backup
+
+    try:
+        made = backup(_settings(), file, files=files)
+    except BackupError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{file}: as of {made.taken_at:%Y-%m-%d %H:%M:%S} UTC, with {made.files} files.")
+    if made.elsewhere:
+        typer.echo("Copies of attachments are not in it: back up their store as well.")
+    if made.missing:
+        typer.echo(f"{made.missing} copies of attachments were not in their store.", err=True)
+    typer.echo(
+        "Keep the secret key (GATEWAY_SECRET_KEY or secret.key) elsewhere: without it the backup opens for nobody."
+    )
+
+
+@app.command("restore")
+def restore_backup(
+    file: Annotated[Path, typer.Argument(help="A backup.", exists=True, dir_okay=False)],
+    erasures: Annotated[
+        Path | None,
+        typer.Option(help="The newest export of the erasure log: who is in it is erased again.", exists=True),
+    ] = None,
+    no_erasures: Annotated[
+        bool, typer.Option("--no-erasures", help="Nobody was erased since the backup was made.")
+    ] = False,
+) -> None:
+    """Make an installation of a backup, in a new data folder or an empty database. Stop the lost one first."""
+    from gateway.backup import BackupError, restore
+    from gateway.privacy.log import LogUnreadable
+
+    if (erasures is None) != no_erasures:
+        raise typer.BadParameter("give the erasure log, or --no-erasures if nobody was erased", param_hint="--erasures")
+    try:
+        made, applied = restore(_settings(), file, erasures=erasures)
+    except (BackupError, LogUnreadable) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"Restored as of {made.taken_at:%Y-%m-%d %H:%M:%S} UTC; {applied} people were erased again.")
+
+
+@erasures_app.command("export")
+def erasures_export(
+    file: Annotated[Path, typer.Argument(help="The file to write; one of that name is replaced.")],
+) -> None:
+    """Write the erasure log to a file that outlives the database. It holds keyed hashes and times alone."""
+    from gateway.privacy.log import export_from_command_line
+
+    typer.echo(f"{asyncio.run(export_from_command_line(_settings(), file))} tombstones")
+
+
+@erasures_app.command("apply")
+def erasures_apply(
+    file: Annotated[Path, typer.Argument(help="An exported erasure log.", exists=True, dir_okay=False)],
+) -> None:
+    """Erase again who is in the log: after a restore without it, or in an installation beside this one."""
+    from gateway.privacy.log import LogUnreadable, apply_from_command_line
+
+    try:
+        found = asyncio.run(apply_from_command_line(_settings(), file))
+    except LogUnreadable as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{found} people were erased again")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import procrastinate
 
+from gateway.backup import refuse_half
 from gateway.connections import Connections
 from gateway.db.database import Database
 from gateway.db.embedded import EmbeddedPostgres
@@ -23,6 +24,8 @@ from gateway.net.key_sets import KeySets
 from gateway.policy.library import ensure_defaults
 from gateway.policy.sets import PolicySets
 from gateway.registry import Registry
+from gateway.restored import Restored
+from gateway.restored import load as load_restored
 from gateway.security.audit import AuditLog, by_itself
 from gateway.security.vault import Vault
 from gateway.settings import Settings
@@ -51,6 +54,8 @@ class Runtime:
     time: TimeSource
     owner: str
     postgres: EmbeddedPostgres | None
+    restored: Restored | None = None
+    """The time that is missing, where the data comes from a backup."""
 
     def now(self) -> datetime:
         """The gateway's time: the machine's, or the shared virtual one."""
@@ -72,12 +77,15 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
     else:
         url = settings.database_url.get_secret_value()
     try:
+        await asyncio.to_thread(refuse_half, url)
         await asyncio.to_thread(migrate, url)
         database = Database(url)
         jobs = make_jobs(database.conninfo)
         audit = AuditLog(database, vault, now.now)
         owner = make_owner()
         try:
+            async with database.read() as connection:
+                restored = await load_restored(connection)
             if settings.default_policies:
                 await ensure_defaults(audit.on_record(by_itself("default_policies")), registry, now.now())
             async with jobs.open_async(), Outgoing(database.engine, now, timeout=settings.call_timeout) as outgoing:
@@ -110,6 +118,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
                         time=now,
                         owner=owner,
                         postgres=postgres,
+                        restored=restored,
                     )
                 finally:
                     await wake.settle()

@@ -87,6 +87,15 @@ class Settings(BaseSettings):
     """Seconds that a subscriber may take to answer a webhook."""
     event_days: int = Field(default=30, ge=1)
     """How long events are kept for looking up and replaying."""
+    keep_deliveries_days: int = Field(default=90, ge=0)
+    """Days that raw deliveries are kept, for replays; those that failed as long again. 0: for good. Here and below,
+    what belongs to an open matter stays."""
+    keep_attachments_days: int = Field(default=365, ge=0)
+    """Days that copies of files are kept."""
+    keep_texts_days: int = Field(default=1095, ge=0)
+    """Days that texts of messages, answers and notes are kept; when and how they were dealt with stays."""
+    keep_evidence_days: int = Field(default=365, ge=0)
+    """Days that decisions keep their quotes and their case, with which they can be made again."""
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
     """How log lines look: for people, or one JSON object each."""

@@ -16,7 +16,7 @@ from gateway.api.configs import opened
 from gateway.api.deps import Operates, ReadsDeliveries, RuntimeDep
 from gateway.api.models import Answer, Input, Page, Since
 from gateway.api.paging import Filters, PagingDep, list_page
-from gateway.api.problems import not_found
+from gateway.api.problems import conflict, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, fetch_all, fetch_one
 from gateway.engine.shards import CROWD_SHARDS, SHARDS
@@ -152,13 +152,16 @@ async def replay_delivery(runtime: RuntimeDep, _: Operates, delivery_id: int) ->
         rows = await fetch_all(
             database,
             """UPDATE delivery SET state = 'pending', reason = NULL, processed_at = NULL
-               WHERE id = :id RETURNING shard""",
+               WHERE id = :id AND NOT note ? 'emptied' RETURNING shard""",
             id=_id(delivery_id),
         )
         if rows:
             await note(database, "delivery", delivery_id, {}, {"state": "pending"})
-    if not rows:
+        there = rows or await fetch_all(database, "SELECT 1 FROM delivery WHERE id = :id", id=_id(delivery_id))
+    if not there:
         raise not_found("delivery", delivery_id)
+    if not rows:
+        raise conflict("Its bytes were erased with a person's data, so there is nothing to read once more.")
     await runtime.wake({f"inbox:{row['shard']}" for row in rows})
     return Replayed(deliveries=1)
 
@@ -172,7 +175,7 @@ async def replay_deliveries(runtime: RuntimeDep, _: Operates, given: ReplayFilte
             f"""UPDATE delivery SET state = 'pending', reason = NULL, processed_at = NULL,
                    shard = {SHARDS} + shard % {CROWD_SHARDS}
                WHERE (id, received_at) IN (
-                   SELECT id, received_at FROM delivery WHERE state = :state
+                   SELECT id, received_at FROM delivery WHERE state = :state AND NOT note ? 'emptied'
                        AND (CAST(:connection AS uuid) IS NULL OR connection_id = :connection)
                        AND (CAST(:app AS uuid) IS NULL OR app_id = :app)
                        AND (CAST(:since AS timestamptz) IS NULL OR received_at >= :since)

@@ -79,6 +79,11 @@ WATCHED = (
         hidden=("url",),  # some receivers know their senders by a secret in it
         quiet=("updated_at", "failing_since", "failures", "wait_until", "last_ok_at", "last_error"),
     ),
+    Watched(
+        "erasure",
+        shown=("id", "customer_id", "until", "requested_by", "reason", "requested_at"),
+        quiet=("state", "step", "position", "rounds", "due_at", "needles", "counts", "elsewhere", "problem"),
+    ),
     Watched("alarm", hidden=("message",)),
     Watched("incident", hidden=("title", "key"), quiet=("tell_at",)),
     Watched("promise", hidden=("quote", "detail", "evidence"), quiet=()),
@@ -157,6 +162,7 @@ UNWATCHED = {
     "customer": "what a source told",
     "decision": "a log of its own",
     "delivery": "received; replays are noted by their route",
+    "erased": "follows from erasures",
     "enrichment": "what an enricher said",
     "event": "tells of what happened",
     "event_attempt": "a log of its own",

@@ -32,6 +32,7 @@ PRIORITY = {
     "clock": 5,
     "decide": 5,
     "incidents": 5,
+    "erase": 0,
     "calendar": 0,
     "tell": 0,
     "poll": 0,

@@ -19,6 +19,7 @@ from gateway.pipeline.drains import Drains, tick
 from gateway.pipeline.listen import Listeners
 from gateway.pipeline.tell import drop_old_events
 from gateway.pipeline.trouble import note_fault
+from gateway.privacy.retention import expire
 from gateway.runtime import Runtime, open_runtime
 from gateway.settings import Settings
 from gateway.tracing.export import open_exporter
@@ -122,6 +123,7 @@ async def work(runtime: Runtime, stop: asyncio.Event) -> None:
 
 async def _tick_on(runtime: Runtime, listeners: Listeners) -> None:
     upkeep = 0.0
+    expiring = False
     while True:
         began = time.monotonic()
         try:
@@ -134,6 +136,9 @@ async def _tick_on(runtime: Runtime, listeners: Listeners) -> None:
                 await drop_old_answers(runtime.database)
                 await drop_old_events(runtime.database, runtime.now() - timedelta(days=runtime.settings.event_days))
                 upkeep = began
+                expiring = True
+            if expiring:
+                _, expiring = await expire(runtime, runtime.now())
             await tick(runtime)
             await listeners.look()
         except Exception:  # the database may be away for a moment; the next tick tries again, and the log says why

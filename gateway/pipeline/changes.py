@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.pipeline import wording
+from gateway.restored import stable_id
 from gateway_schemas.ticket import GatewayFields, OutgoingComment, Requester, TicketChange
 
 COMMENTING = ("comment", "note", "mark")
@@ -31,6 +32,8 @@ class Change:
     lane: int = 1
     interaction_id: UUID | None = None
     """The first of the messages that it tells of."""
+    doubted: bool = False
+    """Asked after before it is told: see `gateway.restored`."""
     until: float = 0.0
     """By the monotonic clock, from before the claim was written: the call ends by then, before the rows' deadline."""
 
@@ -38,6 +41,11 @@ class Change:
 def ticket_key(ticket_id: UUID) -> str:
     """What the helpdesk stores as the ticket's external id."""
     return f"gateway:{ticket_id}"
+
+
+def mark_of(*parts: object) -> str:
+    """The same for a ticket whose mark follows from its matter."""
+    return f"gateway:{stable_id(*parts)}"
 
 
 def ticket_id_of(key: str | None) -> UUID | None:
@@ -124,7 +132,7 @@ def fold(ticket: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], key: str)
         add = {tag: None for tag in (*ticket["tags"], *add) if tag not in remove}
     return TicketChange(
         key=key,
-        ticket_key=ticket_key(ticket["id"]),
+        ticket_key=ticket.get("mark") or ticket_key(ticket["id"]),
         external_id=ticket["external_id"],
         followup_of=ticket["followup_external_id"] if ticket["external_id"] is None else None,
         subject=ticket["subject"] if ticket["external_id"] is None else None,

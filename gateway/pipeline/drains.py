@@ -2,7 +2,7 @@
 
 Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
 `poll:<connection>:<stream>` `attach:<connection>` `enrich:<enricher>` `renew:<connection>` `clock:sweep`
-`decide:clocks` `calendar:<calendar>` `incidents` `traces` `tell:<subscription>`.
+`decide:clocks` `calendar:<calendar>` `incidents` `traces` `tell:<subscription>` `erase:<erasure>`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from gateway.pipeline.send import send_due
 from gateway.pipeline.tell import Tellers
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy import backtest
+from gateway.privacy.erase import Tools, erase_due
+from gateway.restored import catch_up, doubt_replies
 from gateway.runtime import Runtime
 from gateway.sla.feeds import refresh_feed
 from gateway.sla.sweep import drain_calendar, drain_clocks
@@ -121,6 +123,9 @@ class Drains:
             return await drain_calendar(self._runtime, UUID(rest), held)
         if kind == "tell":
             return await self.tellers.look(UUID(rest), held)
+        if kind == "erase":
+            tools = Tools(self._runtime.database, self._runtime.vault, self._runtime.files)
+            return await erase_due(tools, UUID(rest), self._runtime.now(), held)
         if kind == "backtest":
             return await backtest.run(self._runtime, self._sandbox, UUID(rest), held)
         id, _, stream = rest.partition(":")
@@ -214,6 +219,8 @@ SELECT 'send:' || id FROM open WHERE role = 'source' AND EXISTS (
 UNION ALL
 SELECT 'backtest:' || id FROM backtest WHERE state IN ('pending', 'running')
 UNION ALL
+SELECT 'erase:' || id FROM erasure WHERE state <> 'done' AND due_at <= :now
+UNION ALL
 SELECT 'poll:' || c.connection_id || ':' || c.stream FROM cursor c JOIN open ON open.id = c.connection_id
     WHERE c.next_at <= :now
 UNION ALL
@@ -245,6 +252,10 @@ async def tick(runtime: Runtime) -> None:
     wakes = await end_holds(runtime, now)
     wakes |= await redrive_due(runtime, now)
     await mind_breaker(runtime, now)
+    if runtime.restored is not None:
+        async with runtime.database.write() as connection:
+            await catch_up(connection, runtime.restored, now)
+            wakes |= await doubt_replies(connection, runtime.restored, now)
     async with runtime.database.read() as connection:
         await release_waiting(connection, now)
         names = [row["name"] for row in await fetch_all(connection, DUE, now=now)]

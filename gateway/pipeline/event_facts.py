@@ -61,6 +61,7 @@ SUBJECTS: dict[str, str] = {
         FROM outbound_pause p WHERE p.id = ANY(:ids)""",
     "subscription": """SELECT s.id AS subject, s.id AS subscription_id, s.name AS subscription, s.url, s.state
         FROM subscription s WHERE s.id = ANY(:ids)""",
+    "erasure": """SELECT e.id AS subject, e.customer_id, e.requested_by AS by FROM erasure e WHERE e.id = ANY(:ids)""",
 }
 """How the facts of each kind of subject are read. A subject that has no row has none."""
 

@@ -33,6 +33,7 @@ from gateway.pipeline.thread import Plan
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.effects import carry_out, clock_requests, raise_alarms
 from gateway.policy.sets import PolicySets
+from gateway.privacy.marks import Marks, empty, keep_out
 from gateway.runtime import Runtime
 from gateway.sla.clocks import apply
 
@@ -54,6 +55,7 @@ async def _write_reads(runtime: Runtime, sandbox: Sandbox, held: Held, reads: Se
         followed = await decide_changes(runtime, sandbox, [read for read in reads if read.role == "helpdesk"], now)
         async with runtime.database.write() as connection:
             await held.check(connection)
+            emptied = await keep_out(connection, Marks(runtime.vault), runtime.registry, reads)
             wakes = await record(
                 connection,
                 runtime.registry,
@@ -74,6 +76,7 @@ async def _write_reads(runtime: Runtime, sandbox: Sandbox, held: Held, reads: Se
             await _end(connection, reads, now)
             if any(read.role == "helpdesk" for read in reads):
                 await runtime.audit.seal(connection)  # an agent may have approved or rejected an answer
+            await empty(connection, emptied)
     except DBAPIError as error:
         if not is_data_error(error):
             raise
@@ -136,6 +139,7 @@ async def _write_threads(
     try:
         async with runtime.database.write() as connection:
             matters = await loading.load(connection, rows, now)
+        matters.restored = runtime.restored
         patience = timedelta(seconds=runtime.settings.file_patience)
         decided = await decide_inbound(runtime.database, runtime.calendars, sandbox, in_force, matters, now, patience)
         async with runtime.database.write() as connection:

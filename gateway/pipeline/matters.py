@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.pipeline.leaving import in_doubt, tried
+from gateway.restored import Restored, stable_id
 from gateway_schemas.interaction import Interaction
 
 JOIN_WITHIN = timedelta(days=14)
@@ -84,6 +85,11 @@ class ThreadedItem:
     """How many stored posts it stands below: posts of one moment are told from the top."""
 
     @property
+    def name(self) -> UUID:
+        """What names it in marks at helpdesks: the same whenever and wherever it is recorded."""
+        return stable_id(self.scope, self.external_id)
+
+    @property
     def order(self) -> tuple[datetime, int, int, str]:
         """Sorts a conversation as it was written, also where the source's clock is too coarse to tell."""
         return (self.at, self.depth, len(self.external_id), self.external_id)
@@ -106,6 +112,7 @@ class TicketRow:
     fields: dict[str, Any] = field(default_factory=dict)
     assignee: str | None = None
     reopen: bool = False
+    mark: str | None = None
 
 
 @dataclass
@@ -129,6 +136,9 @@ class Matters:
     flying: dict[tuple[str, str], list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     unpushed: dict[UUID, str] = field(default_factory=dict)
     """Keys of comments not pushed yet, by interaction."""
+    roots: dict[UUID, str] = field(default_factory=dict)
+    """What the source calls each thread."""
+    restored: Restored | None = None
     helpdesks: dict[str, UUID] = field(default_factory=dict)
     """Helpdesk connections by name, for policies that route."""
 
@@ -234,6 +244,12 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
     ):
         above[row["start"]].append({**row, "news": _news(row)})
     threads = await _threads(connection, rows, above, now)
+    matters.roots = {
+        row["id"]: row["root"]
+        for row in await fetch_all(
+            connection, "SELECT id, root FROM thread WHERE id = ANY(:ids)", ids=list(set(threads.values()))
+        )
+    }
     matters.items = [_item(row, threads[row["interaction_id"]]) for row in rows]
     for id, ancestors in above.items():
         matters.parents[id] = [_item(row, row["thread_id"] or threads[id]) for row in ancestors]
@@ -268,7 +284,7 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
                CASE WHEN m.id IS NULL THEN t.ended ELSE m.ended END AS ended, t.opened_at,
                GREATEST(t.last_inbound_at, m.last_inbound_at) AS last_inbound_at, t.brand_id,
                COALESCE(m.tags, t.tags) AS tags, COALESCE(m.fields, t.fields) AS fields,
-               COALESCE(m.assignee, t.assignee) AS assignee
+               COALESCE(m.assignee, t.assignee) AS assignee, COALESCE(m.mark, t.mark) AS mark
         FROM ticket t LEFT JOIN ticket m ON m.id = t.merged_into
         WHERE t.id = ANY(:ids) OR t.id IN (
             SELECT DISTINCT ON (o.account_id) o.id FROM ticket o
@@ -297,6 +313,7 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
                     "brand_id",
                     "fields",
                     "assignee",
+                    "mark",
                 )
             },
             tags=tuple(row["tags"]),

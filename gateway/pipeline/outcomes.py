@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import as_json, execute, fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.pipeline.announce import announce
-from gateway.pipeline.changes import Change
+from gateway.pipeline.changes import Change, mark_of
 from gateway.pipeline.trouble import Trouble
 from gateway.sla.rows import move_clocks
 from gateway_schemas.ticket import Done, FoundTicket, Pending
@@ -53,12 +53,27 @@ async def pending(connection: AsyncConnection, change: Change, result: Pending, 
     )
 
 
-async def found(connection: AsyncConnection, change: Change, seen: FoundTicket, now: datetime, *, absent: bool) -> None:
-    """What `find` saw after an interruption. Only when absence is proven do the rows go out again, unchanged."""
+async def found(
+    connection: AsyncConnection,
+    change: Change,
+    seen: FoundTicket,
+    now: datetime,
+    *,
+    absent: bool,
+    doubted: bool = False,
+) -> None:
+    """What `find` saw after an interruption. Only when absence is proven do the rows go out again, unchanged.
+
+    After a restore (`doubted`) nobody knows which message made a ticket that is there: only its own mark tells that a
+    comment is.
+    """
     comments = {comment.key for comment in change.change.comments}
     creating = change.change.external_id is None
     if seen.external_id is not None and creating:
         await _place_ticket(connection, change.ticket_id, seen.external_id, seen.url, now)
+    if doubted and creating and seen.external_id is not None and comments and not comments <= set(seen.comments):
+        await settled(connection, change, now)
+        return
     there = (creating and seen.external_id is not None) or (bool(comments) and comments <= set(seen.comments))
     if there:
         digest = seen.comments.get(change.key)
@@ -68,7 +83,8 @@ async def found(connection: AsyncConnection, change: Change, seen: FoundTicket, 
     if absent or repeatable:
         await execute(
             connection,
-            f"UPDATE push SET state = 'pending', due_at = :now WHERE {MINE}",
+            f"""UPDATE push SET state = 'pending', due_at = :now, doubt = CASE WHEN doubt = 'asking' THEN 'settled' END
+                WHERE {MINE}""",
             ids=list(change.push_ids),
             key=change.key,
             epoch=change.epoch,
@@ -76,6 +92,18 @@ async def found(connection: AsyncConnection, change: Change, seen: FoundTicket, 
         )
         return
     await ask_later(connection, change, Trouble("retry", "not_yet", "the helpdesk does not show it yet"), now)
+
+
+async def settled(connection: AsyncConnection, change: Change, now: datetime) -> None:
+    """It was asked after and is not there, or there is no such ticket any more: it is told as if it were new."""
+    await execute(
+        connection,
+        f"UPDATE push SET state = 'pending', change_key = NULL, due_at = :now, doubt = 'settled' WHERE {MINE}",
+        ids=list(change.push_ids),
+        key=change.key,
+        epoch=change.epoch,
+        now=now,
+    )
 
 
 async def ask_later(connection: AsyncConnection, change: Change, trouble: Trouble, now: datetime) -> None:
@@ -266,15 +294,18 @@ async def follow_up(connection: AsyncConnection, ticket_id: UUID, ended: str, no
         found: UUID = existing["id"]
         return found
     fresh = new_id()
+    before = await fetch_one(connection, "SELECT mark FROM ticket WHERE id = :id", id=ticket_id)
     await execute(
         connection,
-        """INSERT INTO ticket (id, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, status,
+        """INSERT INTO ticket (id, mark, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, status,
                priority,
                tags, followup_of, opened_at, last_inbound_at, created_at, updated_at)
-           SELECT :fresh, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, 'new', priority,
+           SELECT :fresh, :mark, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, 'new',
+               priority,
                tags, id,
                :now, last_inbound_at, :now, :now FROM ticket WHERE id = :id""",
         fresh=fresh,
+        mark=mark_of((before["mark"] if before else None) or ticket_id, "followed"),
         id=ticket_id,
         now=now,
     )

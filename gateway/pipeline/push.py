@@ -13,6 +13,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,11 +26,14 @@ from gateway.db.database import as_json, execute, fetch_all, fetch_one
 from gateway.engine.leases import Held
 from gateway.net.client import Lane, calling
 from gateway.pipeline import outcomes
-from gateway.pipeline.changes import Change, choose, fold
+from gateway.pipeline.changes import COMMENTING, Change, choose, fold
+from gateway.pipeline.fetch import want
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
+from gateway.restored import Restored, ask_apart
 from gateway.runtime import Runtime
 from gateway.tracing.logs import about
 from gateway_schemas.helpdesk import Helpdesk
+from gateway_schemas.interaction import Wanted
 from gateway_schemas.reply import absent_is_proof
 from gateway_schemas.ticket import Done, Failed, FoundTicket, Pending, PushIntent, PushResult
 
@@ -76,7 +80,7 @@ SELECT EXISTS (SELECT 1 FROM push WHERE helpdesk_id = :helpdesk AND {INTERRUPTED
 """
 
 TICKETS = """
-SELECT t.id, t.external_id, t.subject, t.priority, t.tags, t.ended, t.account_id,
+SELECT t.id, t.mark, t.external_id, t.subject, t.priority, t.tags, t.ended, t.account_id,
        CASE WHEN f.ended = 'closed' THEN f.external_id END AS followup_external_id,
        jsonb_build_object('external_id', a.provider || ':' || a.external_id, 'provider', a.provider, 'handle', a.handle,
            'name', COALESCE(a.name, '@' || a.handle, a.provider || ' user ' || a.external_id), 'url', a.url,
@@ -85,7 +89,8 @@ FROM ticket t JOIN account a ON a.id = t.account_id LEFT JOIN ticket f ON f.id =
 """
 
 ROWS = """
-SELECT id, key, ticket_id, kind, lane, payload, change_key, tries, epoch, started_at, job, interaction_id FROM push
+SELECT id, key, ticket_id, kind, lane, payload, change_key, tries, epoch, started_at, job, interaction_id,
+    at, doubt FROM push
 WHERE ticket_id = ANY(:tickets) AND state = ANY(:states) ORDER BY ticket_id, id
 """
 
@@ -103,17 +108,20 @@ async def push_due(runtime: Runtime, endpoint: Endpoint, held: Held) -> bool:
     running: set[asyncio.Task[bool]] = set()
     bulk: set[asyncio.Task[bool]] = set()
     began = time.monotonic()
-    blocked = False
+    blocked = doubts = False
     try:
         while True:
             free = runtime.settings.max_in_flight - len(running)
             if free > 0 and not blocked and time.monotonic() - began < YIELD_AFTER:
                 for changes in await _claim(runtime, endpoint, plugin, held, free, BULK_CALLS - len(bulk & running)):
+                    if changes[0].doubted:
+                        doubts = True
+                        continue
                     task = asyncio.create_task(_call(runtime, endpoint, plugin, changes))
                     running.add(task)
                     bulk |= {task} if len(changes) > 1 else set()
             if not running:
-                return time.monotonic() - began >= YIELD_AFTER
+                return doubts or time.monotonic() - began >= YIELD_AFTER
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             blocked = blocked or any(task.result() for task in done)
             if not held.fresh(runtime.settings.lease_seconds / 2):
@@ -148,11 +156,16 @@ async def _claim(
             ids = alone + others[: size * min(bulk_free, free - len(alone))]
         else:
             alone = ids = [row["ticket_id"] for row in ready[:free]]
-        changes = await _changes(connection, plugin, ids, held.epoch, now, until, runtime.settings.digest_above)
+        changes = await _changes(
+            connection, plugin, ids, held.epoch, now, until, runtime.settings.digest_above, runtime.restored
+        )
         if changes:
-            await _commit_in_flight(connection, changes, runtime.settings.call_timeout + MARGIN, now)
-    single = [[change] for change in changes if change.ticket_id in alone]
-    together = [change for change in changes if change.ticket_id not in alone]
+            await _commit_in_flight(
+                connection, [one for one in changes if not one.doubted], runtime.settings.call_timeout + MARGIN, now
+            )
+            await _commit_doubted(connection, [one for one in changes if one.doubted])
+    single = [[change] for change in changes if change.ticket_id in alone or change.doubted]
+    together = [change for change in changes if change.ticket_id not in alone and not change.doubted]
     return single + [together[start : start + size] for start in range(0, len(together), size)]
 
 
@@ -181,6 +194,7 @@ async def _changes(
     now: datetime,
     until: float,
     digest_above: int,
+    restored: Restored | None,
 ) -> list[Change]:
     if not ids:
         return []
@@ -193,15 +207,24 @@ async def _changes(
         if not rows[id]:
             continue
         ticket = tickets[id]
-        chosen = choose(
-            rows[id],
-            exists=ticket["external_id"] is not None,
-            per_change=plugin.capabilities.comments_per_change,
-            digest_above=digest_above,
-        )
+        exists = ticket["external_id"] is not None
+        doubted = False
+        if restored is not None and restored.doubts_push(rows[id][0]):
+            chosen = ask_apart(rows[id], exists=exists, talking=COMMENTING)
+            doubted = not exists or chosen[-1]["kind"] in COMMENTING
+        else:
+            chosen = choose(
+                rows[id],
+                exists=exists,
+                per_change=plugin.capabilities.comments_per_change,
+                digest_above=digest_above,
+            )
         key = chosen[0]["change_key"] or f"{id}:{chosen[0]['id']}:{chosen[0]['tries']}"
         try:
-            changes.append(_change(ticket, chosen, key, epoch, now, until))
+            change = _change(ticket, chosen, key, epoch, now, until)
+            if doubted and restored is not None:
+                change = replace(change, doubted=True, started_at=min(restored.since, now))
+            changes.append(change)
         except (ValidationError, LookupError) as error:
             # one ticket's row that nobody can tell the helpdesk must not keep all others from being told
             log.exception("ticket %s: what is to be told makes no change", id)
@@ -255,6 +278,26 @@ async def _commit_in_flight(
         rows=as_json([{"id": id, "change_key": one.key, "epoch": one.epoch} for one in changes for id in one.push_ids]),
         seconds=seconds,
         now=now,
+    )
+
+
+async def _commit_doubted(connection: AsyncConnection, changes: Sequence[Change]) -> None:
+    """As if interrupted when the backup was taken: the helpdesk is asked before they are told."""
+    await execute(
+        connection,
+        """
+        UPDATE push p SET state = 'in_flight', change_key = g.change_key, epoch = g.epoch, started_at = g.started_at,
+            tries = p.tries + 1, deadline_at = clock_timestamp(), doubt = 'asking'
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+            AS g (id bigint, change_key text, epoch bigint, started_at timestamptz) WHERE p.id = g.id
+        """,
+        rows=as_json(
+            [
+                {"id": id, "change_key": one.key, "epoch": one.epoch, "started_at": one.started_at}
+                for one in changes
+                for id in one.push_ids
+            ]
+        ),
     )
 
 
@@ -369,7 +412,9 @@ async def _ask_after_interrupted(runtime: Runtime, endpoint: Endpoint, plugin: H
     """What was in flight when its deadline passed: ask the helpdesk whether it has it, and only then go on."""
     async with runtime.database.read() as connection:
         groups = await _grouped(connection, endpoint, INTERRUPTED, runtime.now())
-    for change, _ in groups:
+    wakes: set[str] = set()
+    for change, first in groups:
+        doubted = first["doubt"] == "asking"
         started = time.monotonic()
         found: FoundTicket | None = None
         trouble: Trouble | None = None
@@ -386,15 +431,23 @@ async def _ask_after_interrupted(runtime: Runtime, endpoint: Endpoint, plugin: H
                 continue
             if found is None:
                 assert trouble is not None
-                await outcomes.ask_later(connection, change, trouble, now)
+                if doubted and trouble.kind in ("closed", "moved", "gone"):
+                    await outcomes.settled(connection, change, now)  # the call itself is told so, and follows it
+                else:
+                    await outcomes.ask_later(connection, change, trouble, now)
                 await note_trouble(connection, endpoint, trouble, now)
             else:
-                await outcomes.found(connection, change, found, now, absent=proof)
+                await outcomes.found(connection, change, found, now, absent=proof, doubted=doubted)
+                if doubted and found.external_id is not None:
+                    # when its comments came to stand there, and what agents answered since: told of once more
+                    again = Wanted(ref=found.external_id, kind="ticket", reason="thin", at=now)
+                    wakes |= await want(connection, [(endpoint, again, now)], now)
             await note_attempt(
                 connection, endpoint.id, "find", change.key, trouble, now, int((time.monotonic() - started) * 1000)
             )
         if trouble is not None and trouble.kind in ("retry", "reauthorise"):
-            return
+            break
+    await runtime.wake(wakes)
 
 
 async def _resume_jobs(runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], held: Held) -> None:

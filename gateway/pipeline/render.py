@@ -29,18 +29,19 @@ from gateway.pipeline.marks import mark_push
 from gateway.pipeline.targets import HEARD, Target, choose_target
 from gateway.pipeline.verdicts import HOST, Ruling, fingerprint, host_finding, name_of, rule
 from gateway.policy.sets import PolicySets
+from gateway.restored import WAITS, waiting
 from gateway.runtime import Runtime
 from gateway_schemas.decision import Case, Severity
 from gateway_schemas.interaction import Interaction, ReplyTarget
 from gateway_schemas.reply import Draft, OutgoingFile, Rendered
 
-RECEIVED = """
+RECEIVED = f"""
 SELECT r.id, r.ticket_id, r.text, r.html, r.leg, r.interaction_id, r.written_at, r.attachments, r.helpdesk_id,
        r.comment_id, r.approved_digest, r.waived, r.group_id, r.amends, t.account_id, t.status, t.priority, t.tags,
        t.opened_at, b.name AS brand,
        (SELECT array_agg(DISTINCT m.customer_id) FROM ticket m WHERE m.id = t.id OR m.merged_into = t.id) AS customers
 FROM reply r JOIN ticket t ON t.id = r.ticket_id LEFT JOIN brand b ON b.id = t.brand_id
-WHERE r.connection_id = :connection AND r.state = 'received' AND r.due_at <= :now
+WHERE r.connection_id = :connection AND r.state = 'received' AND r.due_at <= :now AND NOT {WAITS}
 ORDER BY r.created_at, r.id LIMIT :limit
 """
 
@@ -74,7 +75,9 @@ async def render_due(runtime: Runtime, sandbox: Sandbox, policies: PolicySets, e
     """Give each received reply its target, its rendered form and its verdict."""
     now = runtime.now()
     async with runtime.database.read() as connection:
-        replies = await fetch_all(connection, RECEIVED, connection=endpoint.id, now=now, limit=50)
+        replies = await fetch_all(
+            connection, RECEIVED, connection=endpoint.id, now=now, limit=50, **waiting(runtime.restored, now)
+        )
     wakes: set[str] = set()
     for reply in replies:
         settled = await _settle(runtime, sandbox, policies, endpoint, reply, now)

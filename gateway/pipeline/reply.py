@@ -29,6 +29,7 @@ from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
 from gateway.pipeline.record import revoke
+from gateway.restored import stable_id
 from gateway.security.audit import Origin, attribute
 from gateway.sla.clocks import apply
 from gateway.sla.news import status_changed
@@ -271,6 +272,7 @@ async def _answered(
                 helpdesk_id=endpoint.id,
                 comment_id=item.external_id,
                 comment_revision=item.revision,
+                key=f"reply:{stable_id(endpoint.id, item.external_id)}",
                 author_id=item.author.external_id,
                 author_name=item.author.name,
                 author_email=item.author.email,

@@ -34,6 +34,7 @@ from gateway.pipeline.stops import STOPPED, STOPPED_CODE, StopGate
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
+from gateway.restored import WAITS, doubt_replies, waiting
 from gateway.runtime import Runtime
 from gateway.sla.clocks import apply
 from gateway.sla.news import answered
@@ -59,6 +60,7 @@ WHERE r.connection_id = :connection AND r.state = 'queued' AND r.due_at <= :now 
       (o.state IN ('sending', 'unknown') AND o.code IS DISTINCT FROM 'needs_person')
       OR (o.state IN ('received', 'queued') AND o.connection_id = r.connection_id
           AND (o.written_at, o.created_at, o.id) < (r.written_at, r.created_at, r.id))))
+  AND NOT {WAITS}
 ORDER BY r.written_at, r.created_at, r.id LIMIT :limit
 """
 
@@ -130,10 +132,14 @@ async def _claim(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, hel
     until = time.monotonic() + runtime.settings.call_timeout
     async with runtime.database.write() as connection:
         await held.check(connection)
-        ready = await fetch_all(connection, READY, connection=endpoint.id, now=now, limit=free)
+        ready = await fetch_all(
+            connection, READY, connection=endpoint.id, now=now, limit=free, **waiting(runtime.restored, now)
+        )
         if ready and not policies.is_newest(in_force):
             ready = []  # another set came into force meanwhile: look again with that one
             wakes.add(f"send:{endpoint.id}")
+        if ready and runtime.restored is not None:
+            wakes |= await doubt_replies(connection, runtime.restored, now)
         for row in await fetch_all(connection, LOCKED, ids=[one["id"] for one in ready]):
             leave = may_leave(row, still_stands(row["decided_on"] or {}, in_force, now), now)
             wait = None
@@ -392,7 +398,7 @@ async def _ask_after_unknown(runtime: Runtime, endpoint: Endpoint, source: Sourc
         )
         rows = await fetch_all(
             connection,
-            """SELECT id, key, rendered, started_at, tries FROM reply
+            """SELECT id, key, rendered, started_at, tries, doubt FROM reply
                WHERE connection_id = :connection AND state = 'unknown' AND code <> 'needs_person' AND due_at <= :now
                ORDER BY started_at LIMIT 20""",
             connection=endpoint.id,
@@ -403,7 +409,10 @@ async def _ask_after_unknown(runtime: Runtime, endpoint: Endpoint, source: Sourc
         answer: FindResult | None = None
         trouble: Trouble | None = None
         intent = SendIntent(
-            key=row["key"], rendered=Rendered.model_validate(row["rendered"]), started_at=row["started_at"]
+            key=row["key"],
+            rendered=Rendered.model_validate(row["rendered"]),
+            started_at=row["started_at"],
+            until=runtime.restored.until if row["doubt"] == "asking" and runtime.restored is not None else None,
         )
         try:
             async with asyncio.timeout(runtime.settings.call_timeout + OUTER):
@@ -442,7 +451,7 @@ async def _learn(
             )
         case Absent() if absent_is_proof(row["started_at"], now, lag):
             await _requeue(connection, row["id"], now)
-            return {f"send:{endpoint.id}"}
+            return {f"send:{endpoint.id}", f"reply:{endpoint.id}"}
         case Absent() if lag is not None:
             await _ask_again(connection, row["id"], row["started_at"] + lag, now)
             return set()
@@ -472,7 +481,11 @@ async def _learn(
 async def _requeue(connection: AsyncConnection, reply_id: UUID, now: datetime, code: str | None = None) -> None:
     await execute(
         connection,
-        """UPDATE reply SET state = 'queued', code = :code, due_at = :now, updated_at = :now
+        # what was only in doubt after a restore is decided on as it stands now
+        """UPDATE reply SET state = CASE WHEN doubt = 'asking' AND CAST(:code AS text) IS NULL THEN 'received'
+                   ELSE 'queued' END,
+               doubt = CASE WHEN doubt = 'asking' THEN 'settled' ELSE doubt END,
+               code = :code, reason = NULL, due_at = :now, updated_at = :now
            WHERE id = :id AND state = 'unknown'""",
         id=reply_id,
         code=code,

@@ -17,10 +17,12 @@ from uuid import UUID
 from gateway.db.tables.columns import new_id
 from gateway.pipeline import wording
 from gateway.pipeline.casebook import Casebook
+from gateway.pipeline.changes import mark_of
 from gateway.pipeline.matters import Matters, ThreadedItem, TicketRow
 from gateway.policy.combine import NEED_A_TICKET, Wish
 from gateway.policy.effects import Order, note, orders_of, update_ticket
 from gateway.policy.engine import Verdict
+from gateway.restored import PATIENCE
 from gateway.sla.news import answered, customer_returned
 from gateway.sla.requests import Request
 from gateway_schemas.decision import Ignore, JoinIncident, Route, Severity
@@ -197,6 +199,10 @@ def _own(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> No
         if flying["in_doubt"] and plan.now - item.seen_at < ECHO_PATIENCE:
             plan.parked[item.revision_id] = (f"reply:{flying['id']}", item.seen_at + ECHO_PATIENCE)
             return
+    if matters.restored is not None and matters.restored.own_posts_wait(item.news.published_at, plan.now):
+        # it may be the answer to a comment that is still to be gathered from the helpdesk
+        plan.parked[item.revision_id] = ("restored", matters.restored.until + PATIENCE)
+        return
     parent = matters.parent(item)
     ticket = matters.ticket_of(item.thread_id, parent.account_id) if parent else matters.first_ticket(item.thread_id)
     if ticket is None and parent is not None and parent.news.direction == "inbound":
@@ -225,7 +231,7 @@ def _judged_own(
         told = (item.news, item.provider, verdict.findings, item.interaction_id)
         plan.alarms.append(
             {
-                "key": f"own:{item.interaction_id}:{item.news.revision}",
+                "key": f"own:{item.name}:{item.news.revision}",
                 "severity": "warning" if verdict.severity is Severity.warn else "critical",
                 "code": worst["code"],
                 "message": wording.own_post(*told, quote=True, ticket=ticket is not None),
@@ -237,7 +243,7 @@ def _judged_own(
             }
         )
         if ticket is not None:
-            key = f"o:{item.interaction_id}:{item.news.revision}"
+            key = f"o:{item.name}:{item.news.revision}"
             # the post itself stands on the ticket already
             _push(plan, ticket, item, key, "note", note(wording.own_post(*told, quote=False, ticket=True), plan.now))
     if ticket is not None:
@@ -312,9 +318,16 @@ def _open(
         opened_at=first.news.published_at,
         last_inbound_at=item.news.published_at,
         brand_id=item.brand_id,
+        mark=mark_of(
+            item.scope,
+            matters.roots.get(item.thread_id, item.thread_id),
+            item.requester["external_id"],
+            *([follows.mark or follows.id] if follows else ()),
+        ),
     )
     plan.tickets[ticket.id] = {
         "id": ticket.id,
+        "mark": ticket.mark,
         "brand_id": item.brand_id,
         "connection_id": item.connection_id,
         "helpdesk_id": helpdesk_id,
@@ -399,13 +412,13 @@ def _tell(plan: Plan, ticket: TicketRow, item: ThreadedItem, book: Casebook, *, 
     payload = _comment(item, edited=edited)
     if ticket.reopen:
         payload["status"], ticket.reopen = "open", False
-    key = f"i:{item.interaction_id}:{item.news.revision}"
+    key = f"i:{item.name}:{item.news.revision}"
     plan.told[item.interaction_id] = key
     _push(plan, ticket, item, key, "comment", payload)
 
 
 def _note(plan: Plan, ticket: TicketRow, item: ThreadedItem, text: str) -> None:
-    key = f"n:{item.interaction_id}:{item.change}:{item.news.revision}:{ticket.id}"
+    key = f"n:{item.name}:{item.change}:{item.news.revision}:{ticket.mark or ticket.id}"
     _push(plan, ticket, item, key, "note", note(text, plan.now))
 
 
@@ -467,7 +480,7 @@ def _apply(
     update = update_ticket(ticket, wishes, at)
     for wish, why in update.lost:
         _lose(book, item, wish, why)
-    thing = f"{item.interaction_id}:{item.news.revision}"
+    thing = f"{item.name}:{item.news.revision}"
     if update.payload:
         _push(plan, ticket, item, f"e:{thing}", "update", update.payload)
     if update.note is not None:
@@ -486,7 +499,7 @@ def _order(
 ) -> None:
     lost = {id(wish) for wish, _ in book.lost.get(item.revision_id, ())}
     orders = orders_of(
-        f"{item.interaction_id}:{item.news.revision}",
+        f"{item.name}:{item.news.revision}",
         [wish for wish in wishes if id(wish) not in lost],
         at=item.at,
         seen_at=item.seen_at,

@@ -50,13 +50,18 @@ class Vault:
     @classmethod
     def open(cls, settings: Settings) -> Vault:
         """The vault of this installation; without GATEWAY_SECRET_KEY a key is made in the data folder, mode 0600."""
+        return cls(cls.key_of(settings))
+
+    @classmethod
+    def key_of(cls, settings: Settings, *, make: bool = True) -> bytes:
+        """The installation's key. Without `make` it must be there. Raises VaultError."""
         if settings.secret_key is not None:
             try:
                 key = base64.b64decode(settings.secret_key.get_secret_value(), validate=True)
             except ValueError as error:
                 raise VaultError("GATEWAY_SECRET_KEY: not base64 (openssl rand -base64 32)") from error
-            return cls(key)
-        return cls(_key_file(settings.data_dir / "secret.key"))
+            return key
+        return _key_file(settings.data_dir / "secret.key", make=make)
 
     def seal(self, document: dict[str, Any], context: str) -> bytes | None:
         """Encrypt; an empty document seals to None."""
@@ -80,9 +85,11 @@ class Vault:
         return document
 
 
-def _key_file(path: Path) -> bytes:
+def _key_file(path: Path, *, make: bool = True) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
+        if not make:
+            raise VaultError(f"{path} is not there, nor is GATEWAY_SECRET_KEY set: a backup opens with its key only")
         _make_key_file(path)
     try:
         key = base64.b64decode(path.read_bytes().strip(), validate=True)

@@ -76,6 +76,9 @@ class SendIntent(Model):
     key: str
     rendered: Rendered
     started_at: AwareDatetime
+    until: AwareDatetime | None = None
+    """Set after a restore from a backup: it may have been begun at any time from `started_at` until then. None: it was
+    begun at `started_at` and took no longer than a call."""
 
 
 class Found(Model):

@@ -50,6 +50,10 @@ ON_RECORD = {"apply", "key create"}
 """Commands whose change is in the log: they write with `runtime.audit.on_record(at_the_command_line(…))`."""
 OFF_RECORD = {
     "audit head": "reads",
+    "backup": "reads",
+    "erasures apply": "erases again what is on record as erased",
+    "erasures export": "reads",
+    "restore": "before there is an installation",
     "audit verify": "reads",
     "demo": "an installation of its own",
     "export": "reads",
@@ -216,6 +220,8 @@ async def conversations(walk: Walk) -> None:
     await api.execute("UPDATE interaction SET data = CAST(:data AS jsonb) WHERE id = :id", data=as_json(data), id=own)
     await walk.call("POST", f"/interactions/{own}/correct", {"text": WORDS})
     await walk.call("POST", f"/interactions/{own}/retract")
+    customer = await api.value("SELECT customer_id FROM ticket LIMIT 1")
+    await walk.call("POST", f"/customers/{customer}/erasure", {"reason": WHY})
 
 
 async def engine_room(walk: Walk) -> None:

@@ -122,13 +122,15 @@ async def every_kind_keeps_its_schema(line: LineLike, receiver: Receiver) -> Non
     """Each kind is announced once of a real row, and what arrives is as `GET /v1/event-kinds` says."""
     runtime, now = line.gateway.runtime, line.gateway.runtime.now()
     [ticket] = await line.gateway.rows("SELECT id FROM ticket")
-    subjects: dict[str, UUID] = {"ticket": ticket["id"], "erasure": new_id()}
+    subjects: dict[str, UUID] = {"ticket": ticket["id"]}
     async with runtime.database.write() as connection:
         rows: dict[str, dict[str, object]] = {
             "promise": {"ticket_id": ticket["id"], "policy": "p", "quote": "by Friday", "detail": "", "state": "open"}
             | {"key": "k", "evidence": "", "made_at": now},
             "incident": {"key": "k", "title": "t", "policy": "p", "tighten": {}, "grouping": True, "opened_at": now},
             "alarm": {"key": "k", "severity": "info", "code": "c", "message": "m", "at": now},
+            "erasure": {"customer_id": new_id(), "state": "done", "step": 0, "position": 0, "rounds": 2, "until": now}
+            | {"counts": {}, "elsewhere": {}, "due_at": now, "requested_by": "Ann", "reason": "", "requested_at": now},
             "outbound_pause": {"scope": "connection", "scope_id": line.source, "paused_by": "Ann", "since": now},
         }
         for name, row in rows.items():

@@ -24,6 +24,7 @@ from gateway.db.tables.decision import (
 )
 from gateway.db.tables.delivery import Delivery, Refusal, Wanted
 from gateway.db.tables.engine import Lease
+from gateway.db.tables.erasure import Erased, Erasure
 from gateway.db.tables.file import Attachment
 from gateway.db.tables.foreign_ticket import ForeignTicket
 from gateway.db.tables.interaction import (
@@ -66,6 +67,8 @@ __all__ = [
     "Decision",
     "Delivery",
     "Enrichment",
+    "Erased",
+    "Erasure",
     "Event",
     "EventAttempt",
     "EventDelivery",

@@ -66,6 +66,8 @@ class Push(SQLModel, table=True):
     reason: str | None = maybe_string()
     redrive_at: datetime | None = maybe_timestamp()
     """Of a failed one: when it is tried again."""
+    doubt: str | None = maybe_string()
+    """After a restore: `asking` whether it is there already, then `settled`. See `gateway.restored`."""
     at: datetime = timestamp()
     """The source's time of what is told."""
     created_at: datetime = timestamp()

@@ -132,6 +132,8 @@ class Reply(SQLModel, table=True):
     tries: int = 0
     redrive_at: datetime | None = maybe_timestamp()
     """Of a failed one: when it is decided on and sent again."""
+    doubt: str | None = maybe_string()
+    """After a restore: `asking` whether it is out already, then `settled`. See `gateway.restored`."""
     due_at: datetime = timestamp()
     not_after: datetime = timestamp()
     external_id: str | None = maybe_string()

@@ -49,6 +49,9 @@ class Ticket(SQLModel, table=True):
     tags: list[str] = strings()
     fields: Json = document(default="{}")
     """Values that policies wrote, by our own names: `cause`, `cause_owner`, …"""
+    mark: str | None = maybe_string()
+    """What the helpdesk keeps as its external id. It follows from the matter, so that an installation restored from a
+    backup finds a ticket that was made after it; None: from the id."""
     external_id: str | None = maybe_string()
     external_url: str | None = maybe_string()
     followup_of: UUID | None = Field(default=None, foreign_key="ticket.id")

@@ -114,8 +114,8 @@ BUGS = (
         "the key of a comment lacks the revision",
         (
             THREAD,
-            'key = f"i:{item.interaction_id}:{item.news.revision}"\n    plan.told',
-            'key = f"i:{item.interaction_id}"\n    plan.told',
+            'key = f"i:{item.name}:{item.news.revision}"\n    plan.told',
+            'key = f"i:{item.name}"\n    plan.told',
         ),
     ),
     bug(

@@ -166,12 +166,13 @@ class Sender:
         since = intent.started_at - _MARGIN
         if intent.rendered.target.kind == "direct_message":
             return await self._find_message(intent.rendered, since)
-        return await self._find_post(intent.rendered, since)
+        return await self._find_post(intent.rendered, since, intent.until)
 
-    async def _find_post(self, rendered: Rendered, since: datetime) -> FindResult:
+    async def _find_post(self, rendered: Rendered, since: datetime, until: datetime | None = None) -> FindResult:
         parameters = POST_FIELDS | {"max_results": "100", "start_time": seconds(since)}
-        if self.api.now() - since > 2 * _LONGEST_SEND:
-            parameters["end_time"] = seconds(since + _LONGEST_SEND)
+        latest = until or since
+        if self.api.now() - latest > 2 * _LONGEST_SEND:
+            parameters["end_time"] = seconds(latest + _LONGEST_SEND)
         path = f"/2/users/{self.account}/tweets"
         owned = self.account == self.api.app.owner_user_id
         price = metering.OWNED_READ if owned else metering.POST_READ

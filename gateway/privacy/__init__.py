@@ -1,0 +1,1 @@
+"""Personal data: where it is, how long it is kept, how it is handed out and how it is erased."""
