@@ -56,6 +56,7 @@ from gateway.api import (
     tickets,
     waivers,
 )
+from gateway.api.bounded import BoundedHttp
 from gateway.api.problems import ProblemDocument, install_handlers
 from gateway.api.tracing import TraceIds
 from gateway.db.embedded import EmbeddedPostgresError
@@ -240,8 +241,10 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     for name in Settings.model_fields:
         value = getattr(settings, name)
         # only the process that serves makes the first key
-        if value is None or name == "bootstrap_key":
+        if value is None or name.startswith("bootstrap_key"):
             continue
+        if getattr(settings, f"{name}_file", None) is not None:
+            continue  # it reads the same file
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
         environment[f"GATEWAY_{name.upper()}"] = ",".join(value) if isinstance(value, tuple) else str(value)
@@ -280,6 +283,7 @@ async def serve(settings: Settings, *, workers: int | None = None) -> None:
         lifespan="on",
         log_config=None,
         access_log=False,
+        http=BoundedHttp,
         server_header=False,
         timeout_graceful_shutdown=30,
     )

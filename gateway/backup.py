@@ -39,7 +39,7 @@ from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.embedded_install import environment
 from gateway.db.migrate import migrate
 from gateway.restored import Restored, mark
-from gateway.security.vault import Vault, VaultError
+from gateway.security.master_keys import VaultError, read_keys
 from gateway.settings import Settings
 from gateway_schemas.time import open_time
 
@@ -65,7 +65,7 @@ class Manifest:
     schema: str
     postgres: str
     key: str
-    """Fingerprint of the secret key: without that key the secrets of connections stay sealed."""
+    """Fingerprint of the active secret key: without that key the secrets of connections stay sealed."""
     dump: str
     """SHA-256 of the dump."""
     files: int
@@ -84,7 +84,7 @@ def backup(settings: Settings, file: Path, *, files: bool = True) -> Manifest:
     """Write a backup of a running or stopped installation; it goes on working meanwhile. Raises BackupError."""
     if file.exists():
         raise BackupError(f"{file} exists already; name another file")
-    key = fingerprint(Vault.key_of(settings))
+    key = fingerprint(read_keys(settings)[0].key)
     taken_at = open_time(str(settings.time_file) if settings.time_file else None).now()
     with _database(settings) as address, tempfile.TemporaryDirectory(dir=file.parent, prefix=".backup-") as folder:
         dump = Path(folder) / "database.dump"
@@ -118,13 +118,13 @@ def restore(settings: Settings, file: Path, *, erasures: Path | None) -> tuple[M
     from gateway.privacy.log import apply_log, read_log
 
     try:
-        key = Vault.key_of(settings, make=False)
+        keys = read_keys(settings, make=False)
     except VaultError as error:
         raise BackupError(str(error)) from error
     lines = read_log(erasures) if erasures is not None else []
     with tempfile.TemporaryDirectory(dir=_scratch(settings), prefix=".restore-") as scratch:
         manifest, dump = _unpack(file, Path(scratch))
-        if not hmac.compare_digest(fingerprint(key), manifest.key):
+        if not any(hmac.compare_digest(fingerprint(one.key), manifest.key) for one in keys):
             raise BackupError(
                 "This backup was made under another key. Set GATEWAY_SECRET_KEY to it, or put the file secret.key "
                 f"of the lost installation into {settings.data_dir}."

@@ -30,11 +30,29 @@ audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
 app.add_typer(audit_app, name="audit")
 erasures_app = typer.Typer(no_args_is_help=True, help="The log of erased people, kept outside the database.")
 app.add_typer(erasures_app, name="erasures")
+secrets_app = typer.Typer(no_args_is_help=True, help="The key that secrets are encrypted with.")
+app.add_typer(secrets_app, name="secrets")
 
 
-def _settings(**given: Any) -> Settings:
-    """Settings from the environment, with what the command line says on top."""
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+def _settings(*, sealing: bool = False, **given: Any) -> Settings:
+    """Settings from the environment, with what the command line says on top. With `sealing` the command opens or seals
+    secrets: without a key that is safe enough it ends here, with exit code 2 and what to do about it."""
+    from pydantic import ValidationError
+
+    from gateway.security.master_keys import VaultError, read_keys
+
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        if sealing:
+            read_keys(settings)
+    except ValidationError as error:
+        for one in error.errors(include_input=False, include_url=False):
+            place = "".join(f"GATEWAY_{str(part).upper()}: " for part in one["loc"][:1])
+            typer.echo(place + one["msg"].removeprefix("Value error, "), err=True)
+        raise typer.Exit(2) from None
+    except VaultError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
     set_up_logs(settings)
     return settings
 
@@ -60,7 +78,7 @@ def serve(
     """Serve the providers' door and the REST API, and supervise worker processes."""
     from gateway.app import serve as run
 
-    settings = _settings(host=host, port=port)
+    settings = _settings(sealing=True, host=host, port=port)
     _run(run(settings, workers=0 if no_worker else settings.workers))
 
 
@@ -71,7 +89,7 @@ def worker(
     """Run one worker process against the same database."""
     from gateway.engine.worker import run_worker
 
-    _run(run_worker(_settings(), supervised=supervised))
+    _run(run_worker(_settings(sealing=True), supervised=supervised))
 
 
 @app.command()
@@ -168,7 +186,7 @@ def plan(folder: Folder, prune: Prune = False, as_json: AsJson = False) -> None:
     be applied."""
     from gateway.configuration.command import run_plan
 
-    raise typer.Exit(asyncio.run(run_plan(_settings(), folder, prune=prune, as_json=as_json)))
+    raise typer.Exit(asyncio.run(run_plan(_settings(sealing=True), folder, prune=prune, as_json=as_json)))
 
 
 @app.command("apply")
@@ -185,7 +203,7 @@ def apply_files(
     nothing to do, 2: not applied, 1: it cannot be applied."""
     from gateway.configuration.command import Wish, run_apply, run_plan
 
-    settings = _settings()
+    settings = _settings(sealing=True)
     if dry_run:
         raise typer.Exit(asyncio.run(run_plan(settings, folder, prune=prune, as_json=as_json)))
     wish = Wish(folder, prune=prune, reason=reason, yes=yes, digest=digest, as_json=as_json)
@@ -200,7 +218,7 @@ def export_files(
     """Write brands, Apps, connections (without secrets), calendars, lists and policies to files of a folder."""
     from gateway.configuration.command import run_export
 
-    raise typer.Exit(asyncio.run(run_export(_settings(), folder, prune=prune)))
+    raise typer.Exit(asyncio.run(run_export(_settings(sealing=True), folder, prune=prune)))
 
 
 @app.command()
@@ -312,7 +330,7 @@ def plugin_record(
 
     wish = Wish(connection, out, limit=limit, origin=origin, keep=tuple(keep or ()))
     try:
-        recorded = asyncio.run(record(_settings(), wish))
+        recorded = asyncio.run(record(_settings(sealing=True), wish))
     except NothingToRecord as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
@@ -350,7 +368,7 @@ def key_create(
     from gateway.security.scopes import UnknownScope
 
     try:
-        key = asyncio.run(create_from_command_line(_settings(), name, scope, days))
+        key = asyncio.run(create_from_command_line(_settings(sealing=True), name, scope, days))
     except UnknownScope as error:
         raise typer.BadParameter(str(error), param_hint="--scope") from error
     typer.echo(key)
@@ -361,7 +379,7 @@ def audit_head() -> None:
     """Print the newest entry's number, digest and time in one line, to be kept elsewhere."""
     from gateway.security.audit.command import head_from_command_line
 
-    typer.echo(asyncio.run(head_from_command_line(_settings())).line())
+    typer.echo(asyncio.run(head_from_command_line(_settings(sealing=True))).line())
 
 
 @audit_app.command("verify")
@@ -388,7 +406,7 @@ def audit_verify(
             heads = parse_heads(text.splitlines())
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--head") from error
-    told = asyncio.run(verify_from_command_line(_settings(), heads))
+    told = asyncio.run(verify_from_command_line(_settings(sealing=True), heads))
     if as_json:
         typer.echo(json.dumps(told.summary(), indent=2))
     else:
@@ -402,6 +420,49 @@ def audit_verify(
         elif told.ok:
             typer.echo("Nothing was changed, and nothing is missing up to the newest head given.")
     if not told.ok:
+        raise typer.Exit(1)
+
+
+@secrets_app.command("rotate")
+def secrets_rotate() -> None:
+    """Seal all secrets anew under the first key of GATEWAY_SECRET_KEY, while the gateway runs; may be killed and begun
+    again. Exit code 1: something is left or cannot be opened."""
+    from gateway.security.rotation import rotate_from_command_line
+
+    settings = _settings(sealing=True)
+    done, key = asyncio.run(rotate_from_command_line(settings, lambda line: typer.echo(line, err=True)))
+    typer.echo(f"{done.renewed} sealed anew under the key {key}.")
+    for one in done.lost:
+        typer.echo(f"None of the keys opens {one}: enter it anew, or add the key it was sealed under.", err=True)
+    if done.left:
+        typer.echo(
+            f"{done.left} are still under an older key, because a process seals with it: run this again.", err=True
+        )
+    if done.left or done.lost:
+        raise typer.Exit(1)
+
+
+@secrets_app.command("status")
+def secrets_status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show how many secrets are sealed under which key. Exit code 1: some are under another than the first."""
+    from gateway.security.rotation import status_from_command_line
+
+    used, keys = asyncio.run(status_from_command_line(_settings(sealing=True)))
+    totals: dict[str, int] = dict.fromkeys(keys, 0)
+    for one in used.values():
+        for key, number in one.items():
+            totals[key] = totals.get(key, 0) + number
+    if as_json:
+        typer.echo(json.dumps({"keys": keys, "totals": totals, "columns": used}, indent=2))
+    else:
+        for key, number in totals.items():
+            what = "active" if key == keys[0] else "opens only" if key in keys else "sealed with any of the keys"
+            typer.echo(
+                f"{key:16} {number:8}  {what if key in keys or key == 'direct' else 'UNKNOWN: this key is missing'}"
+            )
+    if any(number for key, number in totals.items() if key != keys[0]):
         raise typer.Exit(1)
 
 

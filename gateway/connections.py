@@ -6,7 +6,8 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter
@@ -15,6 +16,8 @@ from gateway.db.database import Database, as_json, execute, fetch_all, fetch_one
 from gateway.endpoints import ConfigInvalid, Endpoint, PluginMissing, build
 from gateway.oauth.stored import completed, fields_of, open_tokens
 from gateway.registry import Connected, Registry
+from gateway.security.overlap import context, retired
+from gateway.security.redaction import SHORTEST, leaves, remember_tokens
 from gateway.security.vault import Vault
 from gateway_schemas.enricher import Enricher
 from gateway_schemas.files import FileStore
@@ -36,6 +39,15 @@ __all__ = [
     "build",
     "split_secrets",
 ]
+
+
+class SecondLook(NamedTuple):
+    """What `Connections.look_again` found."""
+
+    current: Endpoint | None
+    retired: tuple[tuple[UUID, Endpoint], ...]
+    """Ids of retired secrets, and the endpoint as it was with them, the newest first."""
+
 
 STALE_AFTER = 1.0
 """Seconds that a process may go on with a configuration that another process has changed."""
@@ -65,6 +77,8 @@ class Connections:
         self._loading: dict[UUID, asyncio.Task[Endpoint | None]] = {}
         self._routes: dict[tuple[UUID, str], tuple[float, UUID | None]] = {}
         self._instances: dict[tuple[UUID, int], Connected] = {}
+        self._looking: dict[UUID, asyncio.Task[SecondLook]] = {}
+        self._look_next: dict[UUID, asyncio.Task[SecondLook]] = {}
 
     async def get(self, id: UUID) -> Endpoint | None:
         """The endpoint, at most a second old; None when there is none of that id."""
@@ -89,6 +103,38 @@ class Connections:
         finally:
             if self._loading.get(id) is mine:
                 del self._loading[id]
+
+    async def look_again(self, id: UUID) -> SecondLook:
+        """What a request that did not verify may be verified with: the endpoint as it is in the database now, and as
+        it was with the secrets that were replaced and are still valid. Requests that ask meanwhile share one look."""
+        waiting = self._look_next.get(id)
+        if waiting is None:
+            waiting = self._look_next[id] = asyncio.create_task(self._look(id, self._looking.get(id)))
+        return await asyncio.shield(waiting)
+
+    async def _look(self, id: UUID, before: asyncio.Task[SecondLook] | None) -> SecondLook:
+        if before is not None:
+            await asyncio.wait([before])  # it may have read before what this request was signed with was stored
+        mine = self._looking[id] = self._look_next.pop(id)
+        try:
+            self.forget(id)
+            current = await self.get(id)
+            if current is None:
+                return SecondLook(None, ())
+            ids = [current.id] if current.app_id in (None, current.id) else [current.id, current.app_id]
+            async with self._database.read() as connection:
+                rows = await retired(connection, ids, self._time.now())
+            return SecondLook(current, tuple((row["id"], self._with_retired(current, row)) for row in rows))
+        finally:
+            if self._looking.get(id) is mine:
+                del self._looking[id]
+
+    def _with_retired(self, endpoint: Endpoint, row: Mapping[str, Any]) -> Endpoint:
+        secrets = self._vault.unseal(row["secrets"], context(row["id"]))
+        endpoint = replace(endpoint, secrets=(*endpoint.secrets, *secret_texts(secrets)))
+        if row["endpoint_id"] == endpoint.app_id:
+            return replace(endpoint, app_config={**(endpoint.app_config or {}), **secrets})
+        return replace(endpoint, config={**(endpoint.config or {}), **secrets})
 
     async def routed(self, app_id: UUID, account: str) -> UUID | None:
         """The connection of an App that is this account at the provider."""
@@ -131,12 +177,14 @@ class Connections:
         return {row["id"]: self._endpoint(row) for row in rows}
 
     def _endpoint(self, row: Mapping[str, Any]) -> Endpoint:
-        app_config = None
+        app_config = config = None
+        secrets: list[Any] = []
         if row["app_config"] is not None:
-            app_config = {**row["app_config"], **self._vault.unseal(row["app_secrets"], f"app:{row['app_id']}")}
-        config = None
+            secrets.append(self._vault.unseal(row["app_secrets"], f"app:{row['app_id']}"))
+            app_config = {**row["app_config"], **secrets[-1]}
         if row["config"] is not None:
-            config = {**row["config"], **self._vault.unseal(row["secrets"], f"connection:{row['id']}")}
+            secrets.append(self._vault.unseal(row["secrets"], f"connection:{row['id']}"))
+            config = {**row["config"], **secrets[-1]}
             if row["consent"] is not None:
                 fields = fields_of(self._registry.plugin(row["role"], row["plugin"]))
                 config = completed(fields, config, open_tokens(self._vault, row["id"], row["tokens"]))
@@ -154,6 +202,7 @@ class Connections:
             paused_out=row["paused_out"],
             blocked_until=row["blocked_until"],
             created_at=row["created_at"],
+            secrets=secret_texts(secrets),
         )
 
     def forget(self, id: UUID) -> None:
@@ -248,6 +297,11 @@ class Connections:
         return api, media, sockets
 
 
+def secret_texts(document: Any) -> tuple[str, ...]:
+    """The secrets in opened documents that are long enough to be looked for in what is stored."""
+    return tuple(one for one in leaves(document) if len(one) >= SHORTEST)
+
+
 class DatabaseState:
     """A connection's state document, kept on its row and sealed: plugins keep rotated tokens in it."""
 
@@ -260,7 +314,9 @@ class DatabaseState:
         """The document as last saved."""
         async with self._database.read() as connection:
             row = await fetch_one(connection, "SELECT state FROM connection WHERE id = :id", id=self._id)
-        return self._vault.unseal(row["state"], f"state:{self._id}") if row else {}
+        document = self._vault.unseal(row["state"], f"state:{self._id}") if row else {}
+        remember_tokens(document)
+        return document
 
     async def save(self, document: Mapping[str, Any]) -> None:
         """Replace the document. Raises ValueError above 64 KiB."""
@@ -281,6 +337,7 @@ class DatabaseState:
 
     def _sealed(self, document: Mapping[str, Any]) -> bytes | None:
         plain = json.loads(as_json(dict(document)))
+        remember_tokens(plain)
         if len(as_json(plain)) > 64 * 1024:
             raise ValueError("the state document of a connection may have 64 KiB")
         return self._vault.seal(plain, f"state:{self._id}")

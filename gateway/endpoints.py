@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from gateway.registry import Connected, Registry
+from gateway.security.redaction import redacted
 from gateway_schemas.plugin import Setup
 from gateway_schemas.time import TimeSource
 
@@ -33,8 +34,8 @@ class Endpoint:
     app_id: UUID | None
     brand_id: UUID | None
     account: str | None
-    config: Mapping[str, Any] | None
-    app_config: Mapping[str, Any] | None
+    config: Mapping[str, Any] | None = field(repr=False)
+    app_config: Mapping[str, Any] | None = field(repr=False)
     allow_private: tuple[str, ...] = ()
     helpdesk_id: UUID | None = None
     history: str = "record"
@@ -44,6 +45,8 @@ class Endpoint:
     paused_out: bool = False
     blocked_until: datetime | None = None
     created_at: datetime = EPOCH
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """The secrets of both, to be taken out of what is stored."""
 
     @property
     def scope(self) -> str:
@@ -81,7 +84,8 @@ def build(
         app = None if endpoint.app_config is None else plugin.AppConfig.model_validate(endpoint.app_config)
     except ValidationError as error:
         fields = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigInvalid(f"{endpoint.plugin}: {fields}") from error
+        # not from that error, which quotes the values
+        raise ConfigInvalid(redacted(f"{endpoint.plugin}: {fields}")) from None
     return plugin(
         Setup(
             time=now,

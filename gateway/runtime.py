@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import procrastinate
+from pydantic import SecretStr
 
 from gateway.backup import refuse_half
 from gateway.connections import Connections
@@ -27,6 +28,8 @@ from gateway.registry import Registry
 from gateway.restored import Restored
 from gateway.restored import load as load_restored
 from gateway.security.audit import AuditLog, by_itself
+from gateway.security.redaction import remember
+from gateway.security.root_keys import ensure_root_key
 from gateway.security.vault import Vault
 from gateway.settings import Settings
 from gateway.sla.stored import Calendars
@@ -68,6 +71,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
     time_file = str(settings.time_file) if settings.time_file else None
     now = open_time(time_file)
     registry = registry or Registry.load(modules=settings.plugin_modules)
+    remember([one.get_secret_value().split(",") for _, one in settings if isinstance(one, SecretStr)])
     vault = Vault.open(settings)
     files = Files.open(settings)
     postgres: EmbeddedPostgres | None = None
@@ -86,6 +90,7 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
         try:
             async with database.read() as connection:
                 restored = await load_restored(connection)
+            await ensure_root_key(database, vault, now.now())
             if settings.default_policies:
                 await ensure_defaults(audit.on_record(by_itself("default_policies")), registry, now.now())
             async with jobs.open_async(), Outgoing(database.engine, now, timeout=settings.call_timeout) as outgoing:

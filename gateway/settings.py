@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+IN_FILES = ("database_url", "bootstrap_key", "secret_key")
+"""Settings that a file may hold, which the setting of the same name with `_file` names."""
 
 
 def default_data_dir() -> Path:
@@ -19,20 +22,33 @@ def default_data_dir() -> Path:
 class Settings(BaseSettings):
     """Read once at start and handed around in the runtime; nothing reads the environment later."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    environment: Literal["development", "production"] | None = None
+    """In production the gateway starts only with a secret key that nobody else knows. Without this setting it is
+    production as soon as it listens, is called, or keeps its data beyond this machine."""
 
     data_dir: Path = Field(default_factory=default_data_dir)
     """Where the embedded PostgreSQL, the generated secret key and files live."""
     database_url: SecretStr | None = None
     """Any PostgreSQL 15 or newer; without it the gateway runs its own."""
+    database_url_file: Path | None = None
+    """A file that holds the database's URL."""
     host: str = "127.0.0.1"
     port: int = 8080
     public_url: str | None = None
     """How providers reach the door from outside, for installs: https://gateway.example.com"""
     bootstrap_key: SecretStr | None = None
     """Becomes an API key with all scopes at the first start."""
+    bootstrap_key_file: Path | None = None
+    """A file that holds it."""
     secret_key: SecretStr | None = None
-    """32 bytes in base64: encrypts secrets at rest. Without it one is made in the data folder."""
+    """32 bytes in base64: encrypts secrets at rest. In development one is made in the data folder without it. While it
+    is being replaced, several, separated by commas: the first encrypts, all of them decrypt."""
+    secret_key_file: Path | None = None
+    """A file that holds them, one a line."""
     plugin_modules: Annotated[tuple[str, ...], NoDecode] = ()
     """For development: modules to load as plugins besides the installed ones, comma-separated, where Python finds
     them (`GATEWAY_PLUGIN_MODULES=my_source,my_policies PYTHONPATH=.`). Every process of the gateway loads them."""
@@ -54,6 +70,8 @@ class Settings(BaseSettings):
     """Seconds that a message waits for its attachments before it goes to the helpdesk without them."""
     body_limit: int = 4 * 1024 * 1024
     """The largest webhook body in bytes; larger ones are refused with 413 and counted."""
+    body_seconds: float = Field(default=60.0, gt=0)
+    """Seconds that a webhook's body may take to arrive; slower ones are refused with 408 and counted."""
     call_timeout: float = Field(default=10.0, gt=0)
     """Seconds that one call to a provider may take in all."""
     lease_seconds: float = Field(default=10.0, gt=0)
@@ -104,6 +122,30 @@ class Settings(BaseSettings):
     `traces`: `pip install "helpdesk-gateway[traces]"`."""
     traces_headers: SecretStr | None = None
     """What the collector wants to be sent along: `authorization=Bearer …`, several with commas between them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_files(cls, given: Any) -> Any:
+        """A secret may stand in a file, as container platforms and systemd hand them out."""
+        if not isinstance(given, dict):
+            return given
+        given = dict(given)
+        for name in IN_FILES:
+            file = given.get(f"{name}_file")
+            if not file:
+                given.pop(f"{name}_file", None)
+                continue
+            variable = f"GATEWAY_{name.upper()}"
+            if given.get(name):
+                raise ValueError(f"{variable} and {variable}_FILE are both set: leave one out")
+            try:
+                text = Path(file).read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{variable}_FILE: {file} cannot be read: {type(error).__name__}") from None
+            if not text:
+                raise ValueError(f"{variable}_FILE: {file} is empty")
+            given[name] = text
+        return given
 
     @field_validator("plugin_modules", mode="before")
     @classmethod

@@ -8,17 +8,20 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.configs import (
+    checked_end,
     checked_ranges,
     find_plugin,
     has_app,
     hidden,
     merged,
+    move_end,
     note_fields,
     opened,
+    retire_replaced,
     sealed,
     validated,
 )
@@ -29,7 +32,7 @@ from gateway.api.models import Answer, Input, Name, Page, Reference
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, invalid, not_found, responses
 from gateway.api.routes import ApiRoute
-from gateway.api.standing import RefusalView, door_url, refusals_of, shares_door
+from gateway.api.standing import RefusalView, RetiredView, door_url, refusals_of, retired_of, shares_door
 from gateway.db.database import Row, execute, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.runtime import Runtime
@@ -61,6 +64,10 @@ class AppChange(Input):
     brand: Reference | None = None
     config: dict[str, Any] | None = None
     """Merged into the stored configuration: null takes a field away; secrets left out stay."""
+    previous_valid_until: AwareDatetime | None = None
+    """Until when webhooks signed with secrets that are replaced are accepted as well, 30 days at most. Without it the
+    new secrets count alone, at once. Without `config` it moves the end of those replaced before; null, or a time that
+    has passed, ends them now."""
     allow_private: list[str] | None = Field(default=None, max_length=50)
 
 
@@ -75,6 +82,8 @@ class AppView(Answer):
     """Secrets are shown as `{"set": true}`."""
     secrets_readable: bool
     """False when this installation's key does not open them: enter them anew."""
+    retired_secrets: list[RetiredView]
+    """Secrets that were replaced and are still accepted at the door."""
     allow_private: list[str]
     door: str | None
     """Where the provider delivers; null where each connection has a door of its own."""
@@ -185,6 +194,7 @@ async def alter_app(
 ) -> None:
     """Change an App in the caller's transaction; `config` takes the place of the whole configuration. Raises Problem
     409 and 422."""
+    until = checked_end(runtime, given.previous_valid_until)
     if given.name is not None and await _taken(connection, given.name, row["id"]):
         raise conflict(f"There is an App {given.name} already.", field="name")
     values: dict[str, Any] = {
@@ -204,8 +214,9 @@ async def alter_app(
     if config is not None:
         await write_app_config(connection, runtime, row, config)
     elif given.config is not None:
-        await merge_app_config(connection, runtime, row, given.config)
+        await merge_app_config(connection, runtime, row, given.config, until=until)
         await note_fields(connection, "app", row["id"], given.config)
+    await move_end(connection, runtime, row["id"], given, until)
 
 
 async def lock_app(connection: AsyncConnection, id: UUID) -> Row:
@@ -217,19 +228,32 @@ async def lock_app(connection: AsyncConnection, id: UUID) -> Row:
 
 
 async def merge_app_config(
-    connection: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], change: Mapping[str, Any]
+    connection: AsyncConnection,
+    runtime: Runtime,
+    row: Mapping[str, Any],
+    change: Mapping[str, Any],
+    *,
+    until: datetime | None = None,
 ) -> None:
-    """Merge a change into an App's configuration, in the caller's transaction. Raises Problem 422."""
+    """Merge a change into an App's configuration, in the caller's transaction; secrets it replaces are accepted at the
+    door until then. Raises Problem 422."""
     stored = {**row["config"], **(opened(runtime.vault, row["secrets"], f"app:{row['id']}") or {})}
-    await write_app_config(connection, runtime, row, merged(stored, change))
+    await write_app_config(connection, runtime, row, merged(stored, change), until=until)
 
 
 async def write_app_config(
-    connection: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], document: Mapping[str, Any]
+    connection: AsyncConnection,
+    runtime: Runtime,
+    row: Mapping[str, Any],
+    document: Mapping[str, Any],
+    *,
+    until: datetime | None = None,
 ) -> None:
-    """Store an App's whole configuration, in the caller's transaction. Raises Problem 422."""
+    """Store an App's whole configuration, in the caller's transaction, as `merge_app_config` does."""
     _, plugin = find_plugin(runtime.registry, row["plugin"])
-    shown, secrets = sealed(runtime.vault, validated(plugin.AppConfig, document), f"app:{row['id']}")
+    context = f"app:{row['id']}"
+    shown, secrets = sealed(runtime.vault, validated(plugin.AppConfig, document), context)
+    await retire_replaced(connection, runtime, row, secrets, context, until)
     await execute(
         connection,
         """UPDATE app SET config = CAST(:config AS jsonb), secrets = :secrets, version = version + 1, updated_at = :now
@@ -255,5 +279,6 @@ async def _view(connection: AsyncConnection, runtime: Runtime, request: Request,
         config=hidden(row["config"], secrets),
         secrets_readable=secrets is not None,
         door=door_url(runtime, request, row["id"]) if shares_door(runtime.registry, row["plugin"]) else None,
+        retired_secrets=(await retired_of(connection, [row["id"]], runtime.now())).get(row["id"], []),
         refusals=(await refusals_of(connection, [row["id"]], runtime.now())).get(row["id"], []),
     )

@@ -8,6 +8,7 @@ import base64
 import binascii
 import typing
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -19,6 +20,9 @@ from gateway.connections import split_secrets
 from gateway.db.database import as_json, execute
 from gateway.net.addresses import AllowList
 from gateway.registry import Connected, Registry
+from gateway.runtime import Runtime
+from gateway.security.overlap import LONGEST, end, retire
+from gateway.security.redaction import redacted, remember
 from gateway.security.vault import Vault, VaultError
 from gateway_schemas.plugin import NoAppConfig
 
@@ -53,7 +57,13 @@ def validated(model: type[BaseModel], document: Mapping[str, Any], within: str =
         return model.model_validate(dict(document))
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
-        raise invalid_fields(field_errors(found, within=(within,), model=model)) from None
+        # a plugin's own check may quote what it refuses
+        remember([document[name] for name in secret_fields(model) if name in document])
+        errors = [
+            FieldError(field=redacted(one.field), message=redacted(one.message), fix=one.fix)
+            for one in field_errors(found, within=(within,), model=model)
+        ]
+        raise invalid_fields(errors) from None
 
 
 def sealed(vault: Vault, model: BaseModel, context: str) -> tuple[str, bytes | None]:
@@ -115,6 +125,37 @@ def checked_ranges(ranges: list[str]) -> list[str]:
     if errors:
         raise invalid_fields(errors)
     return ranges
+
+
+def checked_end(runtime: Runtime, until: datetime | None) -> datetime | None:
+    """The time until which replaced secrets stay valid. Raises Problem 422."""
+    if until is not None and until > runtime.now() + LONGEST:
+        raise invalid("previous_valid_until", f"is more than {LONGEST.days} days from now", "give an earlier time")
+    return until
+
+
+async def retire_replaced(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    row: Mapping[str, Any],
+    secrets: bytes | None,
+    context: str,
+    until: datetime | None,
+) -> None:
+    """Part of storing a configuration: keep those of the row's secrets that the new ones replace, until then."""
+    if until is not None:
+        before, after = (opened(runtime.vault, one, context) or {} for one in (row["secrets"], secrets))
+        await retire(connection, runtime.vault, row["id"], before, after, until, runtime.now())
+
+
+async def move_end(
+    connection: AsyncConnection, runtime: Runtime, id: UUID, given: BaseModel, until: datetime | None
+) -> None:
+    """Part of a change of an App or a connection: let what it has retired end when the caller says."""
+    if "previous_valid_until" not in given.model_fields_set:
+        return
+    if "config" not in given.model_fields_set or until is None or until <= runtime.now():
+        await end(connection, id, until, runtime.now())
 
 
 def grant_of(vault: Vault, plugin: str, config: dict[str, Any]) -> str | None:

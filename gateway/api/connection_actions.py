@@ -25,6 +25,8 @@ from gateway.pipeline.poll import make_cursors
 from gateway.pipeline.trouble import Trouble, note_success, note_trouble
 from gateway.runtime import Runtime
 from gateway.security.audit import note
+from gateway.security.overlap import AFTER_INSTALL
+from gateway.security.redaction import redacted_model
 from gateway_schemas.enricher import Enricher
 from gateway_schemas.plugin import Health, HealthFinding, Step
 from gateway_schemas.source import Source
@@ -68,7 +70,7 @@ async def check_connection(runtime: RuntimeDep, _: WritesConnections, connection
     plugin = plugin_for(runtime, endpoint, door=await _door(runtime, request, connection_id))
     trouble: Trouble | None = None
     try:
-        health = await ask(plugin.check)
+        health = redacted_model(await ask(plugin.check))
     except ProviderProblem as problem:
         trouble = problem.trouble
         finding = HealthFinding(severity="error", code=trouble.code, message=trouble.reason, mend=_mend(trouble))
@@ -108,19 +110,21 @@ async def install_connection(
         async with runtime.database.write() as connection:
             await note(connection, "connection", connection_id, {}, {"install": "asked"})  # on record before it is done
     report = await ask(lambda: plugin.install(dry_run=dry_run))
+    steps = [redacted_model(one) for one in report.steps]
     changed: list[str] = []
     if not dry_run:
+        until = runtime.now() + AFTER_INSTALL  # what is under way was signed with the old secrets
         async with runtime.database.write() as connection:
             row = await _row(connection, connection_id, lock=True)
-            done = [step.model_dump(mode="json", include={"action", "what"}) for step in report.steps]
+            done = [step.model_dump(mode="json", include={"action", "what"}) for step in steps]
             await note(connection, "connection", connection_id, {}, {"install": done})
             try:
                 if report.config:
-                    await merge_config(connection, runtime, row, report.config)
+                    await merge_config(connection, runtime, row, report.config, until=until)
                     await note_fields(connection, "connection", connection_id, report.config, installed=True)
                 if report.app_config and row["app_id"] is not None:
                     app = await lock_app(connection, row["app_id"])
-                    await merge_app_config(connection, runtime, app, report.app_config)
+                    await merge_app_config(connection, runtime, app, report.app_config, until=until)
                     await note_fields(connection, "app", app["id"], report.app_config, installed=True)
             except Problem as problem:
                 raise reported_badly(row["plugin"], problem) from problem
@@ -128,7 +132,7 @@ async def install_connection(
         runtime.connections.forget(connection_id)
         if row["app_id"] is not None:
             runtime.connections.forget(row["app_id"])
-    return InstallView(dry_run=dry_run, door=door, steps=list(report.steps), changed=changed)
+    return InstallView(dry_run=dry_run, door=door, steps=steps, changed=changed)
 
 
 @router.post("/discover", responses=responses(409, 502, 503, 504))

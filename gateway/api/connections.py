@@ -9,19 +9,22 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.authorisations import AuthorisationView, authorisations_of
 from gateway.api.configs import (
     PluginClass,
+    checked_end,
     checked_ranges,
     find_plugin,
     hidden,
     merged,
+    move_end,
     note_fields,
     open_grant,
     opened,
+    retire_replaced,
     validated,
 )
 from gateway.api.deps import ReadsConnections, RuntimeDep, WritesConnections
@@ -31,7 +34,7 @@ from gateway.api.models import Answer, Input, Name, Page, Reference
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, invalid, not_found, responses
 from gateway.api.routes import ApiRoute
-from gateway.api.standing import HealthView, door_id, door_url, health_of
+from gateway.api.standing import HealthView, RetiredView, door_id, door_url, health_of, retired_of
 from gateway.connections import split_secrets
 from gateway.db.database import Row, as_json, execute, fetch_one
 from gateway.db.tables.columns import new_id
@@ -99,6 +102,10 @@ class ConnectionChange(Input):
     brand: Reference | None = None
     config: dict[str, Any] | None = None
     """Merged into the stored configuration: null takes a field away; secrets left out stay."""
+    previous_valid_until: AwareDatetime | None = None
+    """Until when webhooks signed with secrets that are replaced are accepted as well, 30 days at most. Without it the
+    new secrets count alone, at once. Without `config` it moves the end of those replaced before; null, or a time that
+    has passed, ends them now."""
     helpdesk: Reference | None = None
     history: History | None = None
     history_days: int | None = Field(default=None, ge=0, le=3650)
@@ -122,6 +129,8 @@ class ConnectionView(Answer):
     """Secrets are shown as `{"set": true}`."""
     secrets_readable: bool
     """False when this installation's key does not open them: enter them anew."""
+    retired_secrets: list[RetiredView]
+    """Secrets that were replaced and are still accepted at the door."""
     helpdesk: UUID | None
     history: History
     history_days: int
@@ -287,6 +296,7 @@ async def alter_connection(
 ) -> None:
     """Change a connection in the caller's transaction; `config` takes the place of the whole configuration. Raises
     Problem 409 and 422."""
+    until = checked_end(runtime, given.previous_valid_until)
     role = find_plugin(runtime.registry, row["plugin"], row["role"])[0]
     if given.name is not None:
         check_name(role, given.name)
@@ -320,25 +330,37 @@ async def alter_connection(
     if config is not None:
         await write_config(connection, runtime, row, config)
     elif given.config is not None:
-        await merge_config(connection, runtime, row, given.config)
+        await merge_config(connection, runtime, row, given.config, until=until)
         await note_fields(connection, "connection", row["id"], given.config)
+    await move_end(connection, runtime, row["id"], given, until)
 
 
 async def merge_config(
-    connection: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], change: Mapping[str, Any]
+    connection: AsyncConnection,
+    runtime: Runtime,
+    row: Mapping[str, Any],
+    change: Mapping[str, Any],
+    *,
+    until: datetime | None = None,
 ) -> None:
-    """Merge a change into a connection's configuration, in the caller's transaction.
+    """Merge a change into a connection's configuration, in the caller's transaction; secrets it replaces are accepted
+    at the door until then.
 
     The connection is active again: the next call shows whether it works now. One that goes by OAuth is so only if its
     consent stands and it is known which account it is. Credentials that somebody enters take the consent's place.
     Raises Problem 422.
     """
     stored = {**row["config"], **(opened(runtime.vault, row["secrets"], f"connection:{row['id']}") or {})}
-    await write_config(connection, runtime, row, merged(stored, change))
+    await write_config(connection, runtime, row, merged(stored, change), until=until)
 
 
 async def write_config(
-    connection: AsyncConnection, runtime: Runtime, row: Mapping[str, Any], document: Mapping[str, Any]
+    connection: AsyncConnection,
+    runtime: Runtime,
+    row: Mapping[str, Any],
+    document: Mapping[str, Any],
+    *,
+    until: datetime | None = None,
 ) -> None:
     """Store a connection's whole configuration, in the caller's transaction, as `merge_config` does."""
     _, plugin = find_plugin(runtime.registry, row["plugin"], row["role"])
@@ -360,6 +382,7 @@ async def write_config(
         if other is not None:
             raise conflict(f"The account {account} is connected already, as {other['name']}.", field="config")
     shown, secrets = _split(runtime.vault, config, context, kept)
+    await retire_replaced(connection, runtime, row, secrets, context, until)
     works = await may_work(connection, runtime, row["id"], row["role"], row["plugin"], document)
     await execute(
         connection,
@@ -445,6 +468,7 @@ async def views_of(
     """Connections as they are shown."""
     health = await health_of(connection, runtime, rows)
     consents = await authorisations_of(connection, runtime, [row["id"] for row in rows])
+    retiring = await retired_of(connection, [row["id"] for row in rows], runtime.now())
     views = []
     for row in rows:
         secrets = opened(runtime.vault, row["secrets"], f"connection:{row['id']}")
@@ -457,6 +481,7 @@ async def views_of(
                 helpdesk=row["helpdesk_id"],
                 config=hidden(row["config"], secrets),
                 secrets_readable=secrets is not None,
+                retired_secrets=retiring.get(row["id"], []),
                 door=door_url(runtime, request, door_id(runtime.registry, row)),
                 health=health[row["id"]],
                 authorisation=consents.get(row["id"]),

@@ -13,6 +13,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -20,20 +21,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.problems import MEDIA_TYPE, RETRY_AFTER, TITLES, URN
-from gateway.connections import ConfigInvalid, PluginMissing
+from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.net.key_sets import KeysUnavailable
 from gateway.pipeline.accept import Inbox, count_refusal, verify_with_keys
 from gateway.runtime import Runtime
+from gateway.security.overlap import note_use
+from gateway.security.vault import VaultError
+from gateway.settings import Settings
+from gateway_schemas.enricher import Enricher
 from gateway_schemas.errors import Unverified
-from gateway_schemas.webhook import WebhookRequest
+from gateway_schemas.webhook import WebhookRequest, WebhookResponse
 
 log = logging.getLogger(__name__)
 
 PATH = "/hooks/{id}"
 GROUP = 256
 """The most requests that share a commit."""
-READ_SECONDS = 60.0
-"""How long a body may take to arrive."""
 DRAIN_SECONDS = 2.0
 """How long the rest of a body that is too large is read and thrown away."""
 STORE_SECONDS = 20.0
@@ -109,9 +112,12 @@ class Door:
         except (SQLAlchemyError, OSError) as error:
             log.error("the database is away: %s", type(error).__name__)
             raise _away("The database cannot be reached.") from error
+        except VaultError as error:
+            log.error("%s: %s", id, error)
+            raise _away("This process cannot open the connection's secrets.") from error
         if endpoint is None:
             raise Refused(404, "not-found", "There is no App or connection of that id.")
-        body = await self._read(id, scope["headers"], receive, runtime.settings.body_limit)
+        body = await self._read(id, scope["headers"], receive, runtime.settings)
         request = WebhookRequest(
             method=scope["method"],
             path=scope["raw_path"].decode("latin-1"),
@@ -121,12 +127,14 @@ class Door:
             received_at=runtime.now(),
         )
         try:
-            plugin = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
-            response = await verify_with_keys(plugin, request)
+            endpoint, response = await self._verified(runtime, endpoint, request)
         except Unverified as error:
             await self._count(id, error.code)
             raise Refused(401, "unverified", f"{error.code}: the request was not stored.") from error
-        except (PluginMissing, ConfigInvalid, KeysUnavailable) as error:
+        except (SQLAlchemyError, OSError) as error:
+            log.error("the database is away: %s", type(error).__name__)
+            raise _away("The database cannot be reached.") from error
+        except (PluginMissing, ConfigInvalid, KeysUnavailable, VaultError) as error:
             # it cannot be checked now, so it is neither stored nor lost: the provider tries again
             log.error("%s: %s", id, error)
             raise _away("The connection's plugin cannot check the request at the moment.") from error
@@ -140,24 +148,51 @@ class Door:
             return 200, "", b""
         return response.status, response.media_type, response.body
 
-    async def _read(self, id: UUID, headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
+    async def _verified(
+        self, runtime: Runtime, endpoint: Endpoint, request: WebhookRequest
+    ) -> tuple[Endpoint, WebhookResponse | None]:
+        """Verify with the configuration that is kept; then with one changed in the last second by another process, and
+        with secrets that were replaced and are still valid. Raises Unverified as the first did."""
+        try:
+            plugin = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
+            return endpoint, await verify_with_keys(plugin, request)
+        except Unverified as refused:
+            look = await runtime.connections.look_again(endpoint.id)
+            if look.current is None:
+                raise
+            if look.current.version != endpoint.version:
+                with contextlib.suppress(Unverified):
+                    plugin = runtime.connections.instance(look.current, outgoing=runtime.outgoing)
+                    return look.current, await verify_with_keys(plugin, request)
+            for id, before in look.retired:
+                with contextlib.suppress(Unverified, ConfigInvalid):
+                    old = runtime.connections.fresh(before, outgoing=runtime.outgoing)
+                    assert not isinstance(old, Enricher)
+                    response = await verify_with_keys(old, request)
+                    await note_use(runtime.database, id, runtime.now())
+                    return replace(look.current, secrets=before.secrets), response
+            raise refused
+
+    async def _read(self, id: UUID, headers: list[tuple[bytes, bytes]], receive: Receive, settings: Settings) -> bytes:
+        limit, seconds = settings.body_limit, settings.body_seconds
         for name, value in headers:
             if name == b"content-length" and value.isdigit() and int(value[:20]) > limit:
                 await self._too_large(id, receive, limit)
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            chunks = [body]
-            size = len(body)
-            try:
-                async with asyncio.timeout(READ_SECONDS):
+        try:
+            async with asyncio.timeout(seconds):
+                message = await receive()
+                body: bytes = message.get("body", b"")
+                if message.get("more_body"):
+                    chunks = [body]
+                    size = len(body)
                     while message.get("more_body") and size <= limit:
                         message = await receive()
                         chunks.append(message.get("body", b""))
                         size += len(chunks[-1])
-            except TimeoutError:
-                raise Refused(408, "too-slow", "The body did not arrive in time.", Connection="close") from None
-            body = b"".join(chunks)
+                    body = b"".join(chunks)
+        except TimeoutError:
+            await self._count(id, "too_slow")
+            raise Refused(408, "too-slow", "The body did not arrive in time.", Connection="close") from None
         if message["type"] == "http.disconnect":
             raise Gone
         if len(body) > limit:
@@ -206,6 +241,10 @@ def document(schema: dict[str, Any]) -> None:
         },
         "401": {"description": "The signature is missing, wrong or too old. Counted, not stored.", **problem},
         "404": {"description": "There is no App or connection of that id.", **problem},
+        "408": {
+            "description": "The body did not arrive in time (GATEWAY_BODY_SECONDS). Counted, not stored.",
+            **problem,
+        },
         "413": {"description": "The body is over the limit (GATEWAY_BODY_LIMIT). Counted, not stored.", **problem},
         "503": {"description": "Nothing was stored; try again after Retry-After seconds.", **problem},
     }

@@ -108,11 +108,14 @@ async def _database(runtime: Runtime, expected: str) -> list[Check]:
             )
             sealed = await fetch_all(
                 database,
-                """(SELECT 'connection:' || id AS context, secrets FROM connection WHERE secrets IS NOT NULL
-                    ORDER BY updated_at DESC LIMIT 1)
-                   UNION ALL
-                   (SELECT 'app:' || id, secrets FROM app WHERE secrets IS NOT NULL
-                    ORDER BY updated_at DESC LIMIT 1)""",
+                # the newest of each master key in use, which stands behind the first byte of what is sealed
+                """SELECT DISTINCT ON (key) context, secrets FROM (
+                       SELECT 'connection:' || id AS context, secrets, updated_at FROM connection
+                       UNION ALL SELECT 'app:' || id, secrets, updated_at FROM app
+                   ) AS everything
+                   CROSS JOIN LATERAL (SELECT CASE get_byte(secrets, 0) WHEN 1 THEN NULL
+                                                   ELSE substring(secrets FROM 2 FOR 8) END AS key) AS under
+                   WHERE secrets IS NOT NULL ORDER BY key, updated_at DESC""",
             )
     except (SQLAlchemyError, OSError, TimeoutError):
         unknown = "not known while the database is away"

@@ -15,6 +15,7 @@ from gateway.api.models import Answer
 from gateway.db.database import fetch_all
 from gateway.registry import Registry
 from gateway.runtime import Runtime
+from gateway.security.overlap import retired
 
 REMEMBERED = timedelta(days=7)
 """How far back refusals are shown."""
@@ -24,9 +25,20 @@ class RefusalView(Answer):
     """Requests that the door turned away in the last seven days."""
 
     code: str
-    """`too_large`, or the plugin's word for what was wrong with the signature."""
+    """`too_large`, `too_slow`, or the plugin's word for what was wrong with the signature."""
     count: int
     last_at: datetime
+
+
+class RetiredView(Answer):
+    """Secrets that were replaced, with which the provider may still sign."""
+
+    fields: list[str]
+    """Their names in the configuration."""
+    valid_until: datetime
+    last_used_at: datetime | None
+    """When a request was last signed with one of them, to the minute: null long after the provider was told the new
+    one means that they can go."""
 
 
 class Backlog(Answer):
@@ -117,6 +129,16 @@ def door_url(runtime: Runtime, request: Request, id: UUID) -> str:
     """The door's address from outside: GATEWAY_PUBLIC_URL, else the address this request came to."""
     base = runtime.settings.public_url or str(request.base_url)
     return f"{base.rstrip('/')}/hooks/{id}"
+
+
+async def retired_of(connection: AsyncConnection, ids: Sequence[UUID], now: datetime) -> dict[UUID, list[RetiredView]]:
+    """The replaced secrets of Apps and connections that are still accepted."""
+    found: dict[UUID, list[RetiredView]] = defaultdict(list)
+    for row in await retired(connection, ids, now):
+        found[row["endpoint_id"]].append(
+            RetiredView(**{name: row[name] for name in ("fields", "valid_until", "last_used_at")})
+        )
+    return found
 
 
 async def refusals_of(connection: AsyncConnection, ids: Sequence[UUID], now: datetime) -> dict[UUID, list[RefusalView]]:

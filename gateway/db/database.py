@@ -30,6 +30,7 @@ class Database:
             self.url,
             pool_size=pool_size,
             max_overflow=pool_size,
+            hide_parameters=True,  # errors are logged, and values are what customers wrote
             connect_args={"application_name": "helpdesk-gateway", "options": "-c timezone=UTC"},
         )
         event.listen(self.engine.sync_engine, "checkout", self._look)

@@ -25,6 +25,7 @@ from gateway.engine import child
 from gateway.engine.child import Outcome
 from gateway.engine.forks import Forks
 from gateway.engine.judge import Ask, Said, Spec
+from gateway.security.redaction import redacted
 from gateway_schemas.errors import Rejected
 from gateway_schemas.reply import Draft
 from gateway_schemas.webhook import RawDelivery
@@ -248,4 +249,4 @@ def _unpack(packed: bytes) -> Outcome:
         return Outcome(
             code="plugin_bug", reason=f"{type(error).__name__}: its result cannot be read in another process"
         )
-    return outcome
+    return outcome if outcome.ok else replace(outcome, code=redacted(outcome.code), reason=redacted(outcome.reason))

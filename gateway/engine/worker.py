@@ -21,6 +21,7 @@ from gateway.pipeline.tell import drop_old_events
 from gateway.pipeline.trouble import note_fault
 from gateway.privacy.retention import expire
 from gateway.runtime import Runtime, open_runtime
+from gateway.security.overlap import drop_ended
 from gateway.settings import Settings
 from gateway.tracing.export import open_exporter
 
@@ -135,6 +136,7 @@ async def _tick_on(runtime: Runtime, listeners: Listeners) -> None:
                 await runtime.outgoing.ledger.purge()
                 await drop_old_answers(runtime.database)
                 await drop_old_events(runtime.database, runtime.now() - timedelta(days=runtime.settings.event_days))
+                await drop_ended(runtime.database, runtime.now())
                 upkeep = began
                 expiring = True
             if expiring:

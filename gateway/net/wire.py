@@ -67,7 +67,8 @@ class WireTransport(httpx2.AsyncBaseTransport):
             status_code=answer.status,
             headers=answer.headers,
             stream=_WireStream(answer),
-            extensions=answer.extensions,
+            # the status line's words are the provider's, and end up in logs: those of the standard say as much
+            extensions={name: value for name, value in answer.extensions.items() if name != "reason_phrase"},
         )
 
 

@@ -22,6 +22,7 @@ from gateway.db.database import Database, execute, is_data_error
 from gateway.engine.shards import SHARDS, crowd_shard
 from gateway.engine.wake import Wake
 from gateway.net.key_sets import KeyView
+from gateway.security.redaction import masked
 from gateway_schemas.errors import UnknownKey, Unverified
 from gateway_schemas.helpdesk import Helpdesk
 from gateway_schemas.source import Source
@@ -165,8 +166,8 @@ class Inbox:
                     "connection": [None if one.endpoint.is_app else one.endpoint.id for one in group],
                     "role": [one.endpoint.role for one in group],
                     "method": [one.request.method for one in group],
-                    "query": [one.request.query for one in group],
-                    "headers": [pack_headers(one.request.headers) for one in group],
+                    "query": [masked(one.request.query, one.endpoint.secrets) for one in group],
+                    "headers": [pack_headers(one.request.headers, one.endpoint.secrets) for one in group],
                     "body": [one.request.body for one in group],
                     "shard": list(shards),
                 },
@@ -174,9 +175,11 @@ class Inbox:
             return [int(row[0]) for row in result]
 
 
-def pack_headers(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Headers as the bytes of a header block; neither names nor values can hold a line break."""
-    return b"\r\n".join(name + b": " + value for name, value in headers if name.lower() not in NOT_KEPT)
+def pack_headers(headers: Sequence[tuple[bytes, bytes]], secrets: Sequence[str] = ()) -> bytes:
+    """Headers as the bytes of a header block; neither names nor values can hold a line break. Without `secrets`: some
+    providers send one with each webhook."""
+    block = b"\r\n".join(name + b": " + value for name, value in headers if name.lower() not in NOT_KEPT)
+    return masked(block, secrets)
 
 
 def unpack_headers(block: bytes) -> tuple[tuple[bytes, bytes], ...]:

@@ -7,7 +7,7 @@ import logging
 import random
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -19,6 +19,7 @@ from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.db.database import Database, execute, insert_rows
 from gateway.oauth.stored import hasten
 from gateway.pipeline.announce import announce
+from gateway.security.redaction import redacted
 from gateway_schemas import errors
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,15 @@ class Trouble:
 
 
 def trouble_of(error: Exception) -> Trouble:
-    """Name the recovery from an exception. What a plugin did not mean to raise is its bug: tried again, and said so."""
+    """Name the recovery from an exception. What a plugin did not mean to raise is its bug: tried again, and said so.
+
+    Its reason is stored and shown: a provider that quotes our request in its answer must not put a secret into it.
+    """
+    trouble = _trouble_of(error)
+    return replace(trouble, code=redacted(trouble.code), reason=redacted(trouble.reason))
+
+
+def _trouble_of(error: Exception) -> Trouble:
     match error:
         case errors.Retry():
             return Trouble("retry", error.code, error.reason, after=error.after, bucket=error.bucket)

@@ -7,7 +7,6 @@ because what was in a worker's hands the first time is written by then.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -114,18 +113,16 @@ async def request_erasure(
         "texts": sorted({row["text"] for row in (*items, *versions) if row["text"]}),
         "probes": sorted({probe for row in (*items, *versions) if row["text"] for probe in _probes(row["text"])}),
     }
-    sealed = vault.seal(needles, f"erasure:{id}")
-    assert sealed is not None
     await execute(
         connection,
         """INSERT INTO erasure (id, customer_id, state, step, position, rounds, until, due_at, needles, counts,
                elsewhere, requested_by, reason, requested_at)
-           VALUES (:id, :customer, 'pending', 0, 0, 0, :until, :now, CAST(:needles AS jsonb), '{}',
+           VALUES (:id, :customer, 'pending', 0, 0, 0, :until, :now, :needles, '{}',
                CAST(:elsewhere AS jsonb), :by, :reason, :now)""",
         id=id,
         customer=customer_id,
         until=until,
-        needles=as_json({"sealed": base64.b64encode(sealed).decode("ascii")}),
+        needles=vault.seal(needles, f"erasure:{id}"),
         elsewhere=as_json(await _elsewhere(connection, ids, needles["handles"])),
         by=by,
         reason=reason,
@@ -259,8 +256,7 @@ STEPS = tuple(name for name, entry in REGISTRY.items() if entry.holdings or entr
 
 
 def _needles(vault: Vault, job: Row) -> dict[str, list[str]]:
-    sealed = (job["needles"] or {}).get("sealed")
-    return vault.unseal(base64.b64decode(sealed) if sealed else None, f"erasure:{job['id']}")
+    return vault.unseal(job["needles"], f"erasure:{job['id']}")
 
 
 async def _params(connection: AsyncConnection, job: Row, needles: Mapping[str, list[str]]) -> Params:

@@ -18,6 +18,7 @@ from gateway.files.store import Files
 from gateway.privacy.erase import Tools, UnknownCustomer, erase_all, request_erasure
 from gateway.privacy.marks import Marks, entomb
 from gateway.runtime import open_runtime
+from gateway.security.root_keys import ensure_root_key
 from gateway.security.vault import Vault
 from gateway.settings import Settings
 
@@ -77,6 +78,7 @@ def read_log(file: Path) -> list[Line]:
 async def apply_log(settings: Settings, database: Database, lines: list[Line], now: datetime) -> int:
     """Forget again everybody that the log names, before anything works on the data. Returns how many were there."""
     vault = Vault.open(settings)
+    await ensure_root_key(database, vault, now)
     marks = Marks(vault)
     by_erasure: dict[tuple[UUID, datetime], list[tuple[bytes, str]]] = {}
     for line in lines:

@@ -12,7 +12,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -55,7 +55,7 @@ class NewKey:
 
     id: UUID
     prefix: str
-    key: str
+    key: str = field(repr=False)
 
 
 def prefix_of(key: str) -> str:

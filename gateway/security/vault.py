@@ -1,13 +1,22 @@
-"""Secrets at rest: AES-GCM under a key of the installation."""
+"""Secrets at rest: envelope encryption with AES-GCM.
+
+Each sealed document has a data key of its own, which is sealed under the installation's master key and travels with
+the document. So any process that has the master key opens any document without asking the database for keys, no two
+processes have to agree on anything while keys are replaced, and to replace the master key only the 32 bytes of each
+data key are sealed anew (`gateway.security.rotation`).
+
+    version (1 byte) · id of the master key (8) · nonce (12) · data key, sealed (48) · document, sealed
+
+Keyed hashes that must keep their value when the master key is replaced (chains, tombstones) are made with keys that
+`derive` gives. They come from root keys, which are kept in the table `data_key`, sealed like any document.
+"""
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
-import secrets
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -15,106 +24,156 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gateway.security.master_keys import LENGTH, MasterKey, UnsafeKey, VaultError, read_keys
+from gateway.security.redaction import remember
 from gateway.settings import Settings
 
-_VERSION = b"\x01"
+__all__ = ["UnsafeKey", "Vault", "VaultError", "root_context"]
 
-
-class VaultError(Exception):
-    """The stored secrets cannot be opened with this key: GATEWAY_SECRET_KEY (or the data folder's secret.key)
-    changed."""
+_DIRECT = b"\x01"
+"""Sealed under the master key itself, as the first versions of the gateway did."""
+_ENVELOPE = b"\x02"
+_NONCE = 12
+_WRAPPED = LENGTH + 16
+_HEAD = 1 + 8
+_BODY = _HEAD + _NONCE + _WRAPPED
+_NO_SECRETS = ("answer:", "state:", "data_key:")
+"""Contexts of documents that are sealed as a whole, or that nobody can read: their texts are not taken for secrets."""
+_ONCE = bytes(_NONCE)
+"""The nonce of documents: a data key seals a single one."""
 
 
 class Vault:
     """Seals small JSON documents. `context` binds a sealed document to its row: it opens nowhere else."""
 
-    def __init__(self, key: bytes) -> None:
-        if len(key) != 32:
+    def __init__(self, *keys: bytes | MasterKey) -> None:
+        """The first key seals, all of them open."""
+        self._keys = [one if isinstance(one, MasterKey) else MasterKey(one) for one in keys]
+        if not self._keys or any(len(one.key) != LENGTH for one in self._keys):
             raise VaultError("GATEWAY_SECRET_KEY: 32 bytes in base64 are needed (openssl rand -base64 32)")
-        self._cipher = AESGCM(key)
-        self._key = key
-
-    @property
-    def version(self) -> int:
-        """The newest version of the key: what is made now names it."""
-        return 1
-
-    def derive(self, purpose: str, version: int) -> bytes:
-        """32 bytes for keyed hashes of one purpose, the same ever after for a purpose and version. Raises VaultError
-        for a version that is not known."""
-        if version != 1:
-            raise VaultError(f"Version {version} of the installation's secret key is not known to this process.")
-        info = b"helpdesk-gateway purpose\0" + purpose.encode()
-        return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(self._key)
+        self._by_id = {one.id: one for one in self._keys}
+        self._roots: dict[int, bytes] = {}
 
     @classmethod
     def open(cls, settings: Settings) -> Vault:
-        """The vault of this installation; without GATEWAY_SECRET_KEY a key is made in the data folder, mode 0600."""
-        return cls(cls.key_of(settings))
+        """The vault of this installation. Raises VaultError, also where the key is not safe enough: see `read_keys`."""
+        return cls(*read_keys(settings))
 
-    @classmethod
-    def key_of(cls, settings: Settings, *, make: bool = True) -> bytes:
-        """The installation's key. Without `make` it must be there. Raises VaultError."""
-        if settings.secret_key is not None:
-            try:
-                key = base64.b64decode(settings.secret_key.get_secret_value(), validate=True)
-            except ValueError as error:
-                raise VaultError("GATEWAY_SECRET_KEY: not base64 (openssl rand -base64 32)") from error
-            return key
-        return _key_file(settings.data_dir / "secret.key", make=make)
+    def __repr__(self) -> str:
+        return f"Vault({', '.join(one.id.hex() for one in self._keys)})"
 
-    def seal(self, document: dict[str, Any], context: str) -> bytes | None:
+    @property
+    def key_ids(self) -> tuple[bytes, ...]:
+        """The ids of the master keys, the active one's first."""
+        return tuple(one.id for one in self._keys)
+
+    @property
+    def current(self) -> bytes:
+        """How everything begins that is sealed as this process seals now."""
+        return _ENVELOPE + self._keys[0].id
+
+    def seal(self, document: Mapping[str, Any], context: str) -> bytes | None:
         """Encrypt; an empty document seals to None."""
         if not document:
             return None
-        nonce = os.urandom(12)
-        plain = json.dumps(document).encode()
-        return _VERSION + nonce + self._cipher.encrypt(nonce, plain, context.encode())
+        if not context.startswith(_NO_SECRETS):
+            remember(document)
+        key = AESGCM.generate_key(LENGTH * 8)
+        return self._wrap(key) + AESGCM(key).encrypt(_ONCE, json.dumps(document).encode(), context.encode())
 
     def unseal(self, sealed: bytes | None, context: str) -> dict[str, Any]:
         """Decrypt. Raises VaultError when the key or the row is another one."""
         if sealed is None:
             return {}
-        if sealed[:1] != _VERSION:
-            raise VaultError("The stored secrets were sealed by another version of the gateway.")
-        try:
-            plain = self._cipher.decrypt(sealed[1:13], sealed[13:], context.encode())
-        except (InvalidTag, ValueError) as error:  # ValueError: too short to have been sealed
-            raise VaultError(str(VaultError.__doc__)) from error
+        if sealed[:1] == _DIRECT:
+            plain = self._open_direct(sealed, context)
+        else:
+            plain = _opened(AESGCM(self._unwrap(sealed)), _ONCE, sealed[_BODY:], context.encode())
         document: dict[str, Any] = json.loads(plain)
+        if not context.startswith(_NO_SECRETS):
+            remember(document)
         return document
 
+    def renew(self, sealed: bytes, context: str) -> bytes:
+        """The same document under the active master key; its data key and its text stay as they are. Raises VaultError
+        as `unseal` does, also for a document that is damaged."""
+        document = self.unseal(sealed, context)
+        if sealed[:1] == _DIRECT:
+            again = self.seal(document, context)
+            assert again is not None
+            return again
+        return self._wrap(self._unwrap(sealed)) + sealed[_BODY:]
 
-def _key_file(path: Path, *, make: bool = True) -> bytes:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        if not make:
-            raise VaultError(f"{path} is not there, nor is GATEWAY_SECRET_KEY set: a backup opens with its key only")
-        _make_key_file(path)
-    try:
-        key = base64.b64decode(path.read_bytes().strip(), validate=True)
-    except ValueError as error:
-        raise VaultError(f"{path}: not base64; restore the file from a backup") from error
-    if len(key) != 32:
-        raise VaultError(f"{path}: not 32 bytes in base64; restore the file from a backup")
-    return key
+    def learn(self, sealed_roots: Mapping[int, bytes]) -> None:
+        """Take the root keys as the table `data_key` has them; those that do not open are not known afterwards."""
+        for version, sealed in sealed_roots.items():
+            try:
+                document = self.unseal(sealed, root_context(version))
+            except VaultError:
+                continue
+            self._roots[version] = base64.b64decode(document["key"])
+
+    @property
+    def has_roots(self) -> bool:
+        """Whether a root key is known."""
+        return bool(self._roots)
+
+    @property
+    def version(self) -> int:
+        """The newest root key that is known: what is made now names it. Raises VaultError when there is none."""
+        if not self._roots:
+            raise VaultError(str(VaultError.__doc__))
+        return max(self._roots)
+
+    def derive(self, purpose: str, version: int) -> bytes:
+        """32 bytes for keyed hashes of one purpose (`audit chain`), the same ever after for a purpose and version.
+
+        Raises VaultError for a root key that this process does not know, or cannot open.
+        """
+        root = self._roots.get(version)
+        if root is None:
+            raise VaultError(
+                f"The root key {version} is not known to this process: it was made after the process started (restart "
+                "it), or was sealed under a key that is not in GATEWAY_SECRET_KEY"
+            )
+        info = b"helpdesk-gateway purpose\0" + purpose.encode()
+        return HKDF(algorithm=SHA256(), length=LENGTH, salt=None, info=info).derive(root)
+
+    def new_root(self, version: int) -> bytes:
+        """A new root key, sealed for its row."""
+        sealed = self.seal({"key": base64.b64encode(os.urandom(LENGTH)).decode()}, root_context(version))
+        assert sealed is not None
+        return sealed
+
+    def _wrap(self, key: bytes) -> bytes:
+        head, nonce = self.current, os.urandom(_NONCE)
+        return head + nonce + self._keys[0].cipher.encrypt(nonce, key, head)
+
+    def _unwrap(self, sealed: bytes) -> bytes:
+        if sealed[:1] != _ENVELOPE:
+            raise VaultError("The stored secrets were sealed by another version of the gateway.")
+        master = self._by_id.get(sealed[1:_HEAD])
+        if master is None:
+            raise VaultError(str(VaultError.__doc__))
+        nonce, wrapped = sealed[_HEAD : _HEAD + _NONCE], sealed[_HEAD + _NONCE : _BODY]
+        return _opened(master.cipher, nonce, wrapped, sealed[:_HEAD])
+
+    def _open_direct(self, sealed: bytes, context: str) -> bytes:
+        for master in self._keys[:-1]:
+            try:
+                return _opened(master.cipher, sealed[1:13], sealed[13:], context.encode())
+            except VaultError:
+                continue
+        return _opened(self._keys[-1].cipher, sealed[1:13], sealed[13:], context.encode())
 
 
-def _make_key_file(path: Path) -> None:
-    """Under its name the file exists whole or not at all: of processes that start together, all read the same key."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def root_context(version: int) -> str:
+    """What binds a root key to its row."""
+    return f"data_key:{version}"
+
+
+def _opened(cipher: AESGCM, nonce: bytes, sealed: bytes, bound: bytes) -> bytes:
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(os.urandom(32)))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)  # refused if another process was faster; a rename would replace its key
-    finally:
-        draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # a key that is gone after a power cut takes all sealed secrets with it
-    finally:
-        os.close(folder)
+        return cipher.decrypt(nonce, sealed, bound)
+    except (InvalidTag, ValueError):  # ValueError: too short to have been sealed
+        raise VaultError(str(VaultError.__doc__)) from None

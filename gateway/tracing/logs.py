@@ -1,4 +1,5 @@
-"""Log lines: for people, or one JSON object each (GATEWAY_LOG_FORMAT=json), with whom the work was done for."""
+"""Log lines: for people, or one JSON object each (GATEWAY_LOG_FORMAT=json), with whom the work was done for, and
+without secrets."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from uuid import UUID
 
+from gateway.security.redaction import redacted
 from gateway.settings import Settings
 
 _subject: ContextVar[Mapping[str, str]] = ContextVar("log_subject", default={})  # noqa: B039 (never changed in place)
@@ -45,12 +47,12 @@ class JsonLines(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redacted(record.getMessage()),
             "pid": record.process,
             **subject(),
         }
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = redacted(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
 
 
@@ -59,6 +61,10 @@ class TextLines(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line with its traceback, without secrets: libraries and plugins log in words of their own."""
+        return redacted(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line without its traceback."""

@@ -17,9 +17,9 @@ class WebhookRequest:
 
     method: str
     path: str
-    query: bytes
-    headers: Sequence[tuple[bytes, bytes]]
-    body: bytes
+    query: bytes = field(repr=False)
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    body: bytes = field(repr=False)
     received_at: datetime
 
     def header(self, name: str) -> str | None:
@@ -55,10 +55,10 @@ class RawDelivery:
 
     id: str
     origin: Origin
-    body: bytes
+    body: bytes = field(repr=False)
     received_at: datetime
-    headers: Sequence[tuple[bytes, bytes]] = ()
-    query: bytes = b""
+    headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)
+    query: bytes = field(default=b"", repr=False)
     stream: str = ""
     note: dict[str, Any] = field(default_factory=dict)
     """What the plugin wrote on the RawPage it came as; empty for webhooks."""

@@ -46,7 +46,7 @@ ELSEWHERE = {
 }
 """Routes that need more than the small plugins: their entries are looked for in these tests."""
 
-ON_RECORD = {"apply", "key create"}
+ON_RECORD = {"apply", "key create", "secrets rotate"}
 """Commands whose change is in the log: they write with `runtime.audit.on_record(at_the_command_line(…))`."""
 OFF_RECORD = {
     "audit head": "reads",
@@ -65,6 +65,7 @@ OFF_RECORD = {
     "plugin new": "knows no installation",
     "plugin record": "reads",
     "replay": "an installation of its own",
+    "secrets status": "reads",
     "serve": "what it makes at the first start is the gateway's own doing, and on record",
     "twin": "knows no installation",
     "worker": "the pipeline",

@@ -24,7 +24,7 @@ from gateway.security.audit import AuditLog, Origin, attribute, note, note_all
 from gateway.security.audit.entries import COLUMNS, Entry, Head, content_digest
 from gateway.security.audit.log import REDACTED, entries_about, read_head
 from gateway.security.audit.verify import Verification, parse_heads, verify
-from gateway.security.vault import Vault, VaultError
+from gateway.security.vault import Vault
 from support.gateway import fresh_database
 from support.postgres import server_url  # noqa: F401  a fixture
 
@@ -32,19 +32,11 @@ NOW = datetime(2026, 11, 30, 9, 0, 0, 123456, tzinfo=UTC)
 ANN = Origin("change_brand", "key", "k1", "Ann's key", "abcdefgh", "192.0.2.7", "4bf92f3577b34da6a3ce929d0e0e4736")
 
 
-class TwoKeys(Vault):
-    """An installation whose secret key was replaced once."""
-
-    newest = 2
-
-    @property
-    def version(self) -> int:
-        return self.newest
-
-    def derive(self, purpose: str, version: int) -> bytes:
-        if version not in (1, 2):
-            raise VaultError("not known")
-        return super().derive(f"{purpose} {version}", 1)
+def vault_of(key: bytes) -> Vault:
+    """A vault with the first root key of an installation."""
+    vault = Vault(key)
+    vault.learn({1: vault.new_root(1)})
+    return vault
 
 
 @dataclass
@@ -130,7 +122,7 @@ async def logged(emptied: Logged) -> Logged:
 
 async def open_log(url: str) -> Logged:
     """The log in this database."""
-    database, vault = Database(url), Vault(b"k" * 32)
+    database, vault = Database(url), vault_of(b"k" * 32)
     return Logged(database, vault, AuditLog(database, vault, lambda: NOW))
 
 
@@ -472,17 +464,16 @@ async def test_very_many_are_erased_at_once(logged: Logged) -> None:
 
 
 async def test_the_chain_goes_on_over_a_new_key(logged: Logged) -> None:
-    vault = TwoKeys(b"k" * 32)
+    vault = vault_of(b"k" * 32)
     logged.vault, logged.log = vault, AuditLog(logged.database, vault, lambda: NOW)
-    vault.newest = 1
     await logged.brand("before")
-    vault.newest = 2
+    vault.learn({2: vault.new_root(2)})
     await logged.brand("after")
     assert [one.key_version for one in await logged.entries()] == [1, 2]
     assert (await logged.verify()).ok
     await logged.tamper("UPDATE audit_entry SET key_version = 7 WHERE seq = 1")
     assert "version 7 of the installation's secret key is not known here" in (await logged.verify()).troubles[0].what
-    logged.vault = Vault(b"x" * 32)
+    logged.vault = vault_of(b"x" * 32)
     assert not (await logged.verify()).ok, "another installation's key"
 
 

@@ -55,6 +55,7 @@ def settings_for(url: str, folder: Path, **changes: Any) -> Settings:
     return Settings(
         _env_file=None,  # type: ignore[call-arg]
         **{
+            "environment": "development",
             "database_url": SecretStr(url),
             "data_dir": folder,
             "call_timeout": 3.0,

@@ -16,6 +16,7 @@ import httpx2
 import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from gateway.api.bounded import BoundedHttp
 from gateway.app import create_app
 from gateway.db.database import execute, fetch_all
 from gateway.registry import Listed, Registry
@@ -282,11 +283,13 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Api]:
+async def serving(
+    settings: Settings, registry: Registry | None = None, http_protocol: type[BoundedHttp] = BoundedHttp
+) -> AsyncIterator[Api]:
     """The application on a loopback port, in this process."""
     app = create_app(settings, workers=0, registry=registry or small_registry())
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", http=http_protocol))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -1,13 +1,13 @@
 """All tables, one aggregate a file."""
 
-from gateway.db.tables.access import ApiKey, Fact, IdempotentAnswer
+from gateway.db.tables.access import ApiKey, DataKey, Fact, IdempotentAnswer
 from gateway.db.tables.audit import AuditEntry, AuditPending
 from gateway.db.tables.authorisation import Authorisation, AuthorisationRequest
 from gateway.db.tables.budget import Budget, BudgetCost
 from gateway.db.tables.calendar import Calendar, CalendarVersion
 from gateway.db.tables.clock import Clock, ClockEvent, Fulfilment
 from gateway.db.tables.commitment import Alarm, Incident, IncidentMember, Promise
-from gateway.db.tables.connection import App, Brand, Connection, Cursor, Listener
+from gateway.db.tables.connection import App, Brand, Connection, Cursor, Listener, RetiredSecret
 from gateway.db.tables.decision import (
     Backtest,
     Decision,
@@ -64,6 +64,7 @@ __all__ = [
     "Connection",
     "Cursor",
     "Customer",
+    "DataKey",
     "Decision",
     "Delivery",
     "Enrichment",
@@ -98,6 +99,7 @@ __all__ = [
     "Refusal",
     "Reply",
     "ReplyGroup",
+    "RetiredSecret",
     "Revision",
     "Subscription",
     "Thread",

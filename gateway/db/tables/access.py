@@ -12,7 +12,7 @@ from gateway.db.tables.columns import (
     document,
     identifier,
     maybe_timestamp,
-    raw,
+    sealed,
     string,
     strings,
     timestamp,
@@ -48,7 +48,17 @@ class IdempotentAnswer(SQLModel, table=True):
     """Hash of method, path and body."""
     status: int = 0
     headers: Json = document()
-    body: bytes | None = raw(nullable=True)
+    body: bytes | None = sealed("answer:{api_key_id}:{key}")
+    created_at: datetime = timestamp()
+
+
+class DataKey(SQLModel, table=True):
+    """A root key, of which keys for keyed hashes are derived. A version stays for good: hashes made with it do too."""
+
+    __tablename__ = "data_key"
+
+    version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    sealed: bytes | None = sealed("data_key:{version}", nullable=False)
     created_at: datetime = timestamp()
 
 

@@ -12,7 +12,7 @@ from gateway.db.tables.columns import (
     identifier,
     maybe_string,
     maybe_timestamp,
-    raw,
+    sealed,
     string,
     strings,
     timestamp,
@@ -35,10 +35,10 @@ class Authorisation(SQLModel, table=True):
     """`wanted`: nobody has consented yet; `granted`; `refused`: the provider takes the tokens no more."""
     generation: int = 0
     """Counts the tokens this connection has had."""
-    tokens: bytes | None = raw(nullable=True)
-    """Access and refresh token, sealed."""
-    client: bytes | None = raw(nullable=True)
-    """The client that the provider registered for this connection and redirect URI, sealed, where it does that."""
+    tokens: bytes | None = sealed("authorisation:{connection_id}")
+    """Access and refresh token."""
+    client: bytes | None = sealed("authorisation:{connection_id}")
+    """The client that the provider registered for this connection and redirect URI, where it does that."""
     scopes: list[str] = strings()
     granted_at: datetime | None = maybe_timestamp()
     granted_by: str | None = maybe_string()
@@ -71,7 +71,7 @@ class AuthorisationRequest(SQLModel, table=True):
     caller_id: UUID
     caller: str = string()
     redirect_uri: str = string()
-    verifier: bytes | None = raw(nullable=True)
-    """The PKCE verifier, sealed."""
+    verifier: bytes | None = sealed("authorisation_request:{id}")
+    """The PKCE verifier."""
     created_at: datetime = timestamp()
     expires_at: datetime = timestamp(index=True)

@@ -14,7 +14,7 @@ from gateway.db.tables.columns import (
     identifier,
     maybe_string,
     maybe_timestamp,
-    raw,
+    sealed,
     string,
     strings,
     timestamp,
@@ -38,8 +38,8 @@ class Calendar(SQLModel, table=True):
     id: UUID = identifier()
     name: str = string()
     version: int = 1
-    feed: bytes | None = raw(nullable=True)
-    """The iCalendar feed's URL, sealed: private feeds carry their key in it."""
+    feed: bytes | None = sealed("calendar:{id}")
+    """The iCalendar feed's URL: private feeds carry their key in it."""
     allow_private: list[str] = strings()
     feed_due_at: datetime | None = maybe_timestamp()
     """When the feed is to be fetched again."""

@@ -77,6 +77,15 @@ def raw(*, nullable: bool = False) -> Any:
     return Field(default=None if nullable else b"", sa_type=LargeBinary, nullable=nullable)
 
 
+def sealed(context: str, *, nullable: bool = True) -> Any:
+    """What the vault sealed, bound to its row by `context`, in which `{id}` stands for the column of that name.
+
+    The rotation of the secret key finds these columns by their declaration.
+    """
+    options = {"info": {"sealed": context}}
+    return Field(default=None, sa_type=LargeBinary, nullable=nullable, sa_column_kwargs=options)
+
+
 def small(default: int = 0, **options: Any) -> Any:
     """A small whole number."""
     return Field(default=default, sa_type=SmallInteger, **options)
@@ -95,6 +104,7 @@ __all__ = [
     "maybe_timestamp",
     "new_id",
     "raw",
+    "sealed",
     "serial",
     "small",
     "string",

@@ -15,7 +15,7 @@ from gateway.db.tables.columns import (
     maybe_document,
     maybe_string,
     maybe_timestamp,
-    raw,
+    sealed,
     string,
     strings,
     timestamp,
@@ -40,7 +40,7 @@ class App(SQLModel, table=True):
     name: str = string(unique=True)
     brand_id: UUID | None = Field(default=None, foreign_key="brand.id")
     config: Json = document()
-    secrets: bytes | None = raw(nullable=True)
+    secrets: bytes | None = sealed("app:{id}")
     allow_private: list[str] = strings()
     installed: list[str] = strings(default="{}")
     """Fields of `config` that install has filled in, and nobody since."""
@@ -67,7 +67,7 @@ class Connection(SQLModel, table=True):
     app_id: UUID | None = Field(default=None, foreign_key="app.id")
     account: str | None = maybe_string()
     config: Json = document()
-    secrets: bytes | None = raw(nullable=True)
+    secrets: bytes | None = sealed("connection:{id}")
     allow_private: list[str] = strings()
     """Private address ranges or host:port pairs that requests of this connection may go to."""
     installed: list[str] = strings(default="{}")
@@ -87,11 +87,28 @@ class Connection(SQLModel, table=True):
     blocked_reason: str | None = maybe_string()
     failures: int = 0
     last_ok_at: datetime | None = maybe_timestamp()
-    state: bytes | None = raw(nullable=True)
-    """The plugin's own small document, sealed."""
+    state: bytes | None = sealed("state:{id}")
+    """The plugin's own small document."""
     version: int = Field(default=1)
     created_at: datetime = timestamp()
     updated_at: datetime = timestamp()
+
+
+class RetiredSecret(SQLModel, table=True):
+    """Secrets that were replaced, with which the provider may sign for a while yet."""
+
+    __tablename__ = "retired_secret"
+
+    id: UUID = identifier()
+    endpoint_id: UUID = Field(index=True)
+    """The App or the connection."""
+    fields: list[str] = strings()
+    """The names of the secrets."""
+    secrets: bytes | None = sealed("retired:{id}", nullable=False)
+    created_at: datetime = timestamp()
+    valid_until: datetime = timestamp()
+    last_used_at: datetime | None = maybe_timestamp()
+    """When a request was last signed with one of them, to the minute."""
 
 
 class Cursor(SQLModel, table=True):

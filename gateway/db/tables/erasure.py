@@ -12,9 +12,9 @@ from gateway.db.tables.columns import (
     datetime,
     document,
     identifier,
-    maybe_document,
     maybe_string,
     maybe_timestamp,
+    sealed,
     string,
     timestamp,
 )
@@ -38,7 +38,7 @@ class Erasure(SQLModel, table=True):
     until: datetime = timestamp()
     """What the person published before this never comes back."""
     due_at: datetime = timestamp()
-    needles: Json | None = maybe_document()
+    needles: bytes | None = sealed("erasure:{id}")
     """Sealed: what stored bytes are searched for, kept until the work is done and not longer."""
     counts: Json = document()
     """Rows emptied, removed or cancelled, by table."""

@@ -14,7 +14,7 @@ from gateway.db.tables.columns import (
     identifier,
     maybe_string,
     maybe_timestamp,
-    raw,
+    sealed,
     serial,
     string,
     strings,
@@ -39,7 +39,7 @@ class Subscription(SQLModel, table=True):
     """Whether it is told what people wrote."""
     allow_private: list[str] = strings()
     """Private address ranges or host:port pairs that it may be at."""
-    secrets: bytes | None = raw(nullable=True)
+    secrets: bytes | None = sealed("subscription:{id}")
     """Sealed: the secrets that requests are signed with, newest first, each with its end."""
     state: str = string("active")
     """`active`; `paused` by a person; or `disabled` by the gateway, because it was not to be reached."""

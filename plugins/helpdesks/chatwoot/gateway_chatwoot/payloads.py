@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway_chatwoot.config import ChatwootConfig
 from gateway_chatwoot.customers import display_name
+from gateway_chatwoot.text import as_markdown
 from gateway_chatwoot.words import THEIR_PRIORITY, number
 from gateway_schemas.errors import Rejected
 from gateway_schemas.ticket import OutgoingComment, Requester, TicketChange
@@ -142,4 +143,4 @@ def _content(comment: OutgoingComment, heading: str | None, carried: Collection[
     ]
     text = comment.text if comment.text.strip() else None if carried else "(no text)"
     parts = [heading, text, "\n".join(files) or None, comment.url]
-    return "\n\n".join(part for part in parts if part)
+    return as_markdown("\n\n".join(part for part in parts if part))

@@ -1,13 +1,30 @@
-"""Agents' Markdown as the plain text that they meant: Chatwoot's editor writes CommonMark."""
+"""Agents' Markdown as the plain text that they meant, and others' plain text as Markdown that does nothing: Chatwoot's
+editor writes CommonMark, and its dashboard renders every message as such."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+_BRACKET = re.compile(r"\\*\[")
+_TAG = re.compile(r"\\*<(?=[a-zA-Z/!?])")
 _NO_HTML = {"html": False, "linkify": False, "typographer": False}
+
+
+def as_markdown(text: str) -> str:
+    """What customers wrote, as it will be rendered: without links that say another address than they lead to, pictures
+    that tell their host who reads, and markup. What has none of these stays as it is."""
+    if any(mark in text for mark in ("](", "][", "]:")):
+        text = _BRACKET.sub(_escaped, text)
+    return _TAG.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """A backslash before it counts only if those that stand there already are doubled."""
+    return "\\" * (2 * len(found[0]) - 1) + found[0][-1]
 
 
 def as_text(markdown: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,11 @@ class ChatwootAdapter(HelpdeskAdapter[ChatwootTwin]):
 def _seen(one: Conversation) -> TicketSeen:
     comments = [
         CommentSeen(
-            str(message.id), message.content, not message.private, str(getattr(message.sender, "name", message.sender))
+            str(message.id),
+            # the dashboard renders Markdown: an escaped character is shown without its backslash
+            re.sub(r"\\([\[<])", r"\1", message.content),
+            not message.private,
+            str(getattr(message.sender, "name", message.sender)),
         )
         for message in one.messages
         if message.kind in ("incoming", "outgoing")
