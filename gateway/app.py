@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -57,6 +58,7 @@ from gateway.api import (
     waivers,
 )
 from gateway.api.bounded import BoundedHttp
+from gateway.api.limits import Limits
 from gateway.api.problems import ProblemDocument, install_handlers
 from gateway.api.tracing import TraceIds
 from gateway.db.embedded import EmbeddedPostgresError
@@ -66,6 +68,7 @@ from gateway.registry import Registry
 from gateway.runtime import Runtime, open_runtime
 from gateway.security.audit import by_itself
 from gateway.security.keys import ensure_first_key
+from gateway.security.openid import OpenId
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -121,6 +124,8 @@ def create_app(
             on_record = runtime.audit.on_record(by_itself("first_api_key"))
             await ensure_first_key(on_record, settings, runtime.now(), show=functools.partial(print, flush=True))
             app.state.runtime = runtime
+            app.state.openid = OpenId.open(settings, runtime.outgoing, runtime.time)
+            app.state.limits = Limits(settings.rate_limit)
             app.state.schema_version = await health.schema_version(runtime.database)
             supervisor = Supervisor(runtime, worker_environment(settings))
             watching = asyncio.create_task(_watch_database(runtime))
@@ -190,6 +195,7 @@ def create_app(
     ):
         app.include_router(part.router, prefix="/v1")
     for router in (
+        keys.callers,
         policies.types,
         customers.erasures,
         commitments.promises,
@@ -247,6 +253,8 @@ def worker_environment(settings: Settings) -> dict[str, str]:
             continue  # it reads the same file
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
+        if isinstance(value, dict):
+            value = json.dumps(value)
         environment[f"GATEWAY_{name.upper()}"] = ",".join(value) if isinstance(value, tuple) else str(value)
     return environment
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import typer
 
+from gateway.security.roles import Role
 from gateway.settings import Settings
 from gateway.tracing.logs import set_up as set_up_logs
 
@@ -360,7 +361,10 @@ def plugin_list(
 @key_app.command("create")
 def key_create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
-    scope: Annotated[list[str] | None, typer.Option(help="A scope; repeat for several. Without it: all.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope; repeat for several. Without scope and role: all.")
+    ] = None,
+    role: Annotated[list[Role] | None, typer.Option(help="A role, for the scopes it has; repeat for several.")] = None,
     days: Annotated[int | None, typer.Option(help="Days until it expires.", min=1, max=36500)] = None,
 ) -> None:
     """Make an API key and print it once."""
@@ -368,7 +372,7 @@ def key_create(
     from gateway.security.scopes import UnknownScope
 
     try:
-        key = asyncio.run(create_from_command_line(_settings(sealing=True), name, scope, days))
+        key = asyncio.run(create_from_command_line(_settings(sealing=True), name, scope, days, role or ()))
     except UnknownScope as error:
         raise typer.BadParameter(str(error), param_hint="--scope") from error
     typer.echo(key)

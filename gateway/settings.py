@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gateway.net.addresses import AllowList
+from gateway.security.roles import Role
 
 IN_FILES = ("database_url", "bootstrap_key", "secret_key")
 """Settings that a file may hold, which the setting of the same name with `_file` names."""
@@ -114,6 +118,25 @@ class Settings(BaseSettings):
     """Days that texts of messages, answers and notes are kept; when and how they were dealt with stays."""
     keep_evidence_days: int = Field(default=365, ge=0)
     """Days that decisions keep their quotes and their case, with which they can be made again."""
+    rate_limit: int = Field(default=6000, ge=0)
+    """Requests a minute that one caller may send to each process that serves, where its API key says nothing else; 0:
+    no limit. The providers' door has none."""
+    oidc_issuer: str | None = None
+    """The company's OpenID Connect provider, exactly as it names itself: https://login.example.com/realms/company.
+    Its tokens then open the REST API, as API keys do."""
+    oidc_audience: Annotated[tuple[str, ...], NoDecode] = ()
+    """For whom tokens must have been made (`aud`), comma-separated; one of them is enough."""
+    oidc_role_claim: str = Field(default="roles", min_length=1)
+    """The claim that says what somebody may do: its name, or the path to it (`realm_access.roles`)."""
+    oidc_roles: dict[str, tuple[Role, ...]] = {}
+    """What the claim's values mean here, as JSON: `{"support": ["agent"], "support-leads": ["approver"]}`."""
+    oidc_leeway: float = Field(default=60.0, ge=0, le=300)
+    """Seconds that the provider's clock may be from ours."""
+    oidc_trust_email: bool = False
+    """Whether the claim `email` counts where the provider does not say `email_verified`: only for a provider whose
+    people cannot choose their address."""
+    oidc_allow_private: Annotated[tuple[str, ...], NoDecode] = ()
+    """Private addresses where the provider may be: `10.1.0.0/16`, `login.internal:8443`, comma-separated."""
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
     """How log lines look: for people, or one JSON object each."""
@@ -147,8 +170,38 @@ class Settings(BaseSettings):
             given[name] = text
         return given
 
-    @field_validator("plugin_modules", mode="before")
+    @field_validator("oidc_roles", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        """One role needs no list."""
+        if not isinstance(value, dict):
+            return value
+        return {name: [roles] if isinstance(roles, str) else roles for name, roles in value.items()}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """An issuer alone lets nobody in, or everybody."""
+        if self.oidc_issuer is None:
+            return self
+        parts = urlsplit(self.oidc_issuer)
+        here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
+            raise ValueError("GATEWAY_OIDC_ISSUER: an https address is needed, as the provider names itself")
+        if parts.query or parts.fragment or parts.username:
+            raise ValueError("GATEWAY_OIDC_ISSUER: an issuer has no query, fragment or user")
+        if not self.oidc_audience:
+            raise ValueError("GATEWAY_OIDC_AUDIENCE: say for whom tokens must have been made")
+        if not self.oidc_roles:
+            known = ", ".join(Role)
+            raise ValueError(f"GATEWAY_OIDC_ROLES: say which roles the claim's values mean; there are {known}")
+        try:
+            AllowList.parse(self.oidc_allow_private)
+        except ValueError as error:
+            raise ValueError(f"GATEWAY_OIDC_ALLOW_PRIVATE: {error}") from None
+        return self
+
+    @field_validator("plugin_modules", "oidc_audience", "oidc_allow_private", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        """One line of the environment names several modules."""
+        """One line of the environment names several."""
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value

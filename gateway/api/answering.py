@@ -53,7 +53,7 @@ async def accept(
                 id=id,
                 ticket_id=ticket["id"],
                 connection_id=ticket["connection_id"],
-                author_id=f"key:{caller.id}",
+                author_id=caller.actor,
                 author_name=caller.name,
                 text=text,
                 origin="rest",

@@ -18,7 +18,7 @@ from gateway.security.audit.log import read_head
 
 router = APIRouter(prefix="/audit", tags=["audit"], route_class=ApiRoute)
 
-Actor = Literal["key", "agent", "command_line", "gateway"]
+Actor = Literal["key", "subject", "agent", "command_line", "gateway"]
 
 
 class ChangeView(Answer):

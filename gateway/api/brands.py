@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.deps import ReadsConnections, RuntimeDep, WritesConnections
+from gateway.api.etags import IfMatch, check_match, etag, fingerprint
 from gateway.api.models import Answer, Input, Name, Page
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, not_found, responses
@@ -64,9 +65,10 @@ class BrandView(Answer):
 async def create_brand(runtime: RuntimeDep, _: WritesConnections, given: NewBrand, response: Response) -> BrandView:
     """Make a brand."""
     async with runtime.database.write() as connection:
-        row = await add_brand(connection, given, runtime.now())
-    response.headers["Location"] = f"/v1/brands/{row['id']}"
-    return BrandView(**row)
+        view = BrandView(**await add_brand(connection, given, runtime.now()))
+    response.headers["Location"] = f"/v1/brands/{view.id}"
+    response.headers["ETag"] = etag(fingerprint(view))
+    return view
 
 
 async def add_brand(connection: AsyncConnection, given: NewBrand, now: datetime) -> Row:
@@ -94,20 +96,35 @@ async def list_brands(runtime: RuntimeDep, _: ReadsConnections, paging: PagingDe
 
 
 @router.get("/{brand_id}")
-async def read_brand(runtime: RuntimeDep, _: ReadsConnections, brand_id: UUID) -> BrandView:
+async def read_brand(runtime: RuntimeDep, _: ReadsConnections, brand_id: UUID, response: Response) -> BrandView:
     """One brand."""
     async with runtime.database.read() as connection:
         row = await fetch_one(connection, f"{SELECT} WHERE id = :id", id=brand_id)
     if row is None:
         raise not_found("brand", brand_id)
-    return BrandView(**row)
+    view = BrandView(**row)
+    response.headers["ETag"] = etag(fingerprint(view))
+    return view
 
 
-@router.patch("/{brand_id}", responses=responses(409))
-async def change_brand(runtime: RuntimeDep, _: WritesConnections, brand_id: UUID, given: BrandChange) -> BrandView:
+@router.patch("/{brand_id}", responses=responses(409, 412))
+async def change_brand(
+    runtime: RuntimeDep,
+    _: WritesConnections,
+    brand_id: UUID,
+    given: BrandChange,
+    response: Response,
+    if_match: IfMatch = None,
+) -> BrandView:
     """Give a brand another name or time zone. What belongs to it goes on belonging to it."""
     async with runtime.database.write() as connection:
-        return BrandView(**await alter_brand(connection, brand_id, given))
+        row = await fetch_one(connection, f"{SELECT} WHERE id = :id FOR UPDATE", id=brand_id)
+        if row is None:
+            raise not_found("brand", brand_id)
+        check_match(if_match, fingerprint(BrandView(**row)))
+        view = BrandView(**await alter_brand(connection, brand_id, given))
+    response.headers["ETag"] = etag(fingerprint(view))
+    return view
 
 
 async def alter_brand(connection: AsyncConnection, brand_id: UUID, given: BrandChange) -> Row:

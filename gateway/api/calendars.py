@@ -360,13 +360,11 @@ async def fetched(runtime: Runtime, id: UUID, feed: str | None, allow_private: l
 
 async def _find(connection: AsyncConnection, name: str, *, lock: bool = False) -> Row:
     """A calendar by its name or id. Raises Problem 404, and 409 for a change of the built-in one."""
-    row = await fetch_one(
-        connection,
-        f"{SELECT} WHERE k.deleted_at IS NULL AND (k.id = :id OR k.name = :name)"
-        + (" FOR UPDATE OF k" if lock else ""),
-        id=as_id(name),
-        name=name,
-    )
+    where = "WHERE k.deleted_at IS NULL AND (k.id = :id OR k.name = :name)"
+    if lock:
+        # a statement of its own: one that waited for the row would not see the version that it waited for
+        await fetch_one(connection, f"SELECT k.id FROM calendar k {where} FOR UPDATE", id=as_id(name), name=name)
+    row = await fetch_one(connection, f"{SELECT} {where}", id=as_id(name), name=name)
     if row is None:
         raise not_found("calendar", name)
     if lock and row["id"] == ALWAYS_ID:
@@ -410,7 +408,7 @@ def _sealed(runtime: Runtime, id: UUID, feed: str | None) -> bytes | None:
 
 
 def _author(caller: Caller) -> str:
-    return f"key:{caller.id}"
+    return caller.actor
 
 
 def _in_range(field: str, moment: datetime) -> None:

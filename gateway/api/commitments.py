@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Body
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.deps import ReadsTickets, RuntimeDep, WritesTickets
-from gateway.api.models import Answer, Input, Page, Reason, Since
+from gateway.api.models import Answer, Input, Instant, Page, Reason, Since
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, invalid, not_found
 from gateway.api.routes import ApiRoute
@@ -59,8 +59,8 @@ class NewPromise(Input):
 
     ticket: UUID
     quote: Quote
-    due: AwareDatetime | None = None
-    review_at: AwareDatetime | None = None
+    due: Instant | None = None
+    review_at: Instant | None = None
     """When to look at it again, where it has no due time. Without either no clock runs for it."""
     detail: str = Field(default="", max_length=200)
 

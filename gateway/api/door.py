@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.problems import MEDIA_TYPE, RETRY_AFTER, TITLES, URN
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
-from gateway.net.key_sets import KeysUnavailable
+from gateway.net.documents import DocumentUnavailable
 from gateway.pipeline.accept import Inbox, count_refusal, verify_with_keys
 from gateway.runtime import Runtime
 from gateway.security.overlap import note_use
@@ -134,7 +134,7 @@ class Door:
         except (SQLAlchemyError, OSError) as error:
             log.error("the database is away: %s", type(error).__name__)
             raise _away("The database cannot be reached.") from error
-        except (PluginMissing, ConfigInvalid, KeysUnavailable, VaultError) as error:
+        except (PluginMissing, ConfigInvalid, DocumentUnavailable, VaultError) as error:
             # it cannot be checked now, so it is neither stored nor lost: the provider tries again
             log.error("%s: %s", id, error)
             raise _away("The connection's plugin cannot check the request at the moment.") from error

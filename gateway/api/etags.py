@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 from fastapi import Header
+from pydantic import BaseModel
 
 from gateway.api.problems import FieldError, Problem
 
@@ -17,17 +19,24 @@ IfMatch = Annotated[
 ]
 
 
-def etag(version: int) -> str:
+def fingerprint(view: BaseModel) -> str:
+    """The version of what counts none: a hash of all that is shown of it."""
+    return hashlib.sha256(view.model_dump_json().encode()).hexdigest()[:24]
+
+
+def etag(version: int | str) -> str:
     """The ETag of a version."""
     return f'"{version}"'
 
 
-def check_match(given: str | None, version: int) -> None:
-    """Raise Problem 412 unless the version is one that If-Match names."""
+def check_match(given: str | None, version: int | str | None) -> None:
+    """Raise Problem 412 unless the version is one that If-Match names; None where there is nothing yet."""
     if given is None or given.strip() == "*":
         return
     named = {one.strip().removeprefix("W/") for one in given.split(",")}
-    if etag(version) not in named:
-        detail = f"It is at version {version} by now; read it again and repeat the change."
+    if version is None or etag(version) not in named:
+        at = f"at version {version} by now" if isinstance(version, int) else "another one by now"
+        detail = f"It is {at}; read it again and repeat the change."
         error = FieldError(field="If-Match", message="names another version")
-        raise Problem(412, "changed-meanwhile", detail, errors=[error], headers={"ETag": etag(version)})
+        headers = {"ETag": etag(version)} if version is not None else None
+        raise Problem(412, "changed-meanwhile", detail, errors=[error], headers=headers)

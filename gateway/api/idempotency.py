@@ -59,9 +59,9 @@ class Once:
             error = FieldError(field="Idempotency-Key", message=message)
             raise Problem(422, "invalid", f"Idempotency-Key: {message}", errors=[error])
         self._runtime = runtime
-        self._caller = caller
+        self._caller = caller.origin
         self._key = key
-        self._context = f"answer:{caller.id}:{key}"
+        self._context = f"answer:{caller.origin}:{key}"
 
     async def answer(self, request: Request, handler: Callable[[Request], Awaitable[Response]]) -> Response:
         """Work on the request, or answer as the first time. Raises Problem 409 and 422."""
@@ -71,7 +71,7 @@ class Once:
         digest.update(await request.body())
         fingerprint = digest.hexdigest()
         async with self._runtime.database.read() as connection:
-            claimed = await execute(connection, CLAIM, caller=self._caller.id, key=self._key, request=fingerprint)
+            claimed = await execute(connection, CLAIM, caller=self._caller, key=self._key, request=fingerprint)
             row = (
                 None
                 if claimed
@@ -79,13 +79,13 @@ class Once:
                     connection,
                     """SELECT request, status, headers, body FROM idempotent_answer
                        WHERE api_key_id = :caller AND key = :key""",
-                    caller=self._caller.id,
+                    caller=self._caller,
                     key=self._key,
                 )
             )
         if claimed:
             # what must not happen twice even if this process dies now: the effect can be keyed with it
-            request.state.once = f"{self._caller.id}:{self._key}:{fingerprint}"
+            request.state.once = f"{self._caller}:{self._key}:{fingerprint}"
             return await self._work(request, handler)
         if row is not None and row["request"] != fingerprint:
             raise Problem(422, "key-reused", "This Idempotency-Key was used for another request. Use a new one.")
@@ -126,7 +126,7 @@ class Once:
     async def _settle(self, statement: str, **values: Any) -> None:
         try:
             async with self._runtime.database.read() as connection:
-                await execute(connection, statement, caller=self._caller.id, key=self._key, **values)
+                await execute(connection, statement, caller=self._caller, key=self._key, **values)
         except SQLAlchemyError as error:
             # the answer is the caller's all the same; the claim ends by itself
             log.warning("the answer to an Idempotency-Key was not kept: %s", type(error).__name__)

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 DEEPEST = 32
@@ -82,5 +92,15 @@ def _plus(value: Any) -> Any:
     return re.sub(r" (\d\d:?\d\d)$", r"+\1", value) if isinstance(value, str) else value
 
 
-Since = Annotated[AwareDatetime, BeforeValidator(_plus)]
+def _reckonable(value: datetime) -> datetime:
+    if not EARLIEST <= value <= LATEST:
+        raise PydanticCustomError("out_of_calendar", f"must lie between the years {EARLIEST.year} and {LATEST.year}")
+    return value
+
+
+EARLIEST, LATEST = datetime(1000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""Beyond the calendar's ends lies what can be stored and never read again; before them there must be room for spans."""
+Instant = Annotated[AwareDatetime, AfterValidator(_reckonable)]
+"""A point in time in a body."""
+Since = Annotated[Instant, BeforeValidator(_plus)]
 """A point in time in a query string."""

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from gateway.api.deps import ReadsOutbound, RuntimeDep, StopsOutbound
 from gateway.api.lookup import brand_of, connection_of
 from gateway.api.models import Answer, Input, Page, Reason, Reference
-from gateway.api.problems import invalid, not_found
+from gateway.api.problems import invalid, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
@@ -95,7 +95,7 @@ async def pause_outbound(runtime: RuntimeDep, caller: StopsOutbound, given: Stop
     return PauseView(**row)
 
 
-@router.post("/resume")
+@router.post("/resume", responses=responses(404))
 async def resume_outbound(
     runtime: RuntimeDep, caller: StopsOutbound, given: Release, release: Released = "all"
 ) -> PauseView:

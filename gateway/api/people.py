@@ -1,4 +1,4 @@
-"""People: which agents, addresses and API keys are one and the same person."""
+"""People: which agents, addresses, API keys and tokens' subjects are one and the same person."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.deps import Administers, RuntimeDep
+from gateway.api.etags import IfMatch, check_match, etag, fingerprint
 from gateway.api.lookup import helpdesk_of
 from gateway.api.models import Answer, Input, Page, Reference
 from gateway.api.paging import Filters, PagingDep, list_page
-from gateway.api.problems import invalid, not_found
+from gateway.api.problems import invalid, not_found, responses
 from gateway.api.routes import ApiRoute
-from gateway.db.database import Row, execute, fetch_all, fetch_one, insert_rows
+from gateway.db.database import Row, as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
-from gateway.runtime import Runtime
 
 router = APIRouter(prefix="/people", tags=["people"], route_class=ApiRoute)
 
@@ -41,6 +41,15 @@ class AgentAt(Input):
     """The agent's id there."""
 
 
+class SubjectAt(Input):
+    """Somebody with tokens of an OpenID Connect provider."""
+
+    issuer: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^\S+$")]
+    """As the provider names itself (`iss`)."""
+    subject: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    """Who they are there (`sub`); `GET /v1/me` tells them."""
+
+
 class PersonInput(Input):
     """Somebody of the company, and all they go by. Each identity belongs to one person."""
 
@@ -50,6 +59,8 @@ class PersonInput(Input):
     """Addresses that helpdesks know them by."""
     keys: list[UUID] = Field(default_factory=list)
     """Ids of the API keys that they alone use."""
+    subjects: list[SubjectAt] = Field(default_factory=list)
+    """Their tokens. The subject of one with the verified address of a person is added by itself."""
 
 
 class AgentView(Answer):
@@ -57,6 +68,13 @@ class AgentView(Answer):
 
     helpdesk: UUID
     id: str
+
+
+class SubjectView(Answer):
+    """Somebody with tokens of an OpenID Connect provider."""
+
+    issuer: str
+    subject: str
 
 
 class PersonView(Answer):
@@ -67,6 +85,7 @@ class PersonView(Answer):
     agents: list[AgentView]
     emails: list[str]
     keys: list[UUID]
+    subjects: list[SubjectView]
     created_at: datetime
 
 
@@ -81,8 +100,8 @@ async def list_people(runtime: RuntimeDep, _: Administers, paging: PagingDep) ->
 
 
 @router.post("", status_code=201)
-async def create_person(runtime: RuntimeDep, _: Administers, given: PersonInput) -> PersonView:
-    """Say that these agents, addresses and keys are one person."""
+async def create_person(runtime: RuntimeDep, _: Administers, given: PersonInput, response: Response) -> PersonView:
+    """Say that these agents, addresses, keys and tokens are one person's."""
     id = new_id()
     async with runtime.database.write() as database:
         await execute(
@@ -93,45 +112,49 @@ async def create_person(runtime: RuntimeDep, _: Administers, given: PersonInput)
             now=runtime.now(),
         )
         await _identify(database, id, given)
-    return await _person(runtime, id)
+        view = await _person(database, id)
+    response.headers["Location"] = f"/v1/people/{id}"
+    response.headers["ETag"] = etag(fingerprint(view))
+    return view
 
 
 @router.get("/{person_id}")
-async def read_person(runtime: RuntimeDep, _: Administers, person_id: UUID) -> PersonView:
+async def read_person(runtime: RuntimeDep, _: Administers, person_id: UUID, response: Response) -> PersonView:
     """One person."""
-    return await _person(runtime, person_id)
+    async with runtime.database.read() as database:
+        view = await _person(database, person_id)
+    response.headers["ETag"] = etag(fingerprint(view))
+    return view
 
 
-@router.put("/{person_id}")
-async def replace_person(runtime: RuntimeDep, _: Administers, person_id: UUID, given: PersonInput) -> PersonView:
+@router.put("/{person_id}", responses=responses(412))
+async def replace_person(
+    runtime: RuntimeDep,
+    _: Administers,
+    person_id: UUID,
+    given: PersonInput,
+    response: Response,
+    if_match: IfMatch = None,
+) -> PersonView:
     """Change a person's name and all they go by."""
     async with runtime.database.write() as database:
-        touched = await execute(
-            database,
-            "UPDATE person SET name = :name WHERE id = :id AND archived_at IS NULL",
-            id=person_id,
-            name=given.name,
-        )
-        if not touched:
-            raise not_found("person", person_id)
+        check_match(if_match, fingerprint(await _locked(database, person_id)))
+        await execute(database, "UPDATE person SET name = :name WHERE id = :id", id=person_id, name=given.name)
         await execute(database, "DELETE FROM person_identity WHERE person_id = :id", id=person_id)
         await _identify(database, person_id, given)
-    return await _person(runtime, person_id)
+        view = await _person(database, person_id)
+    response.headers["ETag"] = etag(fingerprint(view))
+    return view
 
 
-@router.delete("/{person_id}", status_code=204)
-async def remove_person(runtime: RuntimeDep, _: Administers, person_id: UUID) -> Response:
-    """Somebody has left: they approve nothing any more."""
+@router.delete("/{person_id}", status_code=204, responses=responses(412))
+async def remove_person(runtime: RuntimeDep, _: Administers, person_id: UUID, if_match: IfMatch = None) -> Response:
+    """Somebody has left: they approve nothing any more, and their tokens open nothing."""
     async with runtime.database.write() as database:
-        touched = await execute(
-            database,
-            "UPDATE person SET archived_at = :now WHERE id = :id AND archived_at IS NULL",
-            id=person_id,
-            now=runtime.now(),
-        )
-        if not touched:
-            raise not_found("person", person_id)
-        await execute(database, "DELETE FROM person_identity WHERE person_id = :id", id=person_id)
+        check_match(if_match, fingerprint(await _locked(database, person_id)))
+        await execute(database, "UPDATE person SET archived_at = :now WHERE id = :id", id=person_id, now=runtime.now())
+        # tokens are the provider's: what they opened stays shut
+        await execute(database, "DELETE FROM person_identity WHERE person_id = :id AND kind <> 'subject'", id=person_id)
     return Response(status_code=204)
 
 
@@ -144,6 +167,16 @@ async def _identify(database: AsyncConnection, person_id: UUID, given: PersonInp
             raise invalid(f"keys.{number}", f"there is no API key {key}", "GET /v1/keys lists them")
     found: list[tuple[str, str, str, str]] = [("key", "", str(key), f"keys.{at}") for at, key in enumerate(given.keys)]
     found += [("email", "", one.casefold(), f"emails.{at}") for at, one in enumerate(given.emails)]
+    found += [("subject", one.issuer, one.subject, f"subjects.{at}") for at, one in enumerate(given.subjects)]
+    # one who left and came back
+    await execute(
+        database,
+        """DELETE FROM person_identity i USING person p, jsonb_to_recordset(CAST(:given AS jsonb))
+               AS g (issuer text, subject text)
+           WHERE i.kind = 'subject' AND i.scope = g.issuer AND i.value = g.subject AND p.id = i.person_id
+               AND p.archived_at IS NOT NULL""",
+        given=as_json([one.model_dump() for one in given.subjects]),
+    )
     for at, agent in enumerate(given.agents):
         found.append(("agent", str(await helpdesk_of(database, agent.helpdesk)), agent.id, f"agents.{at}"))
     for kind, scope, value, field in dict.fromkeys(found):
@@ -166,9 +199,13 @@ async def _owner(database: AsyncConnection, kind: str, scope: str, value: str) -
     return row["person_id"] if row else None
 
 
-async def _person(runtime: Runtime, person_id: UUID) -> PersonView:
-    async with runtime.database.read() as database:
-        row = await fetch_one(database, SELECT + " WHERE p.id = :id AND p.archived_at IS NULL", id=person_id)
+async def _locked(database: AsyncConnection, person_id: UUID) -> PersonView:
+    await fetch_one(database, "SELECT id FROM person WHERE id = :id FOR UPDATE", id=person_id)
+    return await _person(database, person_id)
+
+
+async def _person(database: AsyncConnection, person_id: UUID) -> PersonView:
+    row = await fetch_one(database, SELECT + " WHERE p.id = :id AND p.archived_at IS NULL", id=person_id)
     if row is None:
         raise not_found("person", person_id)
     return _view(row)
@@ -183,4 +220,5 @@ def _view(row: Row) -> PersonView:
         agents=[AgentView(helpdesk=one["scope"], id=one["value"]) for one in known if one["kind"] == "agent"],
         emails=[one["value"] for one in known if one["kind"] == "email"],
         keys=[one["value"] for one in known if one["kind"] == "key"],
+        subjects=[SubjectView(issuer=one["scope"], subject=one["value"]) for one in known if one["kind"] == "subject"],
     )

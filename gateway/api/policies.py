@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.deps import ActivatesPolicies, DraftsPolicies, ReadsPolicies, RuntimeDep
 from gateway.api.etags import IfMatch, check_match, etag
 from gateway.api.lookup import as_id, brand_of
-from gateway.api.models import Answer, Input, Name, Page, Reason, Reference, Since
+from gateway.api.models import Answer, Input, Instant, Name, Page, Reason, Reference, Since
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, field_errors, invalid, invalid_fields, not_found, responses
 from gateway.api.routes import ApiRoute
@@ -99,9 +99,9 @@ class Activate(Input):
 
     policies: list[Item] = Field(min_length=1, max_length=200)
     reason: Reason
-    effective_from: AwareDatetime | None = None
+    effective_from: Instant | None = None
     """Left out: now."""
-    effective_until: AwareDatetime | None = None
+    effective_until: Instant | None = None
     """Then what was in force before is in force again. Left out: for good."""
 
 
@@ -110,14 +110,14 @@ class Deactivate(Input):
 
     policies: list[Reference] = Field(min_length=1, max_length=200)
     reason: Reason
-    effective_from: AwareDatetime | None = None
-    effective_until: AwareDatetime | None = None
+    effective_from: Instant | None = None
+    effective_until: Instant | None = None
 
 
 class RollBack(Input):
     """Go back to what was in force at a time."""
 
-    to: AwareDatetime
+    to: Instant
     reason: Reason
 
 

@@ -7,14 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.deps import DraftsPolicies, ReadsPolicies, RuntimeDep
+from gateway.api.etags import IfMatch, check_match, etag, fingerprint
 from gateway.api.lookup import as_id
-from gateway.api.models import Answer, Input, Name, Page, Reference
+from gateway.api.models import Answer, Input, Instant, Name, Page, Reference
 from gateway.api.paging import Filters, PagingDep, list_page
-from gateway.api.problems import conflict, field_errors, invalid, invalid_fields, not_found
+from gateway.api.problems import Problem, conflict, field_errors, invalid, invalid_fields, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_one
 from gateway.db.tables.columns import new_id
@@ -128,9 +129,9 @@ class StartBacktest(Input):
     """Run drafts over stored decisions. Without any, the policies that decided are run again as they were."""
 
     policies: list[Draft] = Field(default_factory=list, max_length=50)
-    since: AwareDatetime | None = None
+    since: Instant | None = None
     """Left out: thirty days ago."""
-    until: AwareDatetime | None = None
+    until: Instant | None = None
     """Left out: now."""
 
 
@@ -188,13 +189,34 @@ async def list_policy_cases(runtime: RuntimeDep, _: ReadsPolicies, policy_id: st
     return Page(items=[CaseView(**row) for row in rows], next=None)
 
 
-@router.put("/{policy_id}/cases/{name}")
+@router.get("/{policy_id}/cases/{name}")
+async def read_policy_case(
+    runtime: RuntimeDep, _: ReadsPolicies, policy_id: str, name: Name, response: Response
+) -> CaseView:
+    """One case that is kept with a policy."""
+    async with runtime.database.read() as database:
+        view = await _case(database, await _id(database, policy_id), name)
+    if view is None:
+        raise not_found("case", name)
+    response.headers["ETag"] = etag(fingerprint(view))
+    return view
+
+
+@router.put("/{policy_id}/cases/{name}", responses=responses(409, 412))
 async def keep_policy_case(
-    runtime: RuntimeDep, caller: DraftsPolicies, policy_id: str, name: Name, given: KeepCase
+    runtime: RuntimeDep,
+    caller: DraftsPolicies,
+    policy_id: str,
+    name: Name,
+    given: KeepCase,
+    response: Response,
+    if_match: IfMatch = None,
 ) -> CaseView:
     """Keep a case with a policy; one of the same name is replaced."""
     async with runtime.database.write() as database:
-        id = await _id(database, policy_id)
+        id = await _id(database, policy_id, lock=True)
+        before = await _case(database, id, name)
+        check_match(if_match, fingerprint(before) if before is not None else None)
         point, case, subject = await _situation(database, given)
         await trial.keep(
             database,
@@ -207,16 +229,24 @@ async def keep_policy_case(
             author=caller.name,
             now=runtime.now(),
         )
-        rows = await trial.cases_of(database, id)
-    return next(CaseView(**row) for row in rows if row["name"] == name)
+        view = await _case(database, id, name)
+    assert view is not None
+    response.headers["ETag"] = etag(fingerprint(view))
+    return view
 
 
-@router.delete("/{policy_id}/cases/{name}", status_code=204)
-async def drop_policy_case(runtime: RuntimeDep, _: DraftsPolicies, policy_id: str, name: Name) -> Response:
+@router.delete("/{policy_id}/cases/{name}", status_code=204, responses=responses(412))
+async def drop_policy_case(
+    runtime: RuntimeDep, _: DraftsPolicies, policy_id: str, name: Name, if_match: IfMatch = None
+) -> Response:
     """Forget a case."""
     async with runtime.database.write() as database:
-        if not await trial.drop(database, await _id(database, policy_id), name):
+        id = await _id(database, policy_id, lock=True)
+        before = await _case(database, id, name)
+        if before is None:
             raise not_found("case", name)
+        check_match(if_match, fingerprint(before))
+        await trial.drop(database, id, name)
     return Response(status_code=204)
 
 
@@ -246,7 +276,14 @@ async def start_backtest(
     if since >= until:
         raise invalid("since", "is not before until")
     async with runtime.database.read() as database:
-        drafts = [await _active(database, runtime, one.policy, one.revision) for one in given.policies]
+        drafts = []
+        for at, one in enumerate(given.policies):
+            try:
+                drafts.append(await _active(database, runtime, one.policy, one.revision))
+            except Problem as error:
+                if error.status_code != 404:
+                    raise
+                raise invalid(f"policies.{at}.policy", f"there is no policy {one.policy}") from error
     id = new_id()
     members = [one.member for one in drafts]
     await backtest.start(runtime, members=members, since=since, until=until, author=caller.name, id=id)
@@ -315,8 +352,15 @@ async def _view(runtime: Runtime, row: Row) -> BacktestView:
     )
 
 
-async def _id(database: AsyncConnection, named: str) -> UUID:
-    row = await fetch_one(database, "SELECT id FROM policy WHERE id = :id OR name = :name", id=as_id(named), name=named)
+async def _case(database: AsyncConnection, policy_id: UUID, name: str) -> CaseView | None:
+    return next((CaseView(**row) for row in await trial.cases_of(database, policy_id) if row["name"] == name), None)
+
+
+async def _id(database: AsyncConnection, named: str, *, lock: bool = False) -> UUID:
+    tail = " FOR UPDATE" if lock else ""
+    row = await fetch_one(
+        database, f"SELECT id FROM policy WHERE id = :id OR name = :name{tail}", id=as_id(named), name=named
+    )
     if row is None:
         raise not_found("policy", named)
     id: UUID = row["id"]

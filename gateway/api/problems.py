@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import http
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,6 +15,7 @@ from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from gateway.api.limits import tell
 from gateway.db.database import is_data_error
 from gateway.security.vault import VaultError
 
@@ -24,6 +25,9 @@ MEDIA_TYPE = "application/problem+json"
 URN = "urn:helpdesk-gateway:problem:"
 RETRY_AFTER = 5
 """Seconds after which a caller may try again when the database is away."""
+
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 class FieldError(BaseModel):
@@ -58,8 +62,9 @@ TITLES = {
     "not-found": "Not found",
     "conflict": "It is not in a state for that",
     "changed-meanwhile": "It was changed meanwhile",
-    "unauthenticated": "An API key is needed",
-    "missing-scope": "The API key may not do that",
+    "unauthenticated": "An API key or a token is needed",
+    "missing-scope": "The caller may not do that",
+    "too-many-requests": "Too many requests",
     "unverified": "The request could not be verified",
     "too-large": "The body is too large",
     "too-slow": "The body took too long",
@@ -171,11 +176,23 @@ def _did_you_mean(name: str, model: type[BaseModel] | None) -> str | None:
 
 def install_handlers(app: FastAPI) -> None:
     """Have every error of the app answered as a problem."""
-    app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(RequestValidationError, _of_validation)
-    app.add_exception_handler(exc.SQLAlchemyError, _of_database)
-    app.add_exception_handler(VaultError, _of_vault)
-    app.add_exception_handler(Exception, _of_anything)
+    for kind, answer in (
+        (HTTPException, _of_http),
+        (RequestValidationError, _of_validation),
+        (exc.SQLAlchemyError, _of_database),
+        (VaultError, _of_vault),
+        (Exception, _of_anything),
+    ):
+        app.add_exception_handler(kind, _told(answer))
+
+
+def _told(answer: Handler) -> Handler:
+    """The same answer, with how the caller stands with its limit."""
+
+    async def told(request: Request, error: Exception) -> Response:
+        return tell(request, await answer(request, error))
+
+    return told
 
 
 async def _of_http(request: Request, error: Exception) -> Response:
@@ -240,13 +257,14 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 DESCRIPTIONS = {
     400: "The request cannot be read",
-    401: "There is no API key, or it opens nothing",
-    403: "The API key lacks the scope",
+    401: "There is no API key and no token, or it opens nothing",
+    403: "The caller lacks the scope",
     404: "There is no such thing",
     409: "It is not in a state for that",
     412: "It was changed meanwhile: If-Match does not match",
     413: "The body is too large",
     422: "Fields are not valid; each is named",
+    429: "More requests a minute than the caller may send; see Retry-After",
     502: "The provider refused, or its plugin failed",
     503: "The database or the provider is away; see Retry-After",
     504: "The provider did not answer in time",

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.api.asking import ProviderProblem, ask, plugin_for
 from gateway.api.decisions import SELECT as DECISIONS
 from gateway.api.decisions import DecisionView
-from gateway.api.deps import ReadsReplies, RuntimeDep, WritesReplies
+from gateway.api.deps import ReadsReplies, RuntimeDep, WritesReplies, login_of
 from gateway.api.models import Answer, Input, Page, Reason
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, invalid, not_found, responses
@@ -22,7 +22,7 @@ from gateway.db.database import Row, execute, fetch_all, fetch_one
 from gateway.pipeline import approvals
 from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.leaving import REPEAT
-from gateway.pipeline.people import Login, look_up
+from gateway.pipeline.people import look_up
 from gateway.pipeline.trouble import Trouble, note_attempt
 from gateway.pipeline.verdicts import name_of
 from gateway.security.audit import note
@@ -200,7 +200,7 @@ async def approve_reply(
             raise not_found("reply", reply_id)
         if row["state"] == "held" and row["digest"] is not None and given.digest is None:
             raise invalid("digest", "required", "give the digest of the reply as you read it")
-        [who] = await look_up(database, [Login(caller.name, key=caller.id)])
+        [who] = await look_up(database, [login_of(caller)])
         try:
             wakes = await approvals.approve(
                 database,

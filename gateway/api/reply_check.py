@@ -6,11 +6,11 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from gateway.api.deps import ReadsReplies, RuntimeDep
 from gateway.api.lookup import brand_of, connection_of
-from gateway.api.models import Answer, Input, Reference
+from gateway.api.models import Answer, Input, Instant, Reference
 from gateway.api.problems import unavailable
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_one
@@ -60,7 +60,7 @@ class Answered(Input):
     author: str | None = Field(default=None, max_length=200)
     """The customer's handle or name."""
     followers: int | None = Field(default=None, ge=0)
-    published_at: AwareDatetime | None = None
+    published_at: Instant | None = None
 
 
 class Earlier(Input):
@@ -70,7 +70,7 @@ class Earlier(Input):
     text: str = Field(max_length=100_000)
     visibility: Visibility | None = None
     """That of the reply where it is left out."""
-    at: AwareDatetime | None = None
+    at: Instant | None = None
 
 
 class Check(Input):
@@ -79,7 +79,7 @@ class Check(Input):
     reply: Words
     visibility: Visibility | None = None
     """Private for an answer to a direct message, else public, where it is left out."""
-    sent_at: AwareDatetime | None = None
+    sent_at: Instant | None = None
     """When it will be sent; promises in it fall due from then. Now, where it is left out."""
     brand: Reference | None = None
     connection: Reference | None = None

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body
 
-from gateway.api.deps import ReadsReplies, RuntimeDep, WritesReplies
+from gateway.api.deps import ReadsReplies, RuntimeDep, WritesReplies, login_of
 from gateway.api.models import Answer, Input, Page
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, not_found
@@ -18,7 +18,7 @@ from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, fetch_all, fetch_one
 from gateway.pipeline import groups
 from gateway.pipeline.approvals import Refused
-from gateway.pipeline.people import Login, look_up
+from gateway.pipeline.people import look_up
 from gateway.runtime import Runtime
 
 router = APIRouter(prefix="/replies/groups", tags=["replies"], route_class=ApiRoute)
@@ -100,7 +100,7 @@ async def approve_group(runtime: RuntimeDep, caller: WritesReplies, group_id: UU
     """Let all that wait in a group go out, one after another. What else holds one of them still does."""
     await _group(runtime, group_id)
     async with runtime.database.write() as database:
-        [who] = await look_up(database, [Login(caller.name, key=caller.id)])
+        [who] = await look_up(database, [login_of(caller)])
         try:
             wakes = await groups.release(database, runtime, group_id, who, given.digest, runtime.now())
         except Refused as error:
@@ -116,7 +116,7 @@ async def reject_group(
     """Decide that none of a group goes out; the agents read why on their tickets."""
     await _group(runtime, group_id)
     async with runtime.database.write() as database:
-        [who] = await look_up(database, [Login(caller.name, key=caller.id)])
+        [who] = await look_up(database, [login_of(caller)])
         try:
             wakes = await groups.refuse(database, group_id, who, given.reason if given else None, runtime.now())
         except Refused as error:

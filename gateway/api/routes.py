@@ -15,8 +15,11 @@ from starlette.types import Message
 
 from gateway.api.deps import Needs, caller_of
 from gateway.api.idempotency import HEADER, Once
+from gateway.api.limits import tell
 from gateway.api.problems import Problem, responses
 
+EXTENSION = "x-scopes"
+"""The scopes of an operation in the OpenAPI document, for programs; one of them is enough."""
 BODY_LIMIT = 1024 * 1024
 """The largest body of a REST request in bytes, but for routes that say otherwise."""
 
@@ -35,14 +38,15 @@ class ApiRoute(APIRoute):
         scopes = _scopes(self.dependant)
         if scopes:
             self.description = f"{self.description}\n\nScope: {' or '.join(f'`{one}`' for one in scopes)}.".strip()
-        usual = [401, 403, 422, 503] if scopes else []
+            self.openapi_extra = {**(self.openapi_extra or {}), EXTENSION: list(scopes)}
+        usual = [400, 401, 403, 422, 429, 503] if scopes else [400]
         if "{" in path:
             usual.append(404)
         if "POST" in (self.methods or ()):
             usual.append(409)
             self.openapi_extra = {**(self.openapi_extra or {}), "parameters": [HEADER]}
         if self.body_field is not None:
-            usual += [400, 413]
+            usual.append(413)
         self.responses = {**responses(*sorted(usual)), **self.responses}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -55,9 +59,9 @@ class ApiRoute(APIRoute):
             request = Request(request.scope, capped(request.receive, self.body_limit))
             key = request.headers.get("idempotency-key")
             if key is None or request.method != "POST" or not scoped:
-                return await handler(request)
+                return tell(request, await handler(request))
             once = Once(request.app.state.runtime, await caller_of(request), key)
-            return await once.answer(request, handler)
+            return tell(request, await once.answer(request, handler))
 
         return handle
 

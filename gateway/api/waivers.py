@@ -6,11 +6,10 @@ from datetime import datetime
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime
 
 from gateway.api.deps import ActivatesPolicies, ReadsPolicies, RuntimeDep
 from gateway.api.lookup import as_id
-from gateway.api.models import Answer, Input, Page, Reason, Reference
+from gateway.api.models import Answer, Input, Instant, Page, Reason, Reference
 from gateway.api.problems import conflict, invalid, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_all, fetch_one
@@ -29,7 +28,7 @@ class NewWaiver(Input):
 
     policy: Reference
     """By id or name."""
-    until: AwareDatetime
+    until: Instant
     reason: Reason
 
 

@@ -202,7 +202,7 @@ def verify(plugin: Source[Any] | Helpdesk[Any], request: WebhookRequest) -> Webh
 async def verify_with_keys(plugin: Source[Any] | Helpdesk[Any], request: WebhookRequest) -> WebhookResponse | None:
     """The same for plugins that need the provider's keys: fetched first, and once more when a key is not among them.
 
-    Raises Unverified, and KeysUnavailable when the provider's keys cannot be had.
+    Raises Unverified, and DocumentUnavailable when the provider's keys cannot be had.
     """
     keys = plugin.setup.keys
     if not isinstance(keys, KeyView):

@@ -114,7 +114,7 @@ async def _second_person(connection: AsyncConnection, reply: Mapping[str, Any], 
         unknown = [one.name for one in (by, author) if one.person is None]
         raise Refused(
             f"It needs a second person, and nobody has said who {' and '.join(unknown) or by.name} is: "
-            "POST /v1/people maps agents and API keys to people."
+            "POST /v1/people maps agents, API keys and tokens to people."
         )
 
 

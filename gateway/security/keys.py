@@ -11,18 +11,21 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import Database, as_json, execute, fetch_one
 from gateway.db.tables.columns import new_id
+from gateway.pipeline.people import KEY, SUBJECT
 from gateway.runtime import open_runtime
 from gateway.security.audit.origin import at_the_command_line
-from gateway.security.scopes import Scope, parse_scopes
+from gateway.security.roles import Role, scopes_of
+from gateway.security.scopes import Scope, parse_scopes, union
 from gateway.settings import Settings
 
 FORM = re.compile(r"hg_([a-z2-7]{8})_[0-9a-f]{64}")
@@ -41,12 +44,32 @@ class KeyRefused(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is calling: a key with its scopes."""
+    """Who is calling: an API key, or somebody with a token of the OpenID Connect provider."""
 
     id: UUID
+    """The key's, or one made of the token's issuer and subject."""
     name: str
     prefix: str
+    """The key's prefix; empty for a token."""
     scopes: frozenset[str]
+    origin: UUID
+    """The same for a key and its successors: one caller in limits and for Idempotency-Keys."""
+    rate_limit: int | None = None
+    """Requests a minute, where it is not the usual limit."""
+    subject: tuple[str, str] | None = None
+    """A token's issuer and subject."""
+    roles: tuple[Role, ...] = ()
+    """What a token's claims gave."""
+
+    @property
+    def actor(self) -> str:
+        """Who it is, as it is stored with what they did: `key:<id>` or `subject:<issuer> <subject>`."""
+        return f"{KEY}{self.id}" if self.subject is None else f"{SUBJECT}{' '.join(self.subject)}"
+
+    @property
+    def means(self) -> str:
+        """What they called with, for messages."""
+        return f"the key {self.prefix}" if self.subject is None else f"the token of {self.name}"
 
 
 @dataclass(frozen=True)
@@ -82,15 +105,18 @@ async def create_key(
     now: datetime,
     *,
     expires_at: datetime | None = None,
+    rate_limit: int | None = None,
+    origin: UUID | None = None,
     key: str | None = None,
 ) -> NewKey:
-    """Make a key in the caller's transaction; `key` where it is given and not generated."""
+    """Make a key in the caller's transaction; `key` where it is given and not generated. `origin` is the first of the
+    keys that it succeeds."""
     key = key or generate()
     made = NewKey(new_id(), prefix_of(key), key)
     await execute(
         connection,
-        """INSERT INTO api_key (id, name, prefix, hash, scopes, created_at, expires_at)
-           VALUES (:id, :name, :prefix, :hash, :scopes, :now, :expires)""",
+        """INSERT INTO api_key (id, name, prefix, hash, scopes, created_at, expires_at, rate_limit, origin_id)
+           VALUES (:id, :name, :prefix, :hash, :scopes, :now, :expires, :limit, :origin)""",
         id=made.id,
         name=name,
         prefix=made.prefix,
@@ -98,6 +124,49 @@ async def create_key(
         scopes=[str(scope) for scope in scopes],
         now=now,
         expires=expires_at,
+        limit=rate_limit,
+        origin=origin,
+    )
+    return made
+
+
+async def succeed(
+    connection: AsyncConnection,
+    old: Mapping[str, Any],
+    now: datetime,
+    *,
+    until: datetime,
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """Make the successor of a key in the caller's transaction, which holds the old key's row. The old one goes on
+    `until` then, and the person whose it is has the new one too."""
+    if expires_at is None and old["expires_at"] is not None:
+        expires_at = now + (old["expires_at"] - old["created_at"])
+    made = await create_key(
+        connection,
+        old["name"],
+        parse_scopes(old["scopes"]),
+        now,
+        expires_at=expires_at,
+        rate_limit=old["rate_limit"],
+        origin=old["origin_id"] or old["id"],
+    )
+    await execute(
+        connection,
+        """UPDATE api_key SET successor_id = :new, expires_at = LEAST(expires_at, CAST(:until AS timestamptz))
+           WHERE id = :id""",
+        new=made.id,
+        until=until,
+        id=old["id"],
+    )
+    await execute(
+        connection,
+        """INSERT INTO person_identity (id, person_id, kind, scope, value)
+           SELECT :id, person_id, 'key', '', :new FROM person_identity
+           WHERE kind = 'key' AND scope = '' AND value = :old""",
+        id=new_id(),
+        new=str(made.id),
+        old=str(old["id"]),
     )
     return made
 
@@ -107,8 +176,8 @@ async def recognise(database: Database, key: str, now: datetime) -> Caller:
     async with database.read() as connection:
         row = await fetch_one(
             connection,
-            """SELECT id, name, prefix, hash, scopes, expires_at, last_used_at, revoked_at FROM api_key
-               WHERE prefix = :prefix""",
+            """SELECT id, name, prefix, hash, scopes, expires_at, last_used_at, revoked_at, rate_limit, origin_id
+               FROM api_key WHERE prefix = :prefix""",
             prefix=prefix_of(key),
         )
         if row is None or not hmac.compare_digest(row["hash"], digest_of(key)):
@@ -126,7 +195,14 @@ async def recognise(database: Database, key: str, now: datetime) -> Caller:
                 now=now,
                 before=row["last_used_at"],
             )
-    return Caller(row["id"], row["name"], row["prefix"], frozenset(row["scopes"]))
+    return Caller(
+        row["id"],
+        row["name"],
+        row["prefix"],
+        frozenset(row["scopes"]),
+        origin=row["origin_id"] or row["id"],
+        rate_limit=row["rate_limit"],
+    )
 
 
 async def ensure_first_key(
@@ -157,10 +233,11 @@ async def ensure_first_key(
 
 
 async def create_from_command_line(
-    settings: Settings, name: str, scopes: Sequence[str] | None, days: int | None
+    settings: Settings, name: str, scopes: Sequence[str] | None, days: int | None, roles: Sequence[Role] = ()
 ) -> str:
-    """Called by `gateway key create`: make a key and return it. Without `scopes` it has all. Raises UnknownScope."""
-    wanted = parse_scopes(scopes) if scopes else tuple(Scope)
+    """Called by `gateway key create`: make a key and return it. Without `scopes` and `roles` it has all scopes. Raises
+    UnknownScope."""
+    wanted = union(parse_scopes(scopes or ()), scopes_of(roles)) or tuple(Scope)
     async with open_runtime(settings) as runtime:
         now = runtime.now()
         async with runtime.audit.on_record(at_the_command_line("key_create")).write() as connection:

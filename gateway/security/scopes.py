@@ -1,4 +1,4 @@
-"""What an API key may do."""
+"""What a caller may do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """One permission of an API key. No scope includes another."""
+    """One permission of a caller. No scope includes another."""
 
     read = "read"
     connections = "connections"
@@ -24,7 +24,7 @@ class Scope(StrEnum):
 
 
 MEANING: dict[Scope, str] = {
-    Scope.read: "read everything but API keys, the audit log and the bytes of deliveries",
+    Scope.read: "read everything but API keys, people, the audit log and the bytes of deliveries",
     Scope.connections: "make and change brands, Apps and connections; check, install, pause and resume them",
     Scope.operations: "read deliveries byte for byte, replay them, and redrive dead letters",
     Scope.operations_read: "read metrics and dead letters",
@@ -35,7 +35,7 @@ MEANING: dict[Scope, str] = {
     Scope.policies_activate: "put policies into force, and make and change calendars",
     Scope.audit: "read the audit log",
     Scope.subscriptions: "make and change subscriptions to events, try them out and replay",
-    Scope.admin: "make and revoke API keys, and say whose they are",
+    Scope.admin: "make, rotate and revoke API keys, and say who is who",
 }
 
 
@@ -49,4 +49,10 @@ def parse_scopes(names: Iterable[str]) -> tuple[Scope, ...]:
     unknown = sorted(given - set(Scope))
     if unknown:
         raise UnknownScope(f"there is no scope {', '.join(unknown)}; there are {', '.join(Scope)}")
+    return tuple(scope for scope in Scope if scope in given)
+
+
+def union(*several: Iterable[Scope]) -> tuple[Scope, ...]:
+    """The scopes of all of these, each once, in the order of their declaration."""
+    given = {scope for scopes in several for scope in scopes}
     return tuple(scope for scope in Scope if scope in given)

@@ -15,30 +15,6 @@ from gateway.security.scopes import Scope
 from support.gateway import settings_for
 from support.rest import KEY, Api
 
-SOMEONE = UUID("00000000-0000-4000-8000-000000000000")
-"""Nobody's id; fixed, because it stands in the names of tests, which must be the same in every worker."""
-
-# one route for each dependency on scopes, and the scopes that open it
-ROUTES = [
-    ("GET", "/v1/connections", {"read", "connections"}),
-    ("POST", "/v1/brands", {"connections"}),
-    ("POST", f"/v1/connections/{SOMEONE}/check", {"connections"}),
-    ("GET", "/v1/deliveries", {"read", "operations"}),
-    ("GET", "/v1/deliveries/1", {"operations"}),
-    ("POST", "/v1/deliveries/replay", {"operations"}),
-    ("GET", "/v1/dead-letters?kind=push", {"read", "operations:read", "operations"}),
-    ("POST", "/v1/dead-letters/redrive", {"operations"}),
-    ("GET", "/metrics", {"read", "operations:read"}),
-    ("GET", "/v1/tickets", {"read", "tickets"}),
-    ("POST", f"/v1/tickets/{SOMEONE}/replies", {"tickets"}),
-    ("GET", "/v1/replies", {"read", "replies", "tickets"}),
-    ("POST", f"/v1/replies/{SOMEONE}/approve", {"replies"}),
-    ("GET", "/v1/outbound", {"read", "outbound"}),
-    ("POST", "/v1/outbound/resume", {"outbound"}),
-    ("GET", "/v1/keys", {"admin"}),
-    ("DELETE", f"/v1/keys/{SOMEONE}", {"admin"}),
-]
-
 
 async def made(api: Api, *scopes: str, **more: Any) -> dict[str, Any]:
     """A key with these scopes."""
@@ -70,20 +46,6 @@ async def test_without_a_known_key_nothing_opens(api: Api, header: str | None) -
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"] == "urn:helpdesk-gateway:problem:unauthenticated"
-
-
-@pytest.mark.parametrize(("method", "path", "scopes"), ROUTES, ids=[f"{one[0]} {one[1][:28]}" for one in ROUTES])
-async def test_a_route_opens_to_its_scopes_and_to_no_others(api: Api, method: str, path: str, scopes: set[str]) -> None:
-    others = await made(api, *[scope for scope in Scope if scope not in scopes])
-    async with api.caller(others["key"]) as caller:
-        answer = await caller.request(method, path, json={} if method == "POST" else None)
-    assert answer.status_code == 403
-    assert answer.json()["type"] == "urn:helpdesk-gateway:problem:missing-scope"
-    assert set(answer.json()["missing"]) == scopes
-    for scope in scopes:
-        async with api.caller((await made(api, scope))["key"]) as caller:
-            answer = await caller.request(method, path, json={} if method == "POST" else None)
-        assert answer.status_code not in (401, 403), (scope, answer.text)
 
 
 async def test_a_revoked_and_an_expired_key_open_nothing(api: Api) -> None:
@@ -120,6 +82,95 @@ async def test_the_field_at_fault_is_named(api: Api, body: dict[str, Any], field
     answer = await api.http.post("/v1/keys", json=body)
     assert answer.status_code == 422
     assert [one["field"] for one in answer.json()["errors"]] == [field]
+
+
+async def test_a_key_is_made_with_the_scopes_of_roles(api: Api) -> None:
+    roles = {one["name"]: one["scopes"] for one in (await api.http.get("/v1/roles")).json()["items"]}
+    assert list(roles) == ["viewer", "agent", "approver", "policy_author", "operator", "administrator"]
+    assert roles["administrator"] == list(Scope)
+    key = await api.made("/v1/keys", name="of a test", roles=["approver"], scopes=["outbound", "read"])
+    assert key["scopes"] == ["read", "tickets", "replies", "outbound"]
+    answer = await api.http.post("/v1/keys", json={"name": "x", "roles": ["king"]})
+    assert [one["field"] for one in answer.json()["errors"]] == ["roles.0"]
+    async with api.caller(key["key"]) as caller:
+        me = (await caller.get("/v1/me")).json()
+    assert (me["key"], me["scopes"], me["roles"], me["subject"]) == (key["id"], key["scopes"], [], None)
+
+
+async def test_a_rotated_key_goes_on_until_its_time(api: Api) -> None:
+    old = await made(api, "read", rate_limit=500)
+    person = await api.made("/v1/people", name="Ada", keys=[old["id"]])
+    until = datetime.now(UTC) + timedelta(hours=2)
+    answer = await api.http.post(f"/v1/keys/{old['id']}/rotate", json={"old_until": until.isoformat()})
+    assert answer.status_code == 201, answer.text
+    new = answer.json()
+    assert new["key"] != old["key"]
+    assert (new["name"], new["scopes"], new["rate_limit"]) == (old["name"], ["read"], 500)
+    assert (new["expires_at"], new["successor"]) == (None, None)
+    for key in (old["key"], new["key"]):
+        async with api.caller(key) as caller:
+            assert (await caller.get("/v1/me")).json()["person"] == person["id"]
+    listed = {one["id"]: one for one in (await api.http.get("/v1/keys?limit=200")).json()["items"]}
+    assert listed[old["id"]]["successor"] == new["id"]
+    assert datetime.fromisoformat(listed[old["id"]]["expires_at"]) == until
+    await api.execute("UPDATE api_key SET expires_at = now() WHERE id = :id", id=UUID(old["id"]))
+    async with api.caller(old["key"]) as caller:
+        assert (await caller.get("/v1/me")).status_code == 401
+    async with api.caller(new["key"]) as caller:
+        assert (await caller.get("/v1/me")).status_code == 200
+
+
+async def test_a_key_is_rotated_once_by_whoever_comes_first(api: Api) -> None:
+    old = await made(api, "read", "admin")
+    answers = await asyncio.gather(*(api.http.post(f"/v1/keys/{old['id']}/rotate") for _ in range(8)))
+    assert sorted(one.status_code for one in answers) == [201, *[409] * 7]
+    [new] = [one.json() for one in answers if one.status_code == 201]
+    # its secret was lost on the way: revoked, it can be replaced
+    assert (await api.http.delete(f"/v1/keys/{new['id']}")).status_code == 200
+    again = await api.http.post(f"/v1/keys/{old['id']}/rotate")
+    assert again.status_code == 201
+    # a day of overlap, unless said otherwise, and never more time than the key had
+    ends = await api.value("SELECT expires_at FROM api_key WHERE id = :id", id=UUID(old["id"]))
+    assert timedelta(hours=23) < ends - datetime.now(UTC) <= timedelta(hours=24)
+    third = await api.http.post(
+        f"/v1/keys/{again.json()['id']}/rotate", json={"old_until": (ends - timedelta(hours=22)).isoformat()}
+    )
+    assert third.status_code == 201
+    assert (await api.http.post(f"/v1/keys/{new['id']}/rotate")).status_code == 409  # revoked
+    late = {"old_until": (datetime.now(UTC) + timedelta(days=91)).isoformat()}
+    refused = await api.http.post(f"/v1/keys/{third.json()['id']}/rotate", json=late)
+    assert [one["field"] for one in refused.json()["errors"]] == ["old_until"]
+    assert (await api.http.post(f"/v1/keys/{UUID(int=7)}/rotate")).status_code == 404
+
+
+async def test_a_successor_lives_as_long_as_the_old_key_was_made_to_live(api: Api) -> None:
+    month = timedelta(days=30)
+    old = await made(api, "read", expires_at=(datetime.now(UTC) + month).isoformat())
+    new = (await api.http.post(f"/v1/keys/{old['id']}/rotate")).json()
+    life = datetime.fromisoformat(new["expires_at"]) - datetime.fromisoformat(new["created_at"])
+    assert abs(life - month) < timedelta(minutes=1)
+
+
+async def test_what_was_done_with_the_old_key_is_not_done_again_with_the_new_one(api: Api, name: str) -> None:
+    old = await made(api, "connections")
+    key = {"Idempotency-Key": f"brand {name}"}
+    async with api.caller(old["key"]) as caller:
+        first = await caller.post("/v1/brands", json={"name": name}, headers=key)
+    new = (await api.http.post(f"/v1/keys/{old['id']}/rotate")).json()
+    newest = (await api.http.post(f"/v1/keys/{new['id']}/rotate")).json()
+    for one in (new, newest):
+        async with api.caller(one["key"]) as caller:
+            again = await caller.post("/v1/brands", json={"name": name}, headers=key)
+        assert (again.status_code, again.json()) == (201, first.json())
+        assert again.headers["idempotency-replayed"] == "true"
+
+
+async def test_a_rotated_admin_is_none_that_could_be_left_over(database: str, serve: Any) -> None:
+    async with serve(database) as api:
+        [first] = (await api.http.get("/v1/keys")).json()["items"]
+        new = (await api.http.post(f"/v1/keys/{first['id']}/rotate")).json()
+        assert (await api.http.delete(f"/v1/keys/{new['id']}")).status_code == 409
+        assert (await api.http.delete(f"/v1/keys/{first['id']}")).status_code == 200
 
 
 async def test_the_last_admin_cannot_lock_everybody_out(database: str, serve: Any) -> None:

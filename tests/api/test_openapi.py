@@ -99,6 +99,19 @@ def test_every_route_says_who_may_call_and_how_it_refuses(document: dict[str, An
         assert takes_key is name.startswith("POST"), name
 
 
+REVOKING = {"DELETE /v1/keys/{key_id}"}
+"""What is the same done twice, and by whomever: it needs no version."""
+
+
+def test_every_change_can_be_made_for_one_version_only(document: dict[str, Any]) -> None:
+    """POST is made safe by an Idempotency-Key; what replaces, changes or removes, by If-Match."""
+    for name, operation in operations(document):
+        if name.split()[0] in ("PUT", "PATCH", "DELETE") and name not in REVOKING:
+            headers = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "header"]
+            assert "If-Match" in headers, name
+            assert "412" in operation["responses"], name
+
+
 def test_path_parameters_are_described_once_each(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         wanted = re.findall(r"{(\w+)}", name)

@@ -132,6 +132,7 @@ async def connections(walk: Walk) -> None:
     plan = (await walk.api.http.post("/v1/config/plan", json={"documents": documents})).json()
     await walk.call("POST", "/config/apply", {"documents": documents, "digest": plan["digest"]})
     key = await walk.call("POST", "/keys", {"name": "spare", "scopes": ["read"]})
+    await walk.call("POST", f"/keys/{key['id']}/rotate", {})
     await walk.call("DELETE", f"/keys/{key['id']}")
     person = await walk.call("POST", "/people", {"name": "Ann", "emails": ["ann@acme.example"]})
     await walk.call("PUT", f"/people/{person['id']}", {"name": "Ann", "emails": ["a@acme.example"]})

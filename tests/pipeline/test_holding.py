@@ -6,6 +6,8 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+from support.gateway import LOOPBACK
+from support.openid import AUDIENCE, Provider
 from support.plugins import MODULE
 
 LineLike = Any
@@ -131,6 +133,62 @@ async def test_four_eyes_are_two_people_by_whatever_name(make_line: Any) -> None
         await line.settle()
         assert [text for text, _ in line.published()] == ["We found it!"]
         assert (await line.reply())["approved_by"] == "Bea"
+
+
+async def test_tokens_are_people_for_four_eyes(make_line: Any) -> None:
+    provider = Provider()
+    async with provider.serve():
+        openid = {
+            "oidc_issuer": provider.url,
+            "oidc_audience": (AUDIENCE,),
+            "oidc_roles": {"leads": "approver"},
+            "oidc_allow_private": tuple(LOOPBACK),
+        }
+        async with make_line(plugin_modules=(MODULE,), **openid) as line, line.rest() as http:
+            await line.put_in_force(second_person=True)
+            line.x.post("rita", "@AcmeSupport my parcel is stuck")
+            await line.settle()
+
+            def as_(subject: str, **claims: Any) -> dict[str, str]:
+                return {"Authorization": f"Bearer {provider.token(subject, roles='leads', **claims)}"}
+
+            async def approve(who: dict[str, str]) -> tuple[int, str]:
+                reply = await line.reply()
+                path = f"/v1/replies/{reply['id']}/approve"
+                answer = await http.post(path, json={"digest": reply["digest"]}, headers=who)
+                return answer.status_code, answer.json().get("detail", "")
+
+            # written at the helpdesk: an unknown subject may be the very agent
+            await line.answer(1, "We found it!")
+            assert "nobody has said who" in (await approve(as_("bea")))[1]
+            agent = [{"helpdesk": "zendesk", "id": (await line.reply())["author_id"]}]
+            ann = {"name": "Ann", "agents": agent, "emails": ["ann@acme.test"]}
+            bea = {"name": "Bea", "emails": ["bea@acme.test"]}
+            for person in (ann, bea):
+                assert (await http.post("/v1/people", json=person)).status_code == 201
+            verified = {"email_verified": True}
+            own = await approve(as_("a", email="ann@acme.test", **verified))
+            assert own == (409, "It needs a second person: you wrote it yourself.")
+            # an address that the provider does not vouch for proves nothing
+            assert (await approve(as_("eve", email="bea@acme.test")))[0] == 409
+            assert line.published() == []
+            assert (await approve(as_("b", email="bea@acme.test", **verified)))[0] == 200
+            await line.settle()
+            assert [text for text, _ in line.published()] == ["We found it!"]
+
+            # written with a token: another subject of the provider is somebody else, the same one is not
+            ticket = (await http.get("/v1/tickets")).json()["items"][0]["id"]
+            sent = await http.post(
+                f"/v1/tickets/{ticket}/replies", json={"text": "It is on its way!"}, headers=as_("cy", name="Cy")
+            )
+            assert sent.status_code == 202, sent.text
+            await line.settle()
+            reply = await line.reply()
+            assert (reply["state"], reply["author_id"]) == ("held", f"subject:{provider.url} cy")
+            assert (await approve(as_("cy")))[0] == 409
+            assert (await approve(as_("dee")))[0] == 200
+            await line.settle()
+            assert "It is on its way!" in [text for text, _ in line.published()]
 
 
 async def test_a_rejection_in_a_private_note_is_told(line: LineLike) -> None:

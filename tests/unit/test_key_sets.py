@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from gateway.net.key_sets import FLOOR, RETRY, USABLE, KeySet, KeysUnavailable, KeyView
+from gateway.net.documents import FLOOR, RETRY, USABLE, DocumentUnavailable
+from gateway.net.key_sets import KeySet, KeyView
 from gateway.pipeline.accept import verify_with_keys
 from gateway_schemas.errors import UnknownKey, Unverified
 from gateway_schemas.interaction import Normalised
@@ -183,7 +184,7 @@ async def test_without_any_keys_nothing_is_believed_or_refused(
 ) -> None:
     server.faults.append(Fault("status_before", status=500, times=1))
     for _ in range(5):
-        with pytest.raises(KeysUnavailable):
+        with pytest.raises(DocumentUnavailable):
             await verify_with_keys(plugin, request("one"))
     assert server.asked == 1
     later(clock, RETRY)
@@ -198,7 +199,7 @@ async def test_old_keys_serve_while_the_provider_is_away_but_not_for_ever(
     later(clock, timedelta(hours=2))
     await verify_with_keys(plugin, request("one"))
     later(clock, USABLE)
-    with pytest.raises(KeysUnavailable):
+    with pytest.raises(DocumentUnavailable):
         await verify_with_keys(plugin, request("one"))
 
 

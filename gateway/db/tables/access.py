@@ -33,6 +33,12 @@ class ApiKey(SQLModel, table=True):
     expires_at: datetime | None = maybe_timestamp()
     last_used_at: datetime | None = maybe_timestamp()
     revoked_at: datetime | None = maybe_timestamp()
+    rate_limit: int | None = None
+    """Requests a minute, where it is not the usual limit."""
+    origin_id: UUID | None = None
+    """The first of the keys that this one succeeds."""
+    successor_id: UUID | None = None
+    """The key that it was rotated to."""
 
 
 class IdempotentAnswer(SQLModel, table=True):
@@ -43,6 +49,7 @@ class IdempotentAnswer(SQLModel, table=True):
     __table_args__ = (PrimaryKeyConstraint("api_key_id", "key"),)
 
     api_key_id: UUID
+    """Who asked: a key, the first of the keys that it succeeds, or somebody with a token."""
     key: str = string()
     request: str = string()
     """Hash of method, path and body."""

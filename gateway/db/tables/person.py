@@ -18,7 +18,8 @@ class Person(SQLModel, table=True):
 
 
 class PersonIdentity(SQLModel, table=True):
-    """One name a person goes by: an agent's id at a helpdesk, an e-mail address, or an API key they own."""
+    """One name a person goes by: an agent's id at a helpdesk, an e-mail address, an API key they own, or who
+    they are at an OpenID Connect provider."""
 
     __tablename__ = "person_identity"
 
@@ -31,8 +32,8 @@ class PersonIdentity(SQLModel, table=True):
     id: UUID = identifier()
     person_id: UUID = Field(foreign_key="person.id", ondelete="CASCADE")
     kind: str = string()
-    """`agent`, `email` or `key`."""
+    """`agent`, `email`, `key` or `subject`."""
     scope: str = string("")
-    """For an agent: the helpdesk connection's id."""
+    """For an agent: the helpdesk connection's id. For a subject: the issuer."""
     value: str = string()
-    """The agent's id at the helpdesk, the address in lower case, or the key's id."""
+    """The agent's id at the helpdesk, the address in lower case, the key's id, or the subject."""

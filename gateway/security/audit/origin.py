@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from gateway.db.database import as_json
 
-ActorKind = Literal["key", "agent", "command_line", "gateway"]
+ActorKind = Literal["key", "subject", "agent", "command_line", "gateway"]
 
 
 @dataclass(frozen=True)
