@@ -22,6 +22,7 @@ from gateway.connections import Endpoint
 from gateway.db.database import Row, execute, fetch_one
 from gateway.oauth.stored import NOT_CONNECTED, fields_of
 from gateway.pipeline.poll import make_cursors
+from gateway.pipeline.probe import look_soon, note_installed
 from gateway.pipeline.trouble import Trouble, note_success, note_trouble
 from gateway.runtime import Runtime
 from gateway.security.audit import note
@@ -132,6 +133,9 @@ async def install_connection(
         runtime.connections.forget(connection_id)
         if row["app_id"] is not None:
             runtime.connections.forget(row["app_id"])
+    if not dry_run:
+        async with runtime.database.write() as connection:
+            await note_installed(connection, connection_id, door, runtime.now())
     return InstallView(dry_run=dry_run, door=door, steps=steps, changed=changed)
 
 
@@ -190,6 +194,7 @@ async def _pause(runtime: Runtime, request: Request, id: UUID, direction: Direct
         if not paused and streams:
             # a newer version of the plugin may have streams that the connection was not made with
             await make_cursors(connection, id, streams, runtime.now())
+        await look_soon(connection, id, runtime.now())
         view = await view_of(connection, runtime, request, id)
         shards = await _waiting_shards(connection, id) if not paused else set()
     runtime.connections.forget(id)

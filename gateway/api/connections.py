@@ -40,6 +40,7 @@ from gateway.db.database import Row, as_json, execute, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.oauth.stored import account_known, by_hand, completed, fields_of, make_row
 from gateway.pipeline.poll import make_cursors
+from gateway.pipeline.probe import look_soon
 from gateway.runtime import Runtime
 from gateway.security.vault import Vault
 from gateway.sla.clocks import disown
@@ -50,7 +51,8 @@ router = APIRouter(prefix="/connections", tags=["connections"], route_class=ApiR
 SELECT = """
 SELECT id, role, plugin, name, brand_id, app_id, account, config, secrets, allow_private, helpdesk_id, history,
     history_days,
-       sla_owner, status, status_reason, paused_in, paused_out, blocked_until, blocked_reason, failures, last_ok_at,
+       sla_owner, health_ticket, status, status_reason, paused_in, paused_out, blocked_until, blocked_reason,
+       failures, last_ok_at,
        version,
        created_at, updated_at
 FROM connection
@@ -91,6 +93,8 @@ class NewConnection(Input):
     sla_owner: SlaOwner = "gateway"
     """Whose clocks count. Where they are the helpdesk's, the gateway runs none of its own for first and next responses
     and resolutions; `none` runs none at all. A ticket goes by both of its connections, the source and the helpdesk."""
+    health_ticket: bool = False
+    """For a source with a helpdesk: whether a ticket there tells of it while news does not reach us."""
     allow_private: list[str] = Field(default=[], max_length=50)
     """Private addresses that its requests may go to: `10.1.0.0/16`, `tickets.internal:8443`."""
 
@@ -111,6 +115,8 @@ class ConnectionChange(Input):
     history_days: int | None = Field(default=None, ge=0, le=3650)
     sla_owner: SlaOwner | None = None
     """With another owner than the gateway, the clocks that run are cancelled."""
+    health_ticket: bool | None = None
+    """From the next alarm on."""
     allow_private: list[str] | None = Field(default=None, max_length=50)
 
 
@@ -135,6 +141,7 @@ class ConnectionView(Answer):
     history: History
     history_days: int
     sla_owner: str
+    health_ticket: bool
     allow_private: list[str]
     door: str
     """Where the provider delivers."""
@@ -186,11 +193,13 @@ async def add_connection(connection: AsyncConnection, runtime: Runtime, given: N
         connection,
         """INSERT INTO connection (id, role, plugin, name, brand_id, app_id, account, config, secrets,
                allow_private,
-               helpdesk_id, history, history_days, sla_owner, status, paused_in, paused_out, failures, state,
+               helpdesk_id, history, history_days, sla_owner, health_ticket, status, paused_in, paused_out,
+               failures, state,
                version,
                created_at, updated_at)
            VALUES (:id, :role, :plugin, :name, :brand, :app, :account, CAST(:config AS jsonb), :secrets, :private,
-               :helpdesk, :history, :history_days, :sla_owner, :status, false, false, 0, NULL, 1, :now, :now)
+               :helpdesk, :history, :history_days, :sla_owner, :health_ticket, :status, false, false,
+               0, NULL, 1, :now, :now)
            ON CONFLICT DO NOTHING RETURNING *""",
         id=id,
         role=role,
@@ -206,6 +215,7 @@ async def add_connection(connection: AsyncConnection, runtime: Runtime, given: N
         history=given.history,
         history_days=given.history_days,
         sla_owner=given.sla_owner,
+        health_ticket=given.health_ticket,
         status="needs_authorisation" if given.by_oauth else "active",
         now=now,
     )
@@ -312,13 +322,14 @@ async def alter_connection(
         "private": row["allow_private"] if given.allow_private is None else checked_ranges(given.allow_private),
         **{
             name: row[name] if getattr(given, name) is None else getattr(given, name)
-            for name in ("history", "history_days", "sla_owner")
+            for name in ("history", "history_days", "sla_owner", "health_ticket")
         },
     }
     await execute(
         connection,
         """UPDATE connection SET name = :name, brand_id = :brand, helpdesk_id = :helpdesk, allow_private = :private,
-               history = :history, history_days = :history_days, sla_owner = :sla_owner, version = version + :step,
+               history = :history, history_days = :history_days, sla_owner = :sla_owner,
+               health_ticket = :health_ticket, version = version + :step,
                updated_at = :now WHERE id = :id""",
         id=row["id"],
         now=runtime.now(),
@@ -397,6 +408,7 @@ async def write_config(
         account=account,
         now=runtime.now(),
     )
+    await look_soon(connection, row["id"], runtime.now())
 
 
 async def may_work(
@@ -472,7 +484,18 @@ async def views_of(
     views = []
     for row in rows:
         secrets = opened(runtime.vault, row["secrets"], f"connection:{row['id']}")
-        plain = ("id", "role", "plugin", "name", "account", "history", "history_days", "sla_owner", "allow_private")
+        plain = (
+            "id",
+            "role",
+            "plugin",
+            "name",
+            "account",
+            "history",
+            "history_days",
+            "sla_owner",
+            "health_ticket",
+            "allow_private",
+        )
         views.append(
             ConnectionView(
                 **{name: row[name] for name in (*plain, "version", "created_at", "updated_at")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -20,10 +21,12 @@ router = APIRouter(tags=["health"])
 
 SEEN = 60
 """Seconds after which a worker that gave no sign of life is taken to be gone; it gives one every ten."""
+OVERLOOKED = timedelta(minutes=10)
+"""By how much the look after a channel may be late."""
 PATIENCE = 5.0
 """Seconds that a check may take: who asks wants to know now."""
 
-Name = Literal["database", "schema", "vault", "worker", "files"]
+Name = Literal["database", "schema", "vault", "worker", "channels", "files"]
 
 MENDS: dict[Name, str] = {
     "database": "Start PostgreSQL, or mend GATEWAY_DATABASE_URL or the network; the gateway connects again by itself.",
@@ -32,6 +35,7 @@ MENDS: dict[Name, str] = {
     "with, and restart it.",
     "worker": "Start `gateway worker`, or `gateway serve` with GATEWAY_WORKERS above 0, and look into its log. What is "
     "received is stored and waits.",
+    "channels": "GET /v1/connections tells of each why news does not reach us and what mends it (`health.channel`).",
     "files": "Make room, give the process the right to write, or mend GATEWAY_FILES_URL. Until then attachments travel "
     "as links.",
 }
@@ -104,7 +108,12 @@ async def _database(runtime: Runtime, expected: str) -> list[Check]:
                 database,
                 """SELECT (SELECT version_num FROM alembic_version) AS schema,
                           (SELECT extract(epoch FROM now() - max(last_heartbeat)) FROM procrastinate_workers) AS worker,
-                          (SELECT count(*) FROM lease WHERE until > now()) AS leases""",
+                          (SELECT count(*) FROM lease WHERE until > now()) AS leases,
+                          ARRAY(SELECT c.name || ': ' || h.code FROM channel_health h
+                                JOIN connection c ON c.id = h.connection_id
+                                WHERE h.state = 'unhealthy' ORDER BY h.since, c.name LIMIT 20) AS unwell,
+                          (SELECT count(*) FROM channel_health WHERE next_at < :overdue) AS overlooked""",
+                overdue=runtime.now() - OVERLOOKED,
             )
             sealed = await fetch_all(
                 database,
@@ -121,7 +130,7 @@ async def _database(runtime: Runtime, expected: str) -> list[Check]:
         unknown = "not known while the database is away"
         return [
             _check("database", False, "does not answer"),
-            *(_check(name, None, unknown) for name in ("schema", "vault", "worker")),
+            *(_check(name, None, unknown) for name in ("schema", "vault", "worker", "channels")),
         ]
     assert row is not None
     current = row["schema"] == expected
@@ -136,7 +145,15 @@ async def _database(runtime: Runtime, expected: str) -> list[Check]:
             bool(row["leases"]) or (seen is not None and seen < SEEN),
             "none was ever seen" if seen is None else f"last heard of {max(0, round(seen))} s ago",
         ),
+        _channels(row["unwell"], row["overlooked"]),
     ]
+
+
+def _channels(unwell: list[str], overlooked: int) -> Check:
+    found = ["; ".join(unwell)] if unwell else []
+    if overlooked:
+        found.append(f"nobody has looked after {overlooked} of them in time")
+    return _check("channels", not found, "; ".join(found) or "news reaches us, as far as is known")
 
 
 def _vault(runtime: Runtime, sealed: list[Row]) -> Check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import Request
@@ -88,6 +88,48 @@ class StreamView(Answer):
     """How it ended last."""
 
 
+class ProblemView(Answer):
+    """One thing that is wrong or will be, and the mend."""
+
+    severity: Literal["info", "warning", "error"]
+    code: str
+    message: str
+    mend: str
+    concern: str = "other"
+    """What it keeps from working: `access`, `push`, `stream`, `read` or `other`."""
+
+
+class ChannelView(Answer):
+    """Whether news reaches us, by what flows and by looking every few minutes."""
+
+    state: Literal["unproven", "proven", "suspect", "unhealthy"]
+    """`proven`: something has shown it, and nothing speaks against it. `suspect`: something does, and is looked into.
+    `unhealthy`: it is sure; those who subscribed were told. `unproven`: nothing has come yet."""
+    since: datetime
+    reason: ProblemView | None
+    """The strongest of what is wrong, while it is suspect or unhealthy."""
+    problems: list[ProblemView]
+    """Everything that was found at the last look, warnings too."""
+    proven_at: datetime | None
+    """When news was last shown to reach us."""
+    proven_by: Literal["push", "stream", "poll", "probe"] | None
+    """By what: something that the provider pushed, its stream, a poll, or a look at the provider."""
+    missed: int
+    """Things that only polling found since the provider pushed something last."""
+    looked_at: datetime | None
+    probed_at: datetime | None
+    """When the provider was asked last; it is not while a person paused the connection or the provider refuses it."""
+    next_look_at: datetime
+    repaired_at: datetime | None
+    """When polling was last ordered to fill a gap."""
+    expires_at: datetime | None
+    """When its access ends, by what the provider says, if that is soon."""
+    unusually_silent: bool
+    """Whether less came than its hours of the week led to expect. By itself no alarm."""
+    ticket: UUID | None
+    """The ticket that tells of it at the helpdesk, while it is unhealthy and `health_ticket` is set."""
+
+
 class HealthView(Answer):
     """How a connection fares, as last seen. `POST …/check` asks the provider."""
 
@@ -110,6 +152,8 @@ class HealthView(Answer):
     stream: StreamView | None
     """Of sources that listen to one, once it was begun."""
     refusals: list[RefusalView]
+    channel: ChannelView | None
+    """Null for enrichers, and until the first look has been planned, a second after it was made."""
 
 
 def shares_door(registry: Registry, plugin: str) -> bool:
@@ -202,6 +246,15 @@ async def health_of(
             ids=ids,
         )
     }
+    channels = {
+        row["connection_id"]: _channel(row)
+        for row in await fetch_all(
+            connection,
+            """SELECT h.*, t.id AS ticket FROM channel_health h LEFT JOIN ticket t ON t.id = h.incident_id
+               WHERE h.connection_id = ANY(:ids)""",
+            ids=ids,
+        )
+    }
     refusals = await refusals_of(connection, sorted({*ids, *doors.values()}), now)
     return {
         row["id"]: _health(
@@ -211,6 +264,7 @@ async def health_of(
             cursors[row["id"]],
             streams.get(row["id"]),
             refusals.get(doors[row["id"]], []),
+            channels.get(row["id"]),
             now,
         )
         for row in rows
@@ -224,6 +278,7 @@ def _health(
     cursors: list[CursorView],
     stream: StreamView | None,
     refusals: list[RefusalView],
+    channel: ChannelView | None,
     now: datetime,
 ) -> HealthView:
     plugin_error = None
@@ -248,4 +303,40 @@ def _health(
         cursors=cursors,
         stream=stream,
         refusals=refusals,
+        channel=channel,
+    )
+
+
+def _channel(row: Mapping[str, Any]) -> ChannelView:
+    reason = None
+    if row["code"] is not None:
+        severity: Literal["warning", "error"] = "error" if row["state"] == "unhealthy" else "warning"
+        reason = ProblemView(
+            severity=severity,
+            code=row["code"],
+            message=row["message"],
+            mend=row["mend"].replace("{id}", str(row["connection_id"])),
+            concern=row["concern"],
+        )
+    names = (
+        "state",
+        "since",
+        "proven_at",
+        "proven_by",
+        "missed",
+        "looked_at",
+        "probed_at",
+        "repaired_at",
+        "expires_at",
+    )
+    return ChannelView(
+        **{name: row[name] for name in names},
+        reason=reason,
+        problems=[
+            ProblemView(**{name: one[name] for name in ProblemView.model_fields if name in one})
+            for one in row["findings"].get("items") or ()
+        ],
+        next_look_at=row["next_at"],
+        unusually_silent=row["quiet"],
+        ticket=row["ticket"],
     )

@@ -42,7 +42,7 @@ UNDERSTOOD: dict[str, Any] = {
     "paused": [],
     "by_oauth": False,
 }
-PLAIN = ("history", "history_days", "sla_owner")
+PLAIN = ("history", "history_days", "sla_owner", "health_ticket")
 ORDER: dict[str, int] = {"helpdesk": 0, "enricher": 1, "source": 2}
 """Sources name helpdesks, which must be there before them."""
 Direction = Literal["in", "out"]

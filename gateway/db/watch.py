@@ -150,6 +150,7 @@ WATCHED = (
 )
 
 UNWATCHED = {
+    "channel_health": "what probes found",
     "account": "what a source told",
     "attachment": "what a source told",
     "attempt": "a log of its own",

@@ -37,6 +37,7 @@ PRIORITY = {
     "tell": 0,
     "poll": 0,
     "listen": 0,
+    "probe": -5,
 }
 
 

@@ -33,6 +33,7 @@ class Readings(Collector):
         yield _gauge("gateway_info", "The version of the process that answered.", ("version",), {(self._version,): 1})
         yield from _processes(self._reading)
         yield from _connections(self._reading)
+        yield from _channels(self._reading)
         yield from _inbox(self._reading)
         yield from _backlog(self._reading)
         yield from _clocks(self._reading)
@@ -68,6 +69,45 @@ def _connections(reading: Reading) -> Iterator[Metric]:
     yield _gauge("gateway_connection_paused", "1: paused by a person.", (*CONNECTION, "direction"), paused)
     ages = {_labels(row): _age(reading, row["last_ok_at"]) for row in rows if row["last_ok_at"] is not None}
     yield _gauge("gateway_connection_ok_age_seconds", "Since a call last went well.", CONNECTION, ages)
+
+
+def _channels(reading: Reading) -> Iterator[Metric]:
+    names = {row["id"]: _labels(row) for row in reading.rows["CONNECTIONS"]}
+    rows = [(names[row["connection_id"]], row) for row in reading.rows["CHANNELS"] if row["connection_id"] in names]
+    yield _gauge(
+        "gateway_channel_state",
+        "1 for whether news reaches us: proven, suspect, unhealthy or (nothing has come yet) unproven.",
+        (*CONNECTION, "state"),
+        {(*labels, row["state"]): 1 for labels, row in rows},
+    )
+    yield _gauge(
+        "gateway_channel_proven_age_seconds",
+        "Since news was last shown to reach us.",
+        CONNECTION,
+        {labels: _age(reading, row["proven_at"]) for labels, row in rows if row["proven_at"] is not None},
+    )
+    yield _gauge(
+        "gateway_channel_missed",
+        "Things that only polling found since the provider pushed something last.",
+        CONNECTION,
+        {labels: row["missed"] for labels, row in rows},
+    )
+    yield _gauge(
+        "gateway_channel_silent",
+        "1: unusually silent for its hours of the week.",
+        CONNECTION,
+        {labels: int(row["quiet"]) for labels, row in rows},
+    )
+    yield _gauge(
+        "gateway_channel_access_ends_seconds",
+        "Until its access ends, where the provider says that it does soon.",
+        CONNECTION,
+        {
+            labels: (row["expires_at"] - reading.at).total_seconds()
+            for labels, row in rows
+            if row["expires_at"] is not None
+        },
+    )
 
 
 def _inbox(reading: Reading) -> Iterator[Metric]:

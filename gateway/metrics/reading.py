@@ -33,6 +33,7 @@ READ = {
     name: getattr(statements, name)
     for name in (
         "CONNECTIONS",
+        "CHANNELS",
         "APPS",
         "OPEN_DELIVERIES",
         "OLDEST_DELIVERY",

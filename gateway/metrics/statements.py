@@ -13,6 +13,9 @@ SELECT id, role, plugin, name, app_id, status, paused_in, paused_out, failures,
 FROM connection
 """
 
+# One row for each connection.
+CHANNELS = "SELECT connection_id, state, proven_at, missed, expires_at, quiet FROM channel_health"
+
 APPS = "SELECT id, plugin, name FROM app"
 
 # Plan: `delivery_pending` and `delivery_failed` of each partition, up to the cap.

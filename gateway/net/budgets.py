@@ -57,10 +57,16 @@ def reserve_of(limit: int, lane: Lane) -> int:
     """How much of a window a lane leaves for the lanes before it.
 
     About 3 %, and 1 of a small window: enough to answer while a backlog runs, little enough for the backlog to use
-    95 % of the share. While a window is that full, only replies take what gets free.
+    95 % of the share. While a window is that full, only replies take what gets free. Probes take what nobody needs:
+    they keep off the last quarter.
     """
     least = 0 if limit < 4 else max(1, limit // 32)
-    return {"reply": 0, "interactive": least // 2, "backlog": least}[lane]
+    return {
+        "reply": 0,
+        "interactive": least // 2,
+        "backlog": least,
+        "probe": max(least, limit // 4, min(1, limit - 1)),
+    }[lane]
 
 
 def rows_of(demand: Demand) -> list[Row]:

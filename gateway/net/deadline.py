@@ -22,7 +22,7 @@ DEADLINE = "gateway.deadline"
 _PROGRESS = "gateway.progress"
 _EXPIRES = "gateway.expires"
 
-Lane = Literal["reply", "interactive", "backlog"]
+Lane = Literal["reply", "interactive", "backlog", "probe"]
 
 Gate = Callable[[], Awaitable[None]]
 """Asked right before the first byte of each request leaves, after budgets and connecting; raises to keep it back."""

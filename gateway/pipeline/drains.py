@@ -2,7 +2,8 @@
 
 Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `reply:<source>` `send:<source>`
 `poll:<connection>:<stream>` `attach:<connection>` `enrich:<enricher>` `renew:<connection>` `clock:sweep`
-`decide:clocks` `calendar:<calendar>` `incidents` `traces` `tell:<subscription>` `erase:<erasure>`.
+`decide:clocks` `calendar:<calendar>` `incidents` `traces` `tell:<subscription>` `erase:<erasure>`
+`probe:<connection>`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from gateway.pipeline.holds import end_holds, mind_breaker
 from gateway.pipeline.inbox import drain_inbox, drain_threads
 from gateway.pipeline.incidents import GROWN, tell_incidents
 from gateway.pipeline.poll import poll_stream
+from gateway.pipeline.probe import begin_to_look, look
 from gateway.pipeline.push import push_due
 from gateway.pipeline.redrive import redrive_due
 from gateway.pipeline.render import render_due
@@ -135,6 +137,8 @@ class Drains:
         if kind == "renew":
             await self._runtime.wake(await renew_due(self._runtime, endpoint, held))
             return False
+        if kind == "probe":
+            return await look(self._runtime, endpoint, held)  # most of all where nothing may be done
         if not self._may_work(kind, endpoint):
             return False
         if kind == "fetch":
@@ -227,6 +231,8 @@ UNION ALL
 SELECT 'renew:' || connection_id FROM authorisation WHERE state = 'granted' AND renew_at <= :now
     AND (begun_until IS NULL OR begun_until < clock_timestamp())
 UNION ALL
+SELECT 'probe:' || connection_id FROM channel_health WHERE next_at <= :now
+UNION ALL
 -- Minima, not EXISTS: each is the first entry of a partial index of open clocks, whatever the plan. Once this statement
 -- is prepared, its plan does not know :now and expects every third clock to be due; an EXISTS is then looked for by
 -- reading the table, all of it when none is due (tried with a million clocks: 650 ms).
@@ -258,6 +264,7 @@ async def tick(runtime: Runtime) -> None:
             wakes |= await doubt_replies(connection, runtime.restored, now)
     async with runtime.database.read() as connection:
         await release_waiting(connection, now)
+        await begin_to_look(connection, now)
         names = [row["name"] for row in await fetch_all(connection, DUE, now=now)]
         if runtime.settings.traces_url is not None and await waiting(connection):
             names.append("traces")

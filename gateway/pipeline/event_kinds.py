@@ -336,6 +336,9 @@ def _kinds() -> Iterator[Kind]:
         _TICKET,
     )
     yield Kind("connection.unhealthy", "A channel does not work as it should.", "connection", ConnectionFacts, Health)
+    yield Kind(
+        "connection.expiring", "Its access ends soon, by what the provider says.", "connection", ConnectionFacts, Health
+    )
     yield Kind("connection.recovered", "A channel works again.", "connection", ConnectionFacts, Health)
     yield Kind(
         "connection.needs_authorisation",

@@ -103,8 +103,20 @@ async def _record(
             due=row["next_at"],
             next=now if page.more else now + every,
         )
+        if page.pages and endpoint.role == "source" and plugin.capabilities.webhook:
+            await _see_whether_pushed(connection, endpoint, now)
         await note_success(connection, endpoint, now)
         return wakes
+
+
+async def _see_whether_pushed(connection: AsyncConnection, endpoint: Endpoint, now: datetime) -> None:
+    """What polling brought should have been pushed: see in a minute whether it was, or comes yet."""
+    await execute(
+        connection,
+        "UPDATE channel_health SET next_at = LEAST(next_at, :soon) WHERE connection_id = :id",
+        id=endpoint.id,
+        soon=now + timedelta(minutes=1),
+    )
 
 
 async def make_cursors(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from gateway.health.standing import Symptom
 from gateway_schemas.interaction import Interaction
 
 SUBJECT = 90
@@ -48,6 +49,18 @@ def comment(item: Interaction, *, edited: bool = False) -> str:
         label = ": ".join(part for part in (file.media_type or "attachment", file.alt_text) if part)
         lines.append(f"[{label}] {file.url or ''}".rstrip())
     return "\n".join(lines) or f"[{KINDS[item.kind]} without text]"
+
+
+def channel_unwell(name: str, symptom: Symptom) -> str:
+    """The note that says why news of a channel does not reach us, and what mends it."""
+    lines = [f"News from {name} does not reach us as it should ({symptom.code}).", symptom.message]
+    return "\n".join([*lines, f"What to do: {symptom.mend}", "What was missed is made up for by polling."])
+
+
+def channel_recovered(name: str, since: datetime, now: datetime) -> str:
+    """The note that says that it does again."""
+    lasted = f"from {since:%Y-%m-%d %H:%M} to {now:%Y-%m-%d %H:%M} UTC"
+    return f"News from {name} reaches us again; it did not {lasted}. What came meanwhile has been polled."
 
 
 def late_file(url: str | None) -> str:

@@ -484,6 +484,15 @@ REGISTRY: Mapping[str, Entry] = {
             "state",
         ),
     ),
+    "channel_health": Entry(
+        clean={
+            "expectation": "how many messages come at which hour of the week",
+            **each(
+                "what probes found of the company's own account",
+                *("state", "code", "concern", "weight", "message", "mend", "findings", "proven_by", "door"),
+            ),
+        }
+    ),
     "cursor": Entry(clean=each("how far was polled", "stream", "cursor", "reason")),
     "fact": Entry(clean=each(COMPANY, "name", "value")),
     "lease": Entry(clean=each(CODES, "name", "owner")),

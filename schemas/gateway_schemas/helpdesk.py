@@ -79,5 +79,14 @@ class Helpdesk(Plugin[C], ABC):
 
     @abstractmethod
     async def check(self) -> Health:
-        """Called on demand and by probes: credentials, rights, and settings of the helpdesk that would work against
+        """Called on demand: credentials, rights, and settings of the helpdesk that would work against
         us."""
+
+    async def probe(self) -> Health:
+        """Called every few minutes: does news still reach us? At the lowest cost, changing nothing.
+
+        What `check` finds, unless that costs money. `setup.door` is the address that was registered at the provider,
+        where something was installed. Worth most is `newest`, by which the host sees whether polling stands still while
+        it answers well. Raises GatewayError where the provider cannot be asked.
+        """
+        return await self.check()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import httpx2
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from gateway_schemas.base import Model
 from gateway_schemas.errors import Gone, Rejected
 from gateway_schemas.files import Downloaded, FileStore, NoFiles
 from gateway_schemas.http import call
-from gateway_schemas.interaction import Attachment
+from gateway_schemas.interaction import Attachment, Interaction, Normalised
 from gateway_schemas.limits import Allowance, Budget, LimitReading
 from gateway_schemas.oauth import OAuth, OAuthClient, OAuthFields, OAuthTokens
 from gateway_schemas.sockets import Sockets
@@ -62,6 +64,20 @@ class MemoryState:
         self.document = {key: value for key, value in merged.items() if value is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """How a connection is looked after: how often it is probed, and what one probe costs at most.
+
+    `calls` are requests at the provider, `usd` what it charges for them in US dollars. A connection that is in doubt is
+    probed every two minutes until the doubt is settled. 0 for `every`: it is not probed, and only what flows by itself
+    speaks of its health.
+    """
+
+    every: timedelta = timedelta(minutes=5)
+    calls: int = 1
+    usd: Decimal = Decimal(0)
+
+
 @dataclass(frozen=True)
 class Setup(Generic[C]):
     """What the host hands a plugin for one connection, or for one App's shared webhook.
@@ -103,6 +119,8 @@ class Plugin(Generic[C]):
     """Name and URL of each JWKS document that `verify` needs."""
     oauth: ClassVar[OAuthFields | None] = None
     """Which fields come from connecting the account by OAuth; None: its credentials are entered by hand."""
+    probing: ClassVar[Probing] = Probing()
+    """How often `probe` is called, and what it costs."""
 
     def __init__(self, setup: Setup[C]) -> None:
         self.setup = setup
@@ -235,6 +253,12 @@ class Plugin(Generic[C]):
         the consent."""
         raise Rejected("this provider's tokens are not renewed", code="not_renewed")
 
+    @classmethod
+    def probing_of(cls, config: C, app: BaseModel | None = None) -> Probing:
+        """Called with the config: how often to probe, and at what cost, where that goes by a setting. Else
+        `probing`."""
+        return cls.probing
+
 
 class Step(Model):
     """One thing that an install does, or would do."""
@@ -260,13 +284,37 @@ class HealthFinding(Model):
     code: str
     message: str
     mend: str
+    concern: Literal["access", "push", "stream", "read", "other"] = "other"
+    """What it keeps from working: everything, what the provider pushes to our door, its stream, or polling. The host
+    alarms by errors, but not by those about push where nothing was installed at the provider, nor by a helpdesk's
+    others."""
+    at: AwareDatetime | None = None
+    """Of what will be wrong: from when on. The end of a token, say."""
+
+
+class Newest(Model):
+    """One of the newest things at the provider, by which the host sees whether it has all."""
+
+    external_id: str
+    """As `normalise` names the interaction."""
+    at: AwareDatetime
+    """When it became visible there."""
+
+
+def newest_of(items: Iterable[Normalised], most: int = 10) -> tuple[Newest, ...]:
+    """The newest inbound interactions of a page that a probe read and had normalised."""
+    found = [one for one in items if isinstance(one, Interaction) and one.direction == "inbound"]
+    found.sort(key=lambda one: one.visible_at or one.published_at, reverse=True)
+    return tuple(Newest(external_id=one.external_id, at=one.visible_at or one.published_at) for one in found[:most])
 
 
 class Health(Model):
-    """The answer of `check`."""
+    """The answer of `check` and of `probe`."""
 
     ok: bool
     findings: tuple[HealthFinding, ...] = ()
+    newest: tuple[Newest, ...] = ()
+    """Of `probe`: a few of the newest things that polling has to bring, and that the gateway would record."""
 
 
 class AccountRef(Model):

@@ -89,4 +89,13 @@ class Source(Plugin[C], ABC):
 
     @abstractmethod
     async def check(self) -> Health:
-        """Called on demand and by probes: can we read, can we write, are the subscriptions there?"""
+        """Called on demand: can we read, can we write, are the subscriptions there?"""
+
+    async def probe(self) -> Health:
+        """Called every few minutes: does news still reach us? At the lowest cost, changing nothing.
+
+        What `check` finds, unless that costs money. `setup.door` is the address that was registered at the provider,
+        where something was installed. Worth most is `newest`, by which the host sees whether polling stands still while
+        it answers well. Raises GatewayError where the provider cannot be asked.
+        """
+        return await self.check()

@@ -15,7 +15,7 @@ async def asked(api: Any, **query: str) -> tuple[int, list[str], list[str]]:
     async with api.caller(None) as nobody:
         answer = await nobody.get("/readyz", params=query)
     checks = answer.json()["checks"]
-    assert [one["name"] for one in checks] == ["database", "schema", "vault", "worker", "files"]
+    assert [one["name"] for one in checks] == ["database", "schema", "vault", "worker", "channels", "files"]
     assert all((one["mend"] is None) is (one["ok"] is True) for one in checks)
     assert answer.json()["ready"] is (answer.status_code == 200)
     return (
@@ -82,3 +82,26 @@ async def test_a_store_that_takes_no_files_is_told_and_keeps_the_door_open(
 async def test_a_store_that_takes_files_is_tried(api: Any) -> None:
     assert await api.runtime.files.try_out(5.0) is None
     assert (Path(api.runtime.settings.data_dir) / "files" / "trial").stat().st_size > 4000
+
+
+async def test_a_channel_whose_news_does_not_arrive_is_told_and_keeps_the_door_open(api: Any) -> None:
+    id = (await api.shout("one"))["id"]
+    await api.execute(
+        """INSERT INTO channel_health (connection_id, state, since, code, weight, message, mend, concern, bad, good,
+               findings, next_at, missed, refused, quiet)
+           VALUES (:id, 'unhealthy', now(), 'webhook_missing', 'definite', 'it is gone', 'POST /v1/connections/{id}',
+               'push', 2, 0, '{"items": []}', now() + interval '5 minutes', 3, 0, false)""",
+        id=id,
+    )
+    assert await asked(api) == (200, ["worker", "channels"], [])
+    assert await asked(api, strict="true") == (503, ["worker", "channels"], [])
+    shown = (await api.http.get(f"/v1/connections/{id}")).json()["health"]["channel"]
+    assert (shown["state"], shown["missed"], shown["reason"]["code"]) == ("unhealthy", 3, "webhook_missing")
+    assert shown["reason"]["mend"] == f"POST /v1/connections/{id}", "the mend can be copied"
+    told = (await api.http.get("/metrics")).text
+    assert 'gateway_channel_state{connection="one",plugin="shout",role="source",state="unhealthy"} 1.0' in told
+    # nobody looks after it any more
+    await api.execute("UPDATE channel_health SET state = 'proven', code = NULL, next_at = now() - interval '1 hour'")
+    assert await asked(api) == (200, ["worker", "channels"], [])
+    await api.execute("UPDATE channel_health SET next_at = now()")
+    assert await asked(api) == (200, ["worker"], [])

@@ -598,3 +598,14 @@ async def test_rows_that_say_nothing_any_more_are_deleted(engine: AsyncEngine, c
     assert await take(ledger, Demand("app:2", [Budget("*", 3, MINUTE)]), 1) == 1
     forward(clock, timedelta(hours=26))
     assert await ledger.purge() == 3
+
+
+@pytest.mark.parametrize("limit", [2, 10, 100])
+async def test_probes_leave_the_last_quarter_to_everybody_else(
+    engine: AsyncEngine, clock: SharedTime, limit: int
+) -> None:
+    ledger = Ledger(engine, clock)
+    budgets = [Budget("*", limit, MINUTE)]
+    probes = await take(ledger, Demand("app:1", budgets, lane="probe"))
+    assert 0 < probes <= limit - max(1, limit // 4)
+    assert await take(ledger, Demand("app:1", budgets, lane="reply")) == limit - probes

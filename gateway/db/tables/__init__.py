@@ -27,6 +27,7 @@ from gateway.db.tables.engine import Lease
 from gateway.db.tables.erasure import Erased, Erasure
 from gateway.db.tables.file import Attachment
 from gateway.db.tables.foreign_ticket import ForeignTicket
+from gateway.db.tables.health import ChannelHealth
 from gateway.db.tables.interaction import (
     Account,
     Customer,
@@ -59,6 +60,7 @@ __all__ = [
     "BudgetCost",
     "Calendar",
     "CalendarVersion",
+    "ChannelHealth",
     "Clock",
     "ClockEvent",
     "Connection",

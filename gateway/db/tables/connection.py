@@ -80,6 +80,8 @@ class Connection(SQLModel, table=True):
     status: str = string("active")
     """`active`, `needs_authorisation` or `broken`; pausing is apart, because a person does it."""
     status_reason: str | None = maybe_string()
+    health_ticket: bool = Field(default=False, sa_column_kwargs={"server_default": sql("false")})
+    """Whether a ticket at the helpdesk tells of it while news of this source does not reach us."""
     paused_in: bool = False
     paused_out: bool = False
     blocked_until: datetime | None = maybe_timestamp()

@@ -30,9 +30,14 @@ _MAILING = ("send_email_transcript", "send_email_to_team")
 _RULES = "Settings → Automation"
 
 
+_ACCESS = {"credentials", "no_access", "account"}
+_PUSH = {"no_secret", "no_webhook", "webhook_changed"}
+
+
 def finding(severity: Literal["info", "warning", "error"], code: str, message: str, mend: str) -> HealthFinding:
     """One thing that is wrong."""
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+    concern: Literal["access", "push", "other"] = "access" if code in _ACCESS else "push" if code in _PUSH else "other"
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern=concern)
 
 
 class Preflight:

@@ -37,9 +37,14 @@ UNSEEN = (
 """What Freshdesk's API shows nobody, told at each install."""
 
 
+_ACCESS = {"credentials", "no_access"}
+_PUSH = {"no_secret", "no_rule", "rule_gone", "rule_inactive"}
+
+
 def finding(severity: Literal["info", "warning", "error"], code: str, message: str, mend: str) -> HealthFinding:
     """One thing that is wrong."""
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+    concern: Literal["access", "push", "other"] = "access" if code in _ACCESS else "push" if code in _PUSH else "other"
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern=concern)
 
 
 class Preflight:

@@ -28,9 +28,13 @@ UNSEEN = (
 """What RT's REST 2 shows nobody, told at each install."""
 
 
+_ACCESS = {"credentials", "no_access"}
+
+
 def finding(severity: Literal["info", "warning", "error"], code: str, message: str, mend: str) -> HealthFinding:
     """One thing that is wrong."""
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+    concern: Literal["access", "push", "other"] = "access" if code in _ACCESS else "other"
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern=concern)
 
 
 class Preflight:

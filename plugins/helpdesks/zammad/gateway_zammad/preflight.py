@@ -23,9 +23,22 @@ _CHANNELS = {
 """Where Zammad tells of the social channels of its own."""
 
 
+_ACCESS = {"credentials", "no_access"}
+_PUSH = {
+    "no_secret",
+    "no_webhook",
+    "webhook_gone",
+    "webhook_inactive",
+    "no_trigger",
+    "trigger_gone",
+    "trigger_inactive",
+}
+
+
 def finding(severity: Literal["info", "warning", "error"], code: str, message: str, mend: str) -> HealthFinding:
     """One thing that is wrong."""
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+    concern: Literal["access", "push", "other"] = "access" if code in _ACCESS else "push" if code in _PUSH else "other"
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern=concern)
 
 
 class Preflight:

@@ -17,9 +17,24 @@ _STATE_TAGS = ("gw_held", "gw_blocked", "gw_failed", "gw_unknown")
 _RULES = "Admin Center → Objects and rules → Business rules"
 
 
+_ACCESS = {"credentials", "role", "suspended"}
+_PUSH = {
+    "no_webhook",
+    "webhook_gone",
+    "webhook_inactive",
+    "webhook_endpoint",
+    "secret_changed",
+    "no_secret",
+    "no_trigger",
+    "trigger_gone",
+    "trigger_inactive",
+}
+
+
 def finding(severity: Literal["info", "warning", "error"], code: str, message: str, mend: str) -> HealthFinding:
     """One thing that is wrong."""
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+    concern: Literal["access", "push", "other"] = "access" if code in _ACCESS else "push" if code in _PUSH else "other"
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern=concern)
 
 
 def as_steps(findings: Sequence[HealthFinding]) -> list[Step]:

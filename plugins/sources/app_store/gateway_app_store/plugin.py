@@ -22,7 +22,7 @@ from gateway_schemas.errors import Rejected, Unverified
 from gateway_schemas.interaction import Normalised, Wanted
 from gateway_schemas.length import Counting
 from gateway_schemas.limits import Budget, LimitReading
-from gateway_schemas.plugin import AccountRef, Health, Setup
+from gateway_schemas.plugin import AccountRef, Health, Probing, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.source import Source
 from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest
@@ -36,6 +36,7 @@ class AppStoreSource(Source[AppStoreConfig]):
     Config: ClassVar[type[BaseModel]] = AppStoreConfig
     AppConfig: ClassVar[type[BaseModel]] = AppStoreApp
     budgets: ClassVar[tuple[Budget, ...]] = budgets()
+    probing: ClassVar[Probing] = Probing(calls=2)
     capabilities = SourceCapabilities(
         kinds=frozenset({"review", "comment"}),
         identity="provider",

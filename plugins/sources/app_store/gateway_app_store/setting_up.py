@@ -6,11 +6,14 @@ from typing import Any, Literal
 
 from gateway_app_store import budgets
 from gateway_app_store.api import Api
+from gateway_app_store.normalise import normalise
 from gateway_app_store.refusals import AGREEMENTS
 from gateway_schemas.errors import GatewayError, Gone, Reauthorise, Rejected, Retry
-from gateway_schemas.plugin import AccountRef, Health, HealthFinding
+from gateway_schemas.plugin import AccountRef, Health, HealthFinding, newest_of
+from gateway_schemas.webhook import RawDelivery
 
 _PAGE = 200
+_SEEN = 5
 _MOST_PAGES = 25
 
 
@@ -44,11 +47,13 @@ async def check(api: Api) -> Health:
     """Ask for the app, then for a review of it. Whether the key's role may respond is told at a response only."""
     try:
         await api.get(f"v1/apps/{api.config.app_id}", bucket=budgets.APPS, params={"fields[apps]": "name"})
-        await api.reviews(1)
+        body, _ = await api.reviews(_SEEN)
+        page = RawDelivery("probe", "poll", body, api.now(), stream="reviews", note=await api.note("list"))
+        newest = newest_of(normalise(page), _SEEN)
     except GatewayError as error:
         finding = _problem(api, error)
         return Health(ok=finding.severity != "error", findings=(finding,))
-    return Health(ok=True)
+    return Health(ok=True, newest=newest)
 
 
 def _problem(api: Api, error: GatewayError) -> HealthFinding:
@@ -70,4 +75,4 @@ def _problem(api: Api, error: GatewayError) -> HealthFinding:
 
 
 def _finding(severity: Literal["info", "warning", "error"], code: str, message: str, mend: str) -> HealthFinding:
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern="read")

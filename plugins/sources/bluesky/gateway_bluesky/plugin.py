@@ -25,7 +25,7 @@ from gateway_schemas.files import Downloaded
 from gateway_schemas.interaction import Attachment, Normalised, Wanted
 from gateway_schemas.length import Counting
 from gateway_schemas.limits import Budget, LimitReading
-from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
+from gateway_schemas.plugin import AccountRef, Health, InstallReport, Probing, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.source import Source
 from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest, WebhookResponse
@@ -40,6 +40,7 @@ class BlueskySource(Source[BlueskyConfig]):
     title: ClassVar[str] = "Bluesky"
     Config: ClassVar[type[BaseModel]] = BlueskyConfig
     budgets: ClassVar[tuple[Budget, ...]] = refusals.BUDGETS
+    probing: ClassVar[Probing] = Probing(calls=3)
     capabilities = SourceCapabilities(
         kinds=frozenset({"post", "comment", "direct_message"}),
         identity="provider",

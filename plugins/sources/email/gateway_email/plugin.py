@@ -22,7 +22,7 @@ from gateway_schemas.capabilities import SourceCapabilities
 from gateway_schemas.errors import Unverified
 from gateway_schemas.files import Downloaded
 from gateway_schemas.interaction import Attachment, Normalised, Wanted
-from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
+from gateway_schemas.plugin import AccountRef, Health, InstallReport, Probing, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.source import Source
 from gateway_schemas.webhook import Hint, Page, RawDelivery, RawPage, WebhookRequest, WebhookResponse
@@ -37,6 +37,7 @@ class EmailSource(Source[EmailConfig]):
     name: ClassVar[str] = "email"
     title: ClassVar[str] = "E-mail"
     Config: ClassVar[type[BaseModel]] = EmailConfig
+    probing: ClassVar[Probing] = Probing(calls=2)
     capabilities = SourceCapabilities(
         kinds=frozenset({"direct_message"}),
         identity="account",

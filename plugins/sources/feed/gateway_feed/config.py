@@ -42,6 +42,12 @@ class FeedConfig(BaseModel):
     authorization: SecretStr | None = Field(
         default=None, description="The Authorization header of a feed that is not public, such as “Bearer …”."
     )
+    probe_minutes: int = Field(
+        default=8,
+        ge=0,
+        description="How often it is seen whether the feed is there and polling brings what it has, beside the polls; "
+        "0: polls alone tell. Each look reads the whole feed.",
+    )
     redirect_hosts: list[Host] = Field(
         default_factory=list, description="Other hosts that the feed may redirect to, over https."
     )

@@ -16,7 +16,7 @@ from gateway_schemas import hookimpl
 from gateway_schemas.capabilities import SourceCapabilities
 from gateway_schemas.errors import Rejected, Unverified
 from gateway_schemas.interaction import Normalised
-from gateway_schemas.plugin import AccountRef, Health
+from gateway_schemas.plugin import AccountRef, Health, Probing
 from gateway_schemas.reply import Draft, Rendered
 from gateway_schemas.source import Source
 from gateway_schemas.webhook import Page, RawDelivery, WebhookRequest
@@ -46,6 +46,11 @@ class FeedSource(Source[FeedConfig]):
     def hosts_of(cls, config: FeedConfig, app: BaseModel | None = None) -> tuple[str, ...]:
         """The feed's site, and the hosts that it may redirect to."""
         return config.origins
+
+    @classmethod
+    def probing_of(cls, config: FeedConfig, app: BaseModel | None = None) -> Probing:
+        """As often as the config says: it may be somebody else's site."""
+        return Probing(every=timedelta(minutes=config.probe_minutes))
 
     # in
 

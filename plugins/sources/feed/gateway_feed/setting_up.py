@@ -9,11 +9,13 @@ import httpx2
 
 from gateway_feed.config import FeedConfig
 from gateway_feed.fetching import ACCEPT, MOVED_ELSEWHERE, Fetched, fetch
+from gateway_feed.normalise import normalise
 from gateway_feed.parsing import Parsed, parse, time_of
-from gateway_feed.polling import GONE
+from gateway_feed.polling import GONE, STREAM, note
 from gateway_schemas.errors import GatewayError, Gone, Malformed, Reauthorise, Rejected, Retry
-from gateway_schemas.plugin import AccountRef, Health, HealthFinding
+from gateway_schemas.plugin import AccountRef, Health, HealthFinding, Newest, newest_of
 from gateway_schemas.time import TimeSource
+from gateway_schemas.webhook import RawDelivery
 
 _FEEDS = ("application/rss+xml", "application/atom+xml", "application/rdf+xml")
 _MOST = 20
@@ -21,13 +23,17 @@ Severity = Literal["info", "warning", "error"]
 
 
 async def check(http: httpx2.AsyncClient, config: FeedConfig, time: TimeSource) -> Health:
-    """Read the feed once, whatever the last poll had."""
+    """Read the feed once, whatever the last poll had: also one whose server always says that nothing has changed."""
+    newest: tuple[Newest, ...] = ()
     try:
         fetched = await fetch(http, config, config.url, time.now())
         findings = _of_answer(config, fetched)
+        if not fetched.gone and not any(one.severity == "error" for one in findings):
+            page = RawDelivery("probe", "poll", fetched.response.content, time.now(), stream=STREAM, note=note(fetched))
+            newest = newest_of(normalise(page, config))
     except GatewayError as error:
         findings = [_problem(error)]
-    return Health(ok=not any(one.severity == "error" for one in findings), findings=tuple(findings))
+    return Health(ok=not any(one.severity == "error" for one in findings), findings=tuple(findings), newest=newest)
 
 
 def _of_answer(config: FeedConfig, fetched: Fetched) -> list[HealthFinding]:
@@ -133,4 +139,4 @@ class _Alternates(HTMLParser):
 
 
 def _finding(severity: Severity, code: str, message: str, mend: str) -> HealthFinding:
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern="read")

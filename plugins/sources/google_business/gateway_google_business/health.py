@@ -115,5 +115,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
+_PUSH = ("notifications_", "topic_", "push_")
+
+
 def _finding(severity: Any, code: str, message: str, mend: str) -> HealthFinding:
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+    concern: Any = "push" if code.startswith(_PUSH) else "read"
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern=concern)

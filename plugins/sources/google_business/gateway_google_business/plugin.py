@@ -28,7 +28,7 @@ from gateway_schemas.interaction import Normalised, Wanted
 from gateway_schemas.length import Counting
 from gateway_schemas.limits import Budget, LimitReading
 from gateway_schemas.oauth import OAuth
-from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
+from gateway_schemas.plugin import AccountRef, Health, InstallReport, Probing, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.source import Source
 from gateway_schemas.webhook import Page, RawDelivery, RawPage, WebhookRequest
@@ -44,6 +44,7 @@ class GoogleBusinessSource(Source[GoogleConfig]):
     budgets: ClassVar[tuple[Budget, ...]] = budgets.BUDGETS
     oauth = authorising.FIELDS
     key_sets: ClassVar[Mapping[str, str]] = {KEYS: host("www", None) + CERTS_PATH}
+    probing: ClassVar[Probing] = Probing(calls=6)
     capabilities = SourceCapabilities(
         kinds=frozenset({"review", "comment"}),
         identity="provider",

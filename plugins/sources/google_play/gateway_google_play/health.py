@@ -6,25 +6,28 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from gateway_google_play.api import Api
+from gateway_google_play.normalise import normalise
 from gateway_google_play.reading import GAP
 from gateway_google_play.refusals import SERVICE_DISABLED
 from gateway_schemas.errors import GatewayError, Gone, Reauthorise, Rejected, Retry
-from gateway_schemas.plugin import Health, HealthFinding
+from gateway_schemas.plugin import Health, HealthFinding, Newest, newest_of
+from gateway_schemas.webhook import RawDelivery
+
+_SEEN = 5
 
 
 async def check(api: Api) -> Health:
-    """Ask for a token, then for one review. Google tells the right to reply from the right to read at a reply only."""
-    findings = [_problem(api, error)] if (error := await _trouble(api)) is not None else []
-    findings += _gap(await api.state.load())
-    return Health(ok=not any(one.severity == "error" for one in findings), findings=tuple(findings))
-
-
-async def _trouble(api: Api) -> GatewayError | None:
+    """Ask for a token, then for a few reviews. Whether they may be answered, Google tells at an answer only."""
+    newest: tuple[Newest, ...] = ()
+    findings: list[HealthFinding] = []
     try:
-        await api.reviews(1)
+        body, _ = await api.reviews(_SEEN)
+        page = RawDelivery("probe", "poll", body, api.now(), stream="reviews", note=api.note("list"))
+        newest = newest_of(normalise(page), _SEEN)
     except GatewayError as error:
-        return error
-    return None
+        findings.append(_problem(api, error))
+    findings += _gap(await api.state.load())
+    return Health(ok=not any(one.severity == "error" for one in findings), findings=tuple(findings), newest=newest)
 
 
 def _problem(api: Api, error: GatewayError) -> HealthFinding:
@@ -54,4 +57,4 @@ def _gap(document: dict[str, Any]) -> Iterator[HealthFinding]:
 
 
 def _finding(severity: Literal["info", "warning", "error"], code: str, message: str, mend: str) -> HealthFinding:
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern="read")

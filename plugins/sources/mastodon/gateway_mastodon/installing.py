@@ -10,12 +10,16 @@ import httpx2
 
 from gateway_mastodon.api import READ, Api
 from gateway_mastodon.names import address
+from gateway_mastodon.normalise import normalise
 from gateway_mastodon.reading import mentions
 from gateway_schemas.errors import GatewayError, Malformed, Reauthorise, Rejected
 from gateway_schemas.http import call
 from gateway_schemas.limits import metered
-from gateway_schemas.plugin import AccountRef, Health, HealthFinding, InstallReport, Step
+from gateway_schemas.plugin import AccountRef, Health, HealthFinding, InstallReport, Newest, Step, newest_of
+from gateway_schemas.webhook import RawDelivery
 
+_SEEN = 5
+"""How many mentions a check reads."""
 _LIMITS = {
     "max_characters": ("statuses", "max_characters"),
     "url_length": ("statuses", "characters_reserved_per_url"),
@@ -32,6 +36,7 @@ class Installer:
 
     def __init__(self, api: Api) -> None:
         self.api = api
+        self._newest: tuple[Newest, ...] = ()
 
     async def install(self, *, dry_run: bool) -> InstallReport:
         """Read the server's limits and addresses into the configuration. Raises GatewayError."""
@@ -88,9 +93,13 @@ class Installer:
         return {name: value for name, value in wanted.items() if standing.get(name, getattr(now, name)) != value}
 
     async def check(self) -> Health:
-        """Token, account, what it may read, the server's limits, its stream. Raises GatewayError."""
+        """Token, account, what it may read, the server's limits, its stream, and what was said to it last.
+
+        Raises GatewayError.
+        """
         findings = [finding async for finding in self._findings()]
-        return Health(ok=not any(finding.severity == "error" for finding in findings), findings=tuple(findings))
+        ok = not any(finding.severity == "error" for finding in findings)
+        return Health(ok=ok, findings=tuple(findings), newest=self._newest)
 
     async def _findings(self) -> AsyncIterator[HealthFinding]:
         config = self.api.config
@@ -106,7 +115,8 @@ class Installer:
         for finding in _account_findings(me):
             yield finding
         try:
-            await self.api.listed("/api/v1/notifications", mentions(1))
+            listed = await self.api.listed("/api/v1/notifications", mentions(_SEEN))
+            self._newest = self._newest_of(listed.body)
         except Rejected as error:
             mend = "make a token with read:notifications and read:statuses, and enter it"
             yield _finding("error", "scope_missing", f"notifications cannot be read: {error.reason}", mend)
@@ -124,6 +134,12 @@ class Installer:
                 message = f"the stream is not to be had: {error.reason}"
                 mend = "news wait for the poll until it is back; install again if the server moved it"
                 yield _finding("warning", "no_stream", message, mend)
+
+    def _newest_of(self, body: bytes) -> tuple[Newest, ...]:
+        now, view = self.api.now(), self.api.view
+        page = RawDelivery("probe", "poll", body, now, stream="notifications", note=view.note("notifications"))
+        # an account that writes to itself, and what is told of an edit, is not what polls are to bring as new
+        return newest_of(normalise(page), _SEEN)
 
     async def _health(self) -> httpx2.Response:
         """`/api/v1/streaming/health` answers `OK`, without a token."""
@@ -150,5 +166,9 @@ def _origin(url: Any) -> str | None:
     return f"{scheme}://{parts.netloc}" if scheme in ("http", "https") and parts.netloc else None
 
 
+_ACCESS = ("token_refused", "wrong_account", "suspended", "scope_missing")
+
+
 def _finding(severity: Literal["warning", "error"], code: str, message: str, mend: str) -> HealthFinding:
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+    concern: Any = "access" if code in _ACCESS else "stream" if code == "no_stream" else "other"
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern=concern)

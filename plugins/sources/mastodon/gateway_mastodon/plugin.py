@@ -23,7 +23,7 @@ from gateway_schemas.interaction import Normalised, Wanted
 from gateway_schemas.length import Counting
 from gateway_schemas.limits import Budget, LimitReading
 from gateway_schemas.oauth import OAuth, OAuthClient
-from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
+from gateway_schemas.plugin import AccountRef, Health, InstallReport, Probing, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.source import Source
 from gateway_schemas.webhook import Hint, Page, RawDelivery, RawPage, WebhookRequest, WebhookResponse
@@ -39,6 +39,7 @@ class MastodonSource(Source[MastodonConfig]):
     Config: ClassVar[type[BaseModel]] = MastodonConfig
     budgets: ClassVar[tuple[Budget, ...]] = api.BUDGETS
     oauth = authorising.FIELDS
+    probing: ClassVar[Probing] = Probing(calls=4)
     capabilities = SourceCapabilities(
         kinds=frozenset({"post", "comment", "direct_message"}),
         identity="provider",

@@ -67,7 +67,8 @@ async def _token(api: Api) -> list[HealthFinding]:
         until = _moment(data.get(name))
         if until is not None and until - api.now() < _SOON:
             message = f"{what} on {until:%Y-%m-%d %H:%M} UTC"
-            findings.append(_finding("warning", "token_ends", message, "authorise the account again before that"))
+            mend = "authorise the account again before that"
+            findings.append(_finding("warning", "token_ends", message, mend, until))
     scopes = data.get("scopes")
     if isinstance(scopes, list) and (missing := [name for name in _permissions(api) if name not in scopes]):
         message = f"the token lacks {', '.join(missing)}"
@@ -96,7 +97,8 @@ async def _renewal(api: Api) -> list[HealthFinding]:
     until = api.tokens.expires_at
     if until is not None and until - api.now() < _SOON:
         message = f"the token ends on {until:%Y-%m-%d %H:%M} UTC and could not be renewed"
-        findings.append(_finding("warning", "token_ends", message, "authorise the account again before that"))
+        mend = "authorise the account again before that"
+        findings.append(_finding("warning", "token_ends", message, mend, until))
     return findings
 
 
@@ -137,9 +139,14 @@ def _moment(value: Any) -> datetime | None:
 
 def _trouble(error: GatewayError) -> HealthFinding:
     if isinstance(error, Retry):
-        return _finding("error", error.code, error.reason, "nothing to do: it is tried again")
+        return _finding("warning", error.code, error.reason, "nothing to do: it is tried again")
     return _finding("error", error.code, error.reason, "look at what Meta says, then check again")
 
 
-def _finding(severity: Any, code: str, message: str, mend: str) -> HealthFinding:
-    return HealthFinding(severity=severity, code=code, message=message, mend=mend)
+_PUSH = ("webhook_", "subscription_", "app_refused", "instagram_secret_missing")
+_ACCESS = ("token_", "permission_", "wrong_")
+
+
+def _finding(severity: Any, code: str, message: str, mend: str, at: datetime | None = None) -> HealthFinding:
+    concern: Any = "push" if code.startswith(_PUSH) else "access" if code.startswith(_ACCESS) else "other"
+    return HealthFinding(severity=severity, code=code, message=message, mend=mend, concern=concern, at=at)

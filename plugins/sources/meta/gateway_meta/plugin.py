@@ -27,7 +27,7 @@ from gateway_schemas.errors import Unverified
 from gateway_schemas.interaction import Normalised, Wanted
 from gateway_schemas.limits import Budget, LimitReading
 from gateway_schemas.oauth import OAuth, OAuthTokens
-from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
+from gateway_schemas.plugin import AccountRef, Health, InstallReport, Probing, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.signatures import verify_hmac, verify_token
 from gateway_schemas.source import Source
@@ -46,6 +46,7 @@ class MetaSource(Source[MetaConfig]):
     AppConfig: ClassVar[type[BaseModel]] = MetaApp
     budgets: ClassVar[tuple[Budget, ...]] = budgets.BUDGETS
     oauth = authorising.FIELDS
+    probing: ClassVar[Probing] = Probing(calls=4)
     capabilities = SourceCapabilities(
         kinds=frozenset({"post", "comment", "review", "direct_message"}),
         identity="provider",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from gateway_schemas.errors import Malformed, Reauthorise, Rejected
 from gateway_schemas.limits import metered
@@ -94,33 +94,43 @@ class Installer:
         try:
             user = await self._me()
         except Reauthorise as error:
-            findings.append(_finding("token_refused", error.reason, "authorise the account again"))
+            findings.append(_finding("token_refused", error.reason, "authorise the account again", "access"))
         else:
             if user.get("id") != self.account:
                 message = f"the token belongs to @{user.get('username')} ({user.get('id')}), not to {self.account}"
-                findings.append(_finding("wrong_account", message, "authorise with the right account"))
+                findings.append(_finding("wrong_account", message, "authorise with the right account", "access"))
         try:
             findings += await self._check_webhook()
         except Reauthorise as error:
-            findings.append(_finding("app_token_refused", error.reason, "enter the App's current bearer token"))
+            findings.append(_finding("app_token_refused", error.reason, "enter the App's current bearer token", "push"))
         return Health(ok=not any(finding.severity == "error" for finding in findings), findings=tuple(findings))
+
+    async def probe(self) -> Health:
+        """The webhook and the subscriptions alone, which X looks up for nothing; whether the account's token is good,
+        its polls tell."""
+        try:
+            findings = list(await self._check_webhook())
+        except Reauthorise as error:
+            findings = [_finding("app_token_refused", error.reason, "enter the App's current bearer token", "push")]
+        return Health(ok=not findings, findings=tuple(findings))
 
     async def _check_webhook(self) -> Sequence[HealthFinding]:
         wanted = self.api.app.webhook_id
         webhooks = await self._webhooks()
         mine = next((item for item in webhooks if item.get("id") == wanted or item.get("url") == self.door), None)
         if mine is None:
-            return [_finding("webhook_missing", "X has no webhook for this gateway", "install again")]
+            return [_finding("webhook_missing", "X has no webhook for this gateway", "install again", "push")]
         findings = []
         if not mine.get("valid"):
             message = "X does not tell the webhook: it failed its last challenge"
-            findings.append(_finding("webhook_invalid", message, "see that the door is reachable, then install again"))
+            mend = "see that the door is reachable, then install again"
+            findings.append(_finding("webhook_invalid", message, mend, "push"))
         subscribed = {
             item["event_type"] for item in await self._subscriptions() if item.get("webhook_id") == mine.get("id")
         }
         if missing := [event for event in self.events if event not in subscribed]:
             message = f"X does not tell of {', '.join(missing)}"
-            findings.append(_finding("subscription_missing", message, "install again"))
+            findings.append(_finding("subscription_missing", message, "install again", "push"))
         return findings
 
     async def discover(self) -> list[AccountRef]:
@@ -174,5 +184,5 @@ def _object(answer: dict[str, Any]) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _finding(code: str, message: str, mend: str) -> HealthFinding:
-    return HealthFinding(severity="error", code=code, message=message, mend=mend)
+def _finding(code: str, message: str, mend: str, concern: Literal["access", "push"]) -> HealthFinding:
+    return HealthFinding(severity="error", code=code, message=message, mend=mend, concern=concern)

@@ -19,7 +19,7 @@ from gateway_schemas.interaction import Attachment, Normalised, Wanted
 from gateway_schemas.length import Counting
 from gateway_schemas.limits import Allowance, Budget, LimitReading, epoch_headers
 from gateway_schemas.oauth import OAuth
-from gateway_schemas.plugin import AccountRef, Health, InstallReport, Setup
+from gateway_schemas.plugin import AccountRef, Health, InstallReport, Probing, Setup
 from gateway_schemas.reply import Draft, FindResult, Rendered, SendIntent, Sent
 from gateway_schemas.signatures import sign_hmac, verify_hmac
 from gateway_schemas.source import Source
@@ -47,6 +47,7 @@ class XSource(Source[XConfig]):
     AppConfig: ClassVar[type[BaseModel]] = XApp
     budgets: ClassVar[tuple[Budget, ...]] = BUDGETS
     oauth = authorising.FIELDS
+    probing: ClassVar[Probing] = Probing(calls=2)
     capabilities = SourceCapabilities(
         kinds=frozenset({"post", "comment", "direct_message"}),
         identity="provider",
@@ -179,6 +180,10 @@ class XSource(Source[XConfig]):
     async def check(self) -> Health:
         """Token, account, webhook, subscriptions."""
         return await Installer(self._api(), self.setup.door).check()
+
+    async def probe(self) -> Health:
+        """Webhook and subscriptions, at no cost."""
+        return await Installer(self._api(), self.setup.door).probe()
 
     def _app(self, error: type[Unverified] | type[RuntimeError]) -> XApp:
         if not isinstance(self.setup.app, XApp):
