@@ -88,15 +88,13 @@ async def rotate(
 
 
 async def usage(database: Database) -> dict[str, dict[str, int]]:
-    """How many documents of each column are sealed under which master key: its id in hex, or `direct` for documents of
-    before there were data keys."""
+    """How many documents of each column are sealed under which master key: its id in hex."""
     found: dict[str, dict[str, int]] = {}
     async with database.read() as connection:
         for one in sealed_columns():
             rows = await fetch_all(
                 connection,
-                f"""SELECT CASE WHEN get_byte({one.column}, 0) = 1 THEN 'direct'
-                               ELSE encode(substring({one.column} FROM 2 FOR 8), 'hex') END AS key, count(*) AS number
+                f"""SELECT encode(substring({one.column} FROM 2 FOR 8), 'hex') AS key, count(*) AS number
                     FROM {one.table} WHERE octet_length({one.column}) > 0 GROUP BY 1""",
             )
             found[one.name] = {row["key"]: row["number"] for row in rows}

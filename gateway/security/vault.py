@@ -30,9 +30,8 @@ from gateway.settings import Settings
 
 __all__ = ["UnsafeKey", "Vault", "VaultError", "root_context"]
 
-_DIRECT = b"\x01"
-"""Sealed under the master key itself, as the first versions of the gateway did."""
-_ENVELOPE = b"\x02"
+_ENVELOPE = b"\x01"
+"""The version of the form above."""
 _NONCE = 12
 _WRAPPED = LENGTH + 16
 _HEAD = 1 + 8
@@ -85,10 +84,7 @@ class Vault:
         """Decrypt. Raises VaultError when the key or the row is another one."""
         if sealed is None:
             return {}
-        if sealed[:1] == _DIRECT:
-            plain = self._open_direct(sealed, context)
-        else:
-            plain = _opened(AESGCM(self._unwrap(sealed)), _ONCE, sealed[_BODY:], context.encode())
+        plain = _opened(AESGCM(self._unwrap(sealed)), _ONCE, sealed[_BODY:], context.encode())
         document: dict[str, Any] = json.loads(plain)
         if not context.startswith(_NO_SECRETS):
             remember(document)
@@ -97,11 +93,7 @@ class Vault:
     def renew(self, sealed: bytes, context: str) -> bytes:
         """The same document under the active master key; its data key and its text stay as they are. Raises VaultError
         as `unseal` does, also for a document that is damaged."""
-        document = self.unseal(sealed, context)
-        if sealed[:1] == _DIRECT:
-            again = self.seal(document, context)
-            assert again is not None
-            return again
+        self.unseal(sealed, context)
         return self._wrap(self._unwrap(sealed)) + sealed[_BODY:]
 
     def learn(self, sealed_roots: Mapping[int, bytes]) -> None:
@@ -157,14 +149,6 @@ class Vault:
             raise VaultError(str(VaultError.__doc__))
         nonce, wrapped = sealed[_HEAD : _HEAD + _NONCE], sealed[_HEAD + _NONCE : _BODY]
         return _opened(master.cipher, nonce, wrapped, sealed[:_HEAD])
-
-    def _open_direct(self, sealed: bytes, context: str) -> bytes:
-        for master in self._keys[:-1]:
-            try:
-                return _opened(master.cipher, sealed[1:13], sealed[13:], context.encode())
-            except VaultError:
-                continue
-        return _opened(self._keys[-1].cipher, sealed[1:13], sealed[13:], context.encode())
 
 
 def root_context(version: int) -> str:

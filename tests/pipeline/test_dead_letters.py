@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -103,7 +104,8 @@ async def test_until_its_turn_a_dead_letter_holds_nothing_up(make_line: Any) -> 
         again = await redrive(line, kind="push", per_minute=1)
         assert (asked["scheduled"], again["scheduled"]) == (2, 1)
         turns = [datetime.fromisoformat(one["redrive_at"]) for one in reversed(await letters(line, "push"))]
-        assert [round((turn - turns[0]).total_seconds()) for turn in turns] == [0, 60, 120]
+        # the first may have had its turn by now
+        assert [round((after - one).total_seconds()) for one, after in pairwise(turns)] in ([60, 60], [60])
         line.x.post("bob", "@AcmeSupport second", in_reply_to=first)
         await line.settle()
         assert any("second" in one for one in line.comments(1))

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from gateway.app import worker_environment
 from gateway.cli import app
-from gateway.security.master_keys import MasterKey, UnsafeKey, VaultError, is_known, parse_keys, read_keys
+from gateway.security.master_keys import UnsafeKey, VaultError, is_known, parse_keys, read_keys
 from gateway.security.vault import Vault
 from gateway.settings import Settings
 
@@ -61,22 +61,6 @@ def test_no_two_documents_share_a_data_key_and_none_can_be_put_together_from_two
     assert two is not None
     with pytest.raises(VaultError):
         vault(OLD).unseal(one[:69] + two[69:], "a:1")
-
-
-def sealed_directly(key: str, context: str) -> bytes:
-    """As the first versions of the gateway sealed: under the master key itself."""
-    nonce = os.urandom(12)
-    cipher = MasterKey(base64.b64decode(key)).cipher
-    return b"\x01" + nonce + cipher.encrypt(nonce, b'{"token": "s3cret"}', context.encode())
-
-
-def test_what_the_first_versions_sealed_opens_and_is_renewed() -> None:
-    sealed = sealed_directly(OLD, "a:1")
-    assert vault(NEW, THIRD, OLD).unseal(sealed, "a:1") == DOCUMENT
-    again = vault(NEW, OLD).renew(sealed, "a:1")
-    assert (again[:1], vault(NEW).unseal(again, "a:1")) == (b"\x02", DOCUMENT)
-    with pytest.raises(VaultError):
-        vault(NEW).unseal(sealed, "a:1")
 
 
 def test_derived_keys_outlive_the_master_key_and_differ_by_purpose_and_version() -> None:
@@ -223,6 +207,7 @@ def test_a_made_key_is_never_taken_for_a_known_one() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [(f"{OLD},{OLD}", "twice"), (f"{OLD},x", "not base64"), (f"{OLD};{NEW}", "not base64"), (",", "32 bytes")],
+    ids=("twice", "one that is none", "another separator", "none"),
 )
 def test_a_list_that_is_wrong_is_told_without_its_keys(text: str, said: str) -> None:
     with pytest.raises(VaultError, match=said) as refused:
