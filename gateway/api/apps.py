@@ -35,7 +35,7 @@ from gateway.api.routes import ApiRoute
 from gateway.api.standing import RefusalView, RetiredView, door_url, refusals_of, retired_of, shares_door
 from gateway.db.database import Row, execute, fetch_one
 from gateway.db.tables.columns import new_id
-from gateway.pipeline.probe import look_soon
+from gateway.health.probe import look_soon
 from gateway.runtime import Runtime
 
 router = APIRouter(prefix="/apps", tags=["connections"], route_class=ApiRoute)

@@ -17,7 +17,7 @@ from gateway.api.problems import conflict, invalid, not_found
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
-from gateway.pipeline.announce import announce
+from gateway.events.announce import announce
 from gateway.policy.sets import Place
 from gateway.sla.clocks import apply
 from gateway.sla.facts import promise_request, settle_request

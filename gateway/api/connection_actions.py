@@ -20,9 +20,9 @@ from gateway.api.routes import ApiRoute
 from gateway.api.standing import door_id, door_url
 from gateway.connections import Endpoint
 from gateway.db.database import Row, execute, fetch_one
+from gateway.health.probe import look_soon, note_installed
 from gateway.oauth.stored import NOT_CONNECTED, fields_of
 from gateway.pipeline.poll import make_cursors
-from gateway.pipeline.probe import look_soon, note_installed
 from gateway.pipeline.trouble import Trouble, note_success, note_trouble
 from gateway.runtime import Runtime
 from gateway.security.audit import note

@@ -38,9 +38,9 @@ from gateway.api.standing import HealthView, RetiredView, door_id, door_url, hea
 from gateway.connections import split_secrets
 from gateway.db.database import Row, as_json, execute, fetch_one
 from gateway.db.tables.columns import new_id
+from gateway.health.probe import look_soon
 from gateway.oauth.stored import account_known, by_hand, completed, fields_of, make_row
 from gateway.pipeline.poll import make_cursors
-from gateway.pipeline.probe import look_soon
 from gateway.runtime import Runtime
 from gateway.security.vault import Vault
 from gateway.sla.clocks import disown

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gateway.pipeline.event_kinds import KINDS, Kind, Part, Texts
+from gateway.events.kinds import KINDS, Kind, Part, Texts
 
 HEAD = """\
 <!-- written by `python -m gateway.api.event_docs docs/events.md` -->

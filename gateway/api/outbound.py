@@ -15,7 +15,7 @@ from gateway.api.problems import invalid, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
-from gateway.pipeline.announce import announce
+from gateway.events.announce import announce
 from gateway.pipeline.stops import Released, lift
 from gateway.runtime import Runtime
 

@@ -19,8 +19,8 @@ from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, invalid, not_found, responses
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_all, fetch_one
+from gateway.events.announce import announce_replies
 from gateway.pipeline import approvals
-from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.people import look_up
 from gateway.pipeline.trouble import Trouble, note_attempt

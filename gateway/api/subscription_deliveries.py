@@ -16,10 +16,10 @@ from gateway.api.problems import not_found
 from gateway.api.routes import ApiRoute
 from gateway.api.subscriptions import subscription
 from gateway.db.database import Row, fetch_all, fetch_one
-from gateway.pipeline.announce import announce_test
-from gateway.pipeline.receivers import body_of
-from gateway.pipeline.subscribers import Chosen, replay
-from gateway.pipeline.tell import claim_test, record, request
+from gateway.events.announce import announce_test
+from gateway.events.receivers import body_of
+from gateway.events.subscribers import Chosen, replay
+from gateway.events.tell import claim_test, record, request
 from gateway.security.audit import note
 
 router = APIRouter(prefix="/subscriptions/{subscription_id}", tags=["subscriptions"], route_class=ApiRoute)

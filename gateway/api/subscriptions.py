@@ -20,11 +20,11 @@ from gateway.api.problems import Problem, conflict, invalid, not_found, response
 from gateway.api.routes import ApiRoute
 from gateway.db.database import Row, execute, fetch_one
 from gateway.db.tables.columns import new_id
+from gateway.events import subscribers
+from gateway.events.kinds import KINDS, schema_of
+from gateway.events.receivers import Secret, new_secret, rotated, seal, unseal
+from gateway.events.subscribers import MOST, unknown_kinds
 from gateway.net.receiver import check_url
-from gateway.pipeline import subscribers
-from gateway.pipeline.event_kinds import KINDS, schema_of
-from gateway.pipeline.receivers import Secret, new_secret, rotated, seal, unseal
-from gateway.pipeline.subscribers import MOST, unknown_kinds
 from gateway.runtime import Runtime
 from gateway.security.keys import Caller
 from gateway.security.scopes import Scope

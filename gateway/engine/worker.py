@@ -15,9 +15,9 @@ from datetime import timedelta
 from gateway.engine.memory import keep
 from gateway.engine.upkeep import drop_old_answers, drop_stalled_jobs, make_partitions
 from gateway.engine.wake import QUEUE
+from gateway.events.tell import drop_old_events
 from gateway.pipeline.drains import Drains, tick
 from gateway.pipeline.listen import Listeners
-from gateway.pipeline.tell import drop_old_events
 from gateway.pipeline.trouble import note_fault
 from gateway.privacy.retention import expire
 from gateway.runtime import Runtime, open_runtime

@@ -1,1 +1,1 @@
-"""Whether news still reaches us: proven by what flows and by probes, judged by pure functions."""
+"""Whether news still reaches us: proven by what flows and by probes, told to admins, and repaired by polling."""

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing, split_secrets
 from gateway.db.database import Row, as_json, execute, fetch_one
 from gateway.db.tables.columns import new_id
+from gateway.events.announce import announce
 from gateway.net.client import Target
 from gateway.net.oauth import TokenEndpoint
 from gateway.oauth.stored import (
@@ -39,7 +40,6 @@ from gateway.oauth.stored import (
     origins,
     without_tokens,
 )
-from gateway.pipeline.announce import announce
 from gateway.registry import Connected
 from gateway.runtime import Runtime
 from gateway.security.audit import Origin

@@ -23,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.db.database import Row, execute, fetch_one
 from gateway.engine.leases import Held
+from gateway.events.announce import announce
 from gateway.net.client import calling
 from gateway.oauth.flow import NotConnected, declared_with_client, token_endpoint
 from gateway.oauth.stored import RENEWING, as_tokens, keep, open_tokens
-from gateway.pipeline.announce import announce
 from gateway.pipeline.trouble import Trouble, note_attempt, trouble_of
 from gateway.registry import Connected
 from gateway.runtime import Runtime

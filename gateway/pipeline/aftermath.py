@@ -20,8 +20,8 @@ from gateway.db.database import execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
 from gateway.engine.leases import Held
+from gateway.events.announce import announce_replies
 from gateway.net.client import calling
-from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.marks import note_push
 from gateway.pipeline.stops import STOPPED, STOPPED_CODE, StopGate
 from gateway.pipeline.trouble import Trouble, note_attempt, note_trouble, trouble_of

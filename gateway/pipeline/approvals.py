@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
 from gateway.db.database import Row, as_json, execute, fetch_all
-from gateway.pipeline.announce import announce_replies
+from gateway.events.announce import announce_replies
 from gateway.pipeline.marks import mark_push, note_push
 from gateway.pipeline.people import Login, Who, authors_of, look_up, provably_different
 from gateway.pipeline.targets import matter

@@ -19,6 +19,8 @@ from gateway.db.database import fetch_all
 from gateway.engine.leases import Held, LeaseLost
 from gateway.engine.sandbox import Sandbox
 from gateway.engine.shards import INBOX_SHARDS, SHARDS, is_crowd
+from gateway.events.tell import Tellers
+from gateway.health.probe import begin_to_look, look
 from gateway.oauth.renewal import renew_due
 from gateway.pipeline.attach import attach_due
 from gateway.pipeline.decide_clocks import decide_clock_steps
@@ -28,12 +30,10 @@ from gateway.pipeline.holds import end_holds, mind_breaker
 from gateway.pipeline.inbox import drain_inbox, drain_threads
 from gateway.pipeline.incidents import GROWN, tell_incidents
 from gateway.pipeline.poll import poll_stream
-from gateway.pipeline.probe import begin_to_look, look
 from gateway.pipeline.push import push_due
 from gateway.pipeline.redrive import redrive_due
 from gateway.pipeline.render import render_due
 from gateway.pipeline.send import send_due
-from gateway.pipeline.tell import Tellers
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy import backtest
 from gateway.privacy.erase import Tools, erase_due

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from gateway.db.database import as_json, execute, fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
-from gateway.pipeline.announce import announce_replies
+from gateway.events.announce import announce_replies
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.verdicts import waivers_for
 from gateway.policy.effects import raise_alarms

@@ -18,9 +18,9 @@ from gateway.db.database import as_json, execute, fetch_all, insert_rows, is_dat
 from gateway.db.tables.ticket import solving
 from gateway.engine.leases import Held
 from gateway.engine.sandbox import Sandbox
+from gateway.events.announce import Announcement, announce_many, announce_replies
 from gateway.pipeline import matters as loading
 from gateway.pipeline import reply
-from gateway.pipeline.announce import Announcement, announce_many, announce_replies
 from gateway.pipeline.attach import join_files
 from gateway.pipeline.decide import apply_on_publication, decide_inbound
 from gateway.pipeline.decide_changes import decide_changes, write_changes

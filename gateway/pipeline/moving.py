@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import Row, execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.events.announce import announce
 from gateway.pipeline import wording
-from gateway.pipeline.announce import announce
 from gateway.pipeline.changes import DIGEST_LENGTH
 from gateway.pipeline.marks import note_push
 from gateway.sla.rows import move_clocks

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import as_json, execute, fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
-from gateway.pipeline.announce import announce
+from gateway.events.announce import announce
 from gateway.pipeline.changes import Change, mark_of
 from gateway.pipeline.trouble import Trouble
 from gateway.sla.rows import move_clocks

@@ -19,8 +19,8 @@ from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.engine.shards import shard_of
+from gateway.events.announce import announce
 from gateway.pipeline.absence import missing_from
-from gateway.pipeline.announce import announce
 from gateway.pipeline.attach import Owner, note_files
 from gateway.pipeline.fetch import want
 from gateway.pipeline.normalise import Read

@@ -18,10 +18,10 @@ from gateway.connections import Endpoint
 from gateway.db.database import Row, as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.engine.leases import Held
 from gateway.engine.sandbox import Outcome, Sandbox
+from gateway.events.announce import announce_replies
 from gateway.pipeline import groups
 from gateway.pipeline.aftermath import STANDS
 from gateway.pipeline.alike import bands_of
-from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.checks import NOTHING, Checked, capabilities_of, check
 from gateway.pipeline.decide import Hold, Verdict, decide_reply, decided_on, hold_of, reply_decision
 from gateway.pipeline.leaving import HEARD_BY

@@ -19,8 +19,8 @@ from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_r
 from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
 from gateway.db.tables.ticket import solving
+from gateway.events.announce import announce, announce_replies
 from gateway.pipeline import aftermath, outcomes
-from gateway.pipeline.announce import announce, announce_replies
 from gateway.pipeline.approvals import by_note, by_tag
 from gateway.pipeline.attach import Owner, note_files, patience
 from gateway.pipeline.fetch import want

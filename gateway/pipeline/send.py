@@ -21,10 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import Endpoint
 from gateway.db.database import Row, execute, fetch_all, fetch_one
 from gateway.engine.leases import Held
+from gateway.events.announce import announce_replies
 from gateway.net.client import calling
 from gateway.pipeline import groups
 from gateway.pipeline.aftermath import follow_sent, retract_due
-from gateway.pipeline.announce import announce_replies
 from gateway.pipeline.decide import apply_on_publication, still_stands
 from gateway.pipeline.leaving import HEARD_BY, REPEAT, may_leave
 from gateway.pipeline.marks import mark_push, published_push

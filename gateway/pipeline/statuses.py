@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
 from gateway.db.database import as_json, fetch_all
-from gateway.pipeline.announce import announce_replies
+from gateway.events.announce import announce_replies
 from gateway.pipeline.marks import mark_push, published_push
 from gateway_schemas.interaction import SendStatus
 

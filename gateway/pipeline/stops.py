@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import Database, Row, fetch_all, fetch_one
-from gateway.pipeline.announce import announce, announce_replies
+from gateway.events.announce import announce, announce_replies
 from gateway.pipeline.marks import mark_push
 from gateway_schemas.errors import Retry
 

@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.db.database import Database, execute, insert_rows
+from gateway.events.announce import announce
 from gateway.oauth.stored import hasten
-from gateway.pipeline.announce import announce
 from gateway.security.redaction import redacted
 from gateway_schemas import errors
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
-from gateway.pipeline.announce import Announcement, announce_many
+from gateway.events.announce import Announcement, announce_many
 from gateway.policy.clocks import ClockOrder
 from gateway.policy.combine import NEED_A_TICKET, PRIORITIES, Wish
 from gateway.sla.clocks import apply

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import Database, Row, as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
-from gateway.pipeline.announce import Announcement, announce_many
+from gateway.events.announce import Announcement, announce_many
 from gateway.policy.content import Content
 from gateway.registry import Registry
 

@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import Database, Row, as_json, execute, fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.engine.leases import Held
+from gateway.events.announce import announce
 from gateway.files.store import Files
-from gateway.pipeline.announce import announce
 from gateway.privacy.marks import EMPTIED, Marks, entomb
 from gateway.privacy.registry import ITEMS, REGISTRY, REPLIES, TICKETS, Holding
 from gateway.restored import stable_id

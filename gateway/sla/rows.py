@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import Row, as_json, execute, fetch_all, insert_rows
-from gateway.pipeline.announce import Announcement, announce_many
+from gateway.events.announce import Announcement, announce_many
 from gateway.sla.calendars import Calendar
 from gateway.sla.clock import Clock, Step, Terms
 from gateway.sla.stored import Calendars

@@ -16,9 +16,9 @@ import jsonschema
 import pytest
 from standardwebhooks import Webhook
 
-from gateway.pipeline.announce import announce
+from gateway.events.announce import announce
+from gateway.events.tell import SCHEDULE, drop_old_events
 from gateway.pipeline.drains import Drains
-from gateway.pipeline.tell import SCHEDULE, drop_old_events
 from gateway_schemas.time import SharedTime
 from support.gateway import fresh_database, settings_for
 from support.postgres import server_url  # noqa: F401  a fixture

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.db.database import execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
-from gateway.pipeline.announce import announce
-from gateway.pipeline.receivers import Secret, new_secret, seal
+from gateway.events.announce import announce
+from gateway.events.receivers import Secret, new_secret, seal
 from gateway.runtime import Runtime, open_runtime
 from support.gateway import fresh_database, settings_for
 from support.postgres import server_url  # noqa: F401  a fixture

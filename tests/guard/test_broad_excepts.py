@@ -30,7 +30,7 @@ LISTED: dict[str, str] = {
     "gateway/pipeline/fetch.py:fetch_due": "recorded on every row that was asked for",
     "gateway/pipeline/listen.py:Listeners._hold": "noted on the connection; the next look begins anew",
     "gateway/pipeline/poll.py:poll_stream": "recorded on the cursor",
-    "gateway/pipeline/probe.py:_ask": "recorded on the connection's health",
+    "gateway/health/probe.py:_ask": "recorded on the connection's health",
     "gateway/pipeline/push.py:_ask_after_interrupted": "recorded on the push, which stays in flight",
     "gateway/pipeline/push.py:_call": "recorded on every push of the call",
     "gateway/pipeline/push.py:_resume_jobs": "recorded on every push of the jobs",

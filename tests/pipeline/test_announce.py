@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from gateway.db.database import execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
-from gateway.pipeline.announce import Announcement, announce, announce_many
-from gateway.pipeline.event_kinds import KINDS, data_model, schema_of
+from gateway.events.announce import Announcement, announce, announce_many
+from gateway.events.kinds import KINDS, data_model, schema_of
 from gateway.runtime import Runtime
 
 

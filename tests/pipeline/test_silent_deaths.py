@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.engine.leases import LeaseLost
-from gateway.pipeline.probe import look
+from gateway.health.probe import look
 from support.channels import Channels, channels
 
 WITHIN = 10

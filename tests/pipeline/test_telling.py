@@ -10,9 +10,9 @@ import jsonschema
 
 from gateway.db.database import execute, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
-from gateway.pipeline import event_kinds
-from gateway.pipeline.announce import announce
-from gateway.pipeline.event_kinds import KINDS, Part
+from gateway.events import kinds as event_kinds
+from gateway.events.announce import announce
+from gateway.events.kinds import KINDS, Part
 from support.plugins import MODULE
 from support.receiver import Hook, Receiver, receiving
 

@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.db.database import execute
 from gateway.engine.leases import Held
+from gateway.health.facts import seen_of, unknown_of
 from gateway.health.symptoms import Facts, Lane
+from gateway.health.verdict import Asked, Look, record_look
 from gateway.net.client import calling
-from gateway.pipeline.health_facts import seen_of, unknown_of
-from gateway.pipeline.health_verdict import Asked, Look, record_look
 from gateway.pipeline.trouble import trouble_of
 from gateway.runtime import Runtime
 from gateway_schemas.enricher import Enricher

@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import as_json, execute, fetch_one
 from gateway.db.tables.columns import new_id
-from gateway.pipeline.event_facts import Found, load_facts
-from gateway.pipeline.event_kinds import KINDS, TEST, Kind, data_model
+from gateway.events.facts import Found, load_facts
+from gateway.events.kinds import KINDS, TEST, Kind, data_model
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from gateway.connections import Endpoint
 from gateway.db.database import Row, as_json, execute, fetch_all
 from gateway.db.tables.columns import new_id
 from gateway.engine.leases import Held
+from gateway.events.announce import announce
+from gateway.health.facts import Seen, learn
 from gateway.health.standing import AGAIN, Standing, Symptom, Verdict, observe
 from gateway.health.symptoms import Facts, hints_of, of_facts, of_findings
-from gateway.pipeline.announce import announce
-from gateway.pipeline.health_facts import Seen, learn
-from gateway.pipeline.health_ticket import tell_ticket
+from gateway.health.ticket import tell_ticket
 from gateway.pipeline.trouble import Trouble, note_trouble
 from gateway.runtime import Runtime
 from gateway_schemas.plugin import Health, HealthFinding, Newest

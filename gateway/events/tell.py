@@ -23,12 +23,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import Database, Row, as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.engine.leases import Held
+from gateway.events.announce import announce
+from gateway.events.facts import load_texts
+from gateway.events.kinds import TEST
+from gateway.events.receivers import body_of, unseal
 from gateway.net.client import Target
 from gateway.net.receiver import Answered, post
-from gateway.pipeline.announce import announce
-from gateway.pipeline.event_facts import load_texts
-from gateway.pipeline.event_kinds import TEST
-from gateway.pipeline.receivers import body_of, unseal
 from gateway.policy.effects import raise_alarms
 from gateway.runtime import Runtime
 from gateway.security.vault import VaultError

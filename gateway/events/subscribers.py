@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import execute, fetch_all
-from gateway.pipeline.announce import WANTS
-from gateway.pipeline.event_kinds import KINDS, TEST
+from gateway.events.announce import WANTS
+from gateway.events.kinds import KINDS, TEST
 
 MOST = 50
 """Subscriptions of one installation: each that fails keeps a request under way."""
