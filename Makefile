@@ -26,8 +26,8 @@ setup: $(STAMP) ## make .venv with the gateway, every plugin and the tools
 demo: $(STAMP) ## play an evening of complaints against simulated providers
 	$(BIN)/gateway demo $(ARGS)
 
-# As many as there are cores: more of them only wait for each other.
-WORKERS ?= logical
+# One more than there are cores: most slow tests wait for processes of their own.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 test: $(STAMP) ## run all tests but torture; ARGS="-k name", ARGS="tests/guard"
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)

@@ -60,7 +60,8 @@ class DeliveryView(Answer):
 
 class DeliveryDetail(DeliveryView):
     """One thing received, with its bytes. Headers that prove who called are not kept, and where a provider sends one of
-    the connection's own secrets along (Telegram's token, a verification token), it is shown as `***`."""
+    the connection's own secrets along (Telegram's token, a verification token), it is kept as `[secret]` in a header
+    and shown as `***` in a body."""
 
     query: str
     headers: list[tuple[str, str]]

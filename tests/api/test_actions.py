@@ -31,7 +31,7 @@ async def test_a_check_that_goes_well_is_remembered(api: Api, name: str) -> None
     made = await api.shout(name)
     assert made["health"]["last_ok_at"] is None
     answer = await act(api, made, "check")
-    assert (answer.status_code, answer.json()) == (200, {"ok": True, "findings": []})
+    assert (answer.status_code, answer.json()) == (200, {"ok": True, "findings": [], "newest": []})
     assert (await health_of(api, made))["last_ok_at"] is not None
 
 

@@ -234,6 +234,7 @@ def test_the_rotation_knows_every_column_that_holds_bytes() -> None:
         ("audit_entry", "digest"),
         ("audit_entry", "previous"),
         ("delivery", "body"),
+        ("erased", "mark"),
         ("delivery", "headers"),
         ("delivery", "query"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import os
 import shlex
@@ -38,6 +39,8 @@ async def demo(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        # whoever runs the tests in the background ignores Ctrl-C, and that would be inherited
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     try:

@@ -16,7 +16,7 @@ from gateway.health.probe import look
 from support.channels import Channels, channels
 
 WITHIN = 10
-SAMPLE = (0,)
+SAMPLE: tuple[int, ...] = ()
 
 
 @pytest.fixture(scope="module")
@@ -392,6 +392,7 @@ async def test_an_incident_is_told_once_and_has_one_ticket_which_is_solved_at_it
     await all_is_well(scene)
 
 
+@pytest.mark.torture
 async def test_a_look_that_lost_its_lease_writes_nothing_and_its_successor_everything_once(scene: Channels) -> None:
     await subscribe(scene)
     runtime, id = scene.gateway.runtime, scene.ids["x"]
@@ -423,6 +424,7 @@ async def test_a_look_that_lost_its_lease_writes_nothing_and_its_successor_every
     await all_is_well(scene)
 
 
+@pytest.mark.torture
 async def test_what_a_person_paused_is_neither_probed_nor_alarmed(scene: Channels) -> None:
     url = f"/v1/connections/{scene.ids['meta']}"
     assert (await scene.http.post(f"{url}/pause?direction=in")).is_success

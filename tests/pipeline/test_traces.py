@@ -94,6 +94,7 @@ async def test_a_message_and_its_answer_are_one_trace(make_line: Any) -> None:
         assert [word for word in ("rita", "parcel") if word in said] == [], "traces hold no words and no names"
 
 
+@pytest.mark.torture
 async def test_what_a_collector_did_not_take_is_told_later_under_the_same_identifiers(make_line: Any) -> None:
     collector = Collecting()
     async with collector.serve() as url, make_line(traces_url=f"{url}/v1/traces") as line:
