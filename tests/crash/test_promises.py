@@ -114,6 +114,7 @@ async def test_promise_1_what_was_answered_2xx_survives_the_kill_of_everything(m
         assert len(scene.desk.tickets) == 30
 
 
+@pytest.mark.torture
 async def test_killed_again_and_again_nothing_is_lost_or_doubled(make_scene: Any) -> None:
     # what was being made when its worker died is believed absent once the helpdesk would have shown it: after a minute
     async with make_scene(speed=10.0) as scene:

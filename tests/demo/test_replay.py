@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), needs_conversations]
 
 async def test_recorded_conversations_arrive_once_and_in_order_whatever_happens() -> None:
     """Each webhook twice, out of order, and workers and the database killed on the way."""
-    trouble, limit = ("--duplicate", "1.0", "--shuffle", "0.3", "--kill", "2", "--seed", "4"), 12
+    trouble, limit = ("--duplicate", "1.0", "--shuffle", "0.3", "--kill", "2", "--seed", "4"), 8
     ended = await gateway("replay", str(CONVERSATIONS), "--limit", str(limit), *trouble)
     summary = ended.summary
     assert ended.code == 0, ended.told[-4000:]

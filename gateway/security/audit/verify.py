@@ -117,7 +117,9 @@ def _check(told: Verification, entry: Entry, before: Head, key: bytes | None) ->
     if not hmac.compare_digest(entry.previous, before.digest):
         told.found(entry.seq, "it does not continue the entry before it")
     if key is None:
-        told.found(entry.seq, f"version {entry.key_version} of the installation's secret key is not known here")
+        told.found(
+            entry.seq, f"made under root key {entry.key_version}, which GATEWAY_SECRET_KEY of here does not open"
+        )
         return
     if not hmac.compare_digest(entry.computed(key), entry.digest):
         told.found(entry.seq, "it was changed, or not written by this installation")
