@@ -472,7 +472,7 @@ async def test_the_chain_goes_on_over_a_new_key(logged: Logged) -> None:
     assert [one.key_version for one in await logged.entries()] == [1, 2]
     assert (await logged.verify()).ok
     await logged.tamper("UPDATE audit_entry SET key_version = 7 WHERE seq = 1")
-    assert "made under root key 7, which GATEWAY_SECRET_KEY of here does not open" in (await logged.verify()).troubles[0].what
+    assert "made under root key 7" in (await logged.verify()).troubles[0].what
     logged.vault = vault_of(b"x" * 32)
     assert not (await logged.verify()).ok, "another installation's key"
 
