@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
+from gateway.api.written import write_or_check
 from gateway.events.kinds import KINDS, Kind, Part, Texts
 
 HEAD = """\
@@ -71,18 +70,7 @@ def _type(schema: dict[str, object]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m gateway.api.event_docs", description="Write the page of events.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file is not up to date")
-    parser.add_argument("file", type=Path, help="where it lies, for example docs/events.md")
-    options = parser.parse_args(arguments)
-    file: Path = options.file
-    if not options.check:
-        file.write_text(render(), "utf-8")
-        return 0
-    if file.exists() and file.read_text("utf-8") == render():
-        return 0
-    print(f"{file} is not up to date; run: python -m gateway.api.event_docs {file}", file=sys.stderr)
-    return 1
+    return write_or_check("gateway.api.event_docs", "Write the page of events.", "docs/events.md", render, arguments)
 
 
 if __name__ == "__main__":

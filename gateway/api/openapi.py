@@ -6,12 +6,11 @@ running. Framework and models decide its text: the versions of constraints.txt m
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from gateway.api.written import write_or_check
 from gateway.app import create_app
 from gateway.registry import Registry
 from gateway.settings import Settings
@@ -26,19 +25,9 @@ def render() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m gateway.api.openapi", description="Write the OpenAPI document.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file is not up to date")
-    parser.add_argument("file", type=Path, help="where it lies, for example schemas/json/v1/openapi.json")
-    options = parser.parse_args(arguments)
-    file: Path = options.file
-    text = render()
-    if not options.check:
-        file.write_text(text, "utf-8")
-        return 0
-    if file.exists() and file.read_text("utf-8") == text:
-        return 0
-    print(f"{file} is not up to date; run: python -m gateway.api.openapi {file}", file=sys.stderr)
-    return 1
+    return write_or_check(
+        "gateway.api.openapi", "Write the OpenAPI document.", "schemas/json/v1/openapi.json", render, arguments
+    )
 
 
 if __name__ == "__main__":

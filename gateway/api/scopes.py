@@ -6,15 +6,14 @@ and another tries each route with each scope.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastapi import FastAPI
 
 from gateway.api.routes import EXTENSION
+from gateway.api.written import write_or_check
 from gateway.app import create_app
 from gateway.registry import Registry
 from gateway.security import roles, scopes
@@ -71,19 +70,9 @@ def _codes(names: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m gateway.api.scopes", description="Write the table of scopes.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file is not up to date")
-    parser.add_argument("file", type=Path, help="where it lies, for example docs/reference/scopes.md")
-    options = parser.parse_args(arguments)
-    file: Path = options.file
-    text = render()
-    if not options.check:
-        file.write_text(text, "utf-8")
-        return 0
-    if file.exists() and file.read_text("utf-8") == text:
-        return 0
-    print(f"{file} is not up to date; run: python -m gateway.api.scopes {file}", file=sys.stderr)
-    return 1
+    return write_or_check(
+        "gateway.api.scopes", "Write the table of scopes.", "docs/reference/scopes.md", render, arguments
+    )
 
 
 if __name__ == "__main__":
