@@ -10,10 +10,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, fetch_all, insert_rows, is_data_error
 from gateway.db.tables.ticket import solving
 from gateway.engine.leases import Held
@@ -142,9 +144,12 @@ async def _write_threads(
         matters.restored = runtime.restored
         patience = timedelta(seconds=runtime.settings.file_patience)
         decided = await decide_inbound(runtime.database, runtime.calendars, sandbox, in_force, matters, now, patience)
+        # before the transaction: who holds one connection of the pool must not wait for another
+        proving = {echo.connection_id for echo in decided.plan.proven.values()}
+        sources = {id: await runtime.connections.get(id) for id in sorted(proving)}
         async with runtime.database.write() as connection:
             await held.check(connection)
-            wakes = await _write_plan(connection, runtime, matters, decided.plan)
+            wakes = await _write_plan(connection, runtime, matters, decided.plan, sources)
             await insert_rows(connection, "decision", decided.decisions)
     except Overtaken:
         await _write_threads(runtime, sandbox, policies, held, rows)
@@ -169,7 +174,13 @@ async def _write_threads(
     await runtime.wake(wakes)
 
 
-async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: loading.Matters, plan: Plan) -> set[str]:
+async def _write_plan(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    matters: loading.Matters,
+    plan: Plan,
+    sources: Mapping[UUID, Endpoint | None],
+) -> set[str]:
     """One transaction for all that a batch changes, set-based, rows in order of their keys."""
     await insert_rows(connection, "ticket", list(plan.tickets.values()))
     await insert_rows(
@@ -230,7 +241,7 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
     await raise_alarms(connection, plan.alarms)
     wakes |= await carry_out(connection, plan.orders, plan.now)
     for reply_id, echo in sorted(plan.proven.items()):
-        wakes |= await _proven(connection, runtime, reply_id, echo, plan)
+        wakes |= await _proven(connection, runtime, sources[echo.connection_id], reply_id, echo, plan)
     # after the replies: whoever holds a reply may want its ticket's clocks, and nobody the other way round
     wakes |= (await apply(connection, runtime.calendars, [*plan.clocks, *clock_requests(plan.orders)], plan.now)).wakes
     for revision_id, (waits_for, until) in sorted(plan.parked.items()):
@@ -255,9 +266,13 @@ async def _write_plan(connection: AsyncConnection, runtime: Runtime, matters: lo
 
 
 async def _proven(
-    connection: AsyncConnection, runtime: Runtime, reply_id: Any, echo: loading.ThreadedItem, plan: Plan
+    connection: AsyncConnection,
+    runtime: Runtime,
+    endpoint: Endpoint | None,
+    reply_id: UUID,
+    echo: loading.ThreadedItem,
+    plan: Plan,
 ) -> set[str]:
-    endpoint = await runtime.connections.get(echo.connection_id)
     touched = await execute(
         connection,
         f"""UPDATE reply r SET state = 'sent', external_id = :external, url = :url, sent_at = :at, code = NULL,

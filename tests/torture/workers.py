@@ -46,6 +46,8 @@ log = logging.getLogger("torture")
 
 DRAIN: ContextVar[str] = ContextVar("torture_drain", default="")
 """Name of the drain that the running code belongs to."""
+WRITING: ContextVar[bool] = ContextVar("torture_writing", default=False)
+"""Whether the running code has a transaction in hand: waiting for a second connection, it could wait for ever."""
 
 
 class Killed(BaseException):
@@ -76,6 +78,8 @@ class Boundaries:
         worker: Worker | None = OWNER.get()
         if worker is None:
             return
+        if WRITING.get():
+            raise AssertionError(f"a worker wants to {kind} {detail} with a transaction in hand")
         if not worker.alive:
             raise Killed
         gate = Gate(worker, kind, detail, asyncio.get_running_loop().create_future())
@@ -135,7 +139,11 @@ class BoundedDatabase(Database):
         cut = ""
         async with super().write() as connection:
             worker: Worker | None = OWNER.get()
-            yield connection
+            before = WRITING.set(True)
+            try:
+                yield connection
+            finally:
+                WRITING.reset(before)
             cut = self.boundaries.cuts.pop(worker.name, "") if worker is not None else ""
             if cut == "before":
                 raw = await connection.get_raw_connection()
