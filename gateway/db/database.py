@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import select
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -103,14 +103,23 @@ async def execute(connection: AsyncConnection, sql: str, /, **values: Any) -> in
     return int((await connection.execute(text(sql), values)).rowcount)
 
 
+async def execute_rows(
+    connection: AsyncConnection, sql: str, rows: Sequence[Mapping[str, Any]], /, **values: Any
+) -> int:
+    """Run a statement over rows that travel as one JSON document, `:rows`; how many rows it touched.
+
+    Without rows there is nothing to do, and no round trip.
+    """
+    return await execute(connection, sql, rows=as_json(rows), **values) if rows else 0
+
+
 async def insert_rows(
     connection: AsyncConnection, table: str, rows: Iterable[Mapping[str, Any]], *, tail: str = ""
 ) -> list[Row]:
     """Insert many rows in one statement. `tail` is what follows the rows: ON CONFLICT, RETURNING.
 
     The rows travel as one JSON document that PostgreSQL types by the table itself, so a batch of 500 costs one round
-    trip
-    and one parse. All rows name the same columns; bytea columns do not travel this way.
+    trip and one parse. All rows name the same columns; bytea columns do not travel this way.
     """
     rows = list(rows)
     if not rows:

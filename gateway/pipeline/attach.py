@@ -19,7 +19,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
-from gateway.db.database import as_json, execute, fetch_all, insert_rows
+from gateway.db.database import as_json, execute_rows, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.engine.leases import Held
 from gateway.engine.sandbox import Sandbox
@@ -89,7 +89,7 @@ async def join_files(connection: AsyncConnection, messages: Sequence[UUID], now:
     Called when comments are written and when files have come, each after its own write: the row locks make one of the
     two see the other. A file that comes after its comment has gone follows in a private note.
     """
-    files = await _files(connection, messages)
+    files = await _files(connection, messages) if messages else {}
     if not files:
         return set()
     pushes = await fetch_all(
@@ -114,13 +114,13 @@ async def join_files(connection: AsyncConnection, messages: Sequence[UUID], now:
             if row is not None and row["state"] == "stored" and file.get("sha256") is None:
                 late[f"a:{row['id']}"] = _late(push, row, now)
                 wakes.add(f"push:{push['helpdesk_id']}")
-    await execute(
+    await execute_rows(
         connection,
         """UPDATE push p SET payload = jsonb_set(p.payload, '{attachments}', g.attachments),
                due_at = CASE WHEN g.settled THEN LEAST(p.due_at, :now) ELSE p.due_at END
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, attachments jsonb, settled boolean)
            WHERE p.id = g.id""",
-        rows=as_json(ready),
+        ready,
         now=now,
     )
     await insert_rows(connection, "push", [late[key] for key in sorted(late)], tail="ON CONFLICT (key) DO NOTHING")
@@ -238,7 +238,7 @@ async def _record(runtime: Runtime, endpoint: Endpoint, held: Held, settled: Seq
     now = runtime.now()
     async with runtime.database.write() as connection:
         await held.check(connection)
-        await execute(
+        await execute_rows(
             connection,
             """UPDATE attachment a SET state = g.state, sha256 = g.sha256, size = g.size, media_type = g.media_type,
                    name = g.name, reason = g.reason, tries = a.tries + 1, due_at = g.due_at,
@@ -246,7 +246,7 @@ async def _record(runtime: Runtime, endpoint: Endpoint, held: Held, settled: Seq
                FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id uuid, state text, sha256 text, size int,
                    media_type text, name text, reason text, due_at timestamptz)
                WHERE a.id = g.id AND a.state = 'pending'""",
-            rows=as_json(sorted((_outcome(one, now) for one in settled), key=lambda one: str(one["id"]))),
+            sorted((_outcome(one, now) for one in settled), key=lambda one: str(one["id"])),
             now=now,
         )
         for one in settled:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.db.database import as_json, execute
+from gateway.db.database import execute_rows
 from gateway.pipeline.normalise import Read
 from gateway_schemas.ticket import ForeignTicket
 
@@ -37,4 +37,4 @@ async def note_foreign(connection: AsyncConnection, reads: Sequence[Read]) -> No
                     newest[endpoint.id, item.ticket] = item
     if newest:
         rows = [{"helpdesk": helpdesk, **item.model_dump(mode="json")} for (helpdesk, _), item in newest.items()]
-        await execute(connection, STORE, rows=as_json(rows))
+        await execute_rows(connection, STORE, rows)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
-from gateway.db.database import as_json, execute, fetch_all, insert_rows, is_data_error
+from gateway.db.database import as_json, execute, execute_rows, fetch_all, insert_rows, is_data_error
 from gateway.db.tables.ticket import solving
 from gateway.engine.leases import Held
 from gateway.engine.sandbox import Sandbox
@@ -100,18 +100,16 @@ async def _write_reads(runtime: Runtime, sandbox: Sandbox, held: Held, reads: Se
 
 async def _end(connection: AsyncConnection, reads: Sequence[Read], now: Any) -> None:
     """Every delivery ends processed, ignored with a reason, or failed with a reason."""
-    await execute(
+    await execute_rows(
         connection,
         """UPDATE delivery d SET state = g.state, reason = g.reason, processed_at = :now, attempts = attempts + 1
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, received_at timestamptz, state text,
                reason text)
            WHERE d.id = g.id AND d.received_at = g.received_at""",
-        rows=as_json(
-            [
-                {"id": read.id, "received_at": read.received_at, "state": read.state, "reason": read.reason}
-                for read in reads
-            ]
-        ),
+        [
+            {"id": read.id, "received_at": read.received_at, "state": read.state, "reason": read.reason}
+            for read in reads
+        ],
         now=now,
     )
 
@@ -182,7 +180,8 @@ async def _write_plan(
     sources: Mapping[UUID, Endpoint | None],
 ) -> set[str]:
     """One transaction for all that a batch changes, set-based, rows in order of their keys."""
-    await insert_rows(connection, "ticket", list(plan.tickets.values()))
+    opened = [_opened(row, plan.changed_tickets.get(id), plan.now) for id, row in plan.tickets.items()]
+    await insert_rows(connection, "ticket", opened)
     await insert_rows(
         connection,
         "leg",
@@ -190,39 +189,25 @@ async def _write_plan(
         tail="ON CONFLICT (thread_id, account_id) DO UPDATE SET ticket_id = EXCLUDED.ticket_id",
     )
     threads = {one.interaction_id: one.thread_id for one in matters.items}
-    await execute(
+    await execute_rows(
         connection,
         """UPDATE interaction i SET thread_id = g.thread_id, ticket_id = COALESCE(g.ticket_id, i.ticket_id),
                reply_id = COALESCE(g.reply_id, i.reply_id)
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id uuid, thread_id uuid, ticket_id uuid, reply_id uuid)
            WHERE i.id = g.id""",
-        rows=as_json(
-            [
-                {"id": id, "thread_id": threads.get(id), "ticket_id": None, "reply_id": None, **plan.placed.get(id, {})}
-                for id in sorted({*threads, *plan.placed})
-            ]
-        ),
+        [
+            {"id": id, "thread_id": threads.get(id), "ticket_id": None, "reply_id": None, **plan.placed.get(id, {})}
+            for id in sorted({*threads, *plan.placed})
+        ],
     )
-    await execute(
+    await execute_rows(
         connection,
         f"""UPDATE ticket t SET status = g.status, {solving("g.status", ":now")},
                priority = g.priority, last_inbound_at = g.last_inbound_at,
                tags = g.tags, fields = g.fields, updated_at = :now
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id uuid, status text, priority text,
                last_inbound_at timestamptz, tags text[], fields jsonb) WHERE t.id = g.id""",
-        rows=as_json(
-            [
-                {
-                    "id": row.id,
-                    "status": row.status,
-                    "priority": row.priority,
-                    "last_inbound_at": row.last_inbound_at,
-                    "tags": row.tags,
-                    "fields": row.fields,
-                }
-                for _, row in sorted(plan.changed_tickets.items())
-            ]
-        ),
+        [{"id": id, **_state(row)} for id, row in sorted(plan.changed_tickets.items()) if id not in plan.tickets],
         now=plan.now,
     )
     await insert_rows(connection, "push", list(plan.pushes.values()), tail="ON CONFLICT (key) DO NOTHING")
@@ -252,17 +237,32 @@ async def _write_plan(
             waits_for=waits_for,
             until=until,
         )
-    await execute(
+    await execute_rows(
         connection,
         """UPDATE revision r SET state = 'done', reason = g.reason
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, reason text) WHERE r.id = g.id""",
-        rows=as_json([{"id": id, "reason": reason} for id, reason in sorted(plan.done.items())]),
+        [{"id": id, "reason": reason} for id, reason in sorted(plan.done.items())],
     )
-    opened = [
-        Announcement("ticket.created", id, {"followup_of": row["followup_of"]}) for id, row in plan.tickets.items()
-    ]
-    await announce_many(connection, opened, plan.now)
+    news = [Announcement("ticket.created", row["id"], {"followup_of": row["followup_of"]}) for row in opened]
+    await announce_many(connection, news, plan.now)
     return wakes | {f"push:{row['helpdesk_id']}" for row in plan.pushes.values()}
+
+
+def _opened(row: Mapping[str, Any], after: loading.TicketRow | None, now: datetime) -> dict[str, Any]:
+    """A new ticket as it is at the end of its batch, policies and later messages included."""
+    state = _state(after) if after is not None else {"fields": {}}
+    solved_at = now if state.get("status") in ("solved", "closed") else None
+    return {**row, **state, "solved_at": solved_at}
+
+
+def _state(row: loading.TicketRow) -> dict[str, Any]:
+    return {
+        "status": row.status,
+        "priority": row.priority,
+        "last_inbound_at": row.last_inbound_at,
+        "tags": row.tags,
+        "fields": row.fields,
+    }
 
 
 async def _proven(

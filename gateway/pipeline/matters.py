@@ -237,19 +237,11 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
     """Load what a batch of pending revisions needs; makes the threads that do not exist yet."""
     matters = Matters()
     rows = [{**row, "news": _news(row)} for row in rows]
-    ids = list({row["interaction_id"] for row in rows})
     above: dict[UUID, list[Mapping[str, Any]]] = defaultdict(list)
-    for row in await fetch_all(
-        connection, ANCESTORS, ids=[row["interaction_id"] for row in rows if row["in_reply_to"]]
-    ):
-        above[row["start"]].append({**row, "news": _news(row)})
-    threads = await _threads(connection, rows, above, now)
-    matters.roots = {
-        row["id"]: row["root"]
-        for row in await fetch_all(
-            connection, "SELECT id, root FROM thread WHERE id = ANY(:ids)", ids=list(set(threads.values()))
-        )
-    }
+    if answers := [row["interaction_id"] for row in rows if row["in_reply_to"]]:
+        for row in await fetch_all(connection, ANCESTORS, ids=answers):
+            above[row["start"]].append({**row, "news": _news(row)})
+    threads, matters.roots = await _threads(connection, rows, above, now)
     matters.items = [_item(row, threads[row["interaction_id"]]) for row in rows]
     for id, ancestors in above.items():
         matters.parents[id] = [_item(row, row["thread_id"] or threads[id]) for row in ancestors]
@@ -263,16 +255,12 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
     )
     legs = await fetch_all(
         connection,
-        """SELECT thread_id, account_id, ticket_id FROM leg WHERE thread_id = ANY(:threads)
-               AND account_id = ANY(:accounts)""",
+        """SELECT false AS first, thread_id, account_id, ticket_id FROM leg
+           WHERE thread_id = ANY(:threads) AND account_id = ANY(:accounts)
+           UNION ALL (SELECT DISTINCT ON (thread_id) true, thread_id, account_id, ticket_id FROM leg
+                      WHERE thread_id = ANY(:threads) ORDER BY thread_id, created_at, ticket_id)""",
         threads=thread_ids,
         accounts=account_ids,
-    )
-    firsts = await fetch_all(
-        connection,
-        """SELECT DISTINCT ON (thread_id) thread_id, ticket_id FROM leg WHERE thread_id = ANY(:threads)
-           ORDER BY thread_id, created_at, ticket_id""",
-        threads=thread_ids,
     )
     private = list({one.account_id for one in matters.items if one.news.visibility == "private"})
     tickets = await fetch_all(
@@ -292,8 +280,7 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
         ORDER BY t.last_inbound_at
         """,
         ids=list(
-            {row["ticket_id"] for row in (*legs, *firsts)}
-            | {one.ticket_id for one in matters.items if one.ticket_id is not None}
+            {row["ticket_id"] for row in legs} | {one.ticket_id for one in matters.items if one.ticket_id is not None}
         ),
         private=private,
     )
@@ -321,21 +308,21 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
         matters.tickets[row["id"]] = matters.tickets.setdefault(row["effective"], ticket)
         if ticket.ended is None:
             matters.of_account[ticket.account_id] = matters.tickets[row["id"]]
-    matters.legs = {(row["thread_id"], row["account_id"]): row["ticket_id"] for row in legs}
-    matters.firsts = {row["thread_id"]: row["ticket_id"] for row in firsts}
+    matters.legs = {(row["thread_id"], row["account_id"]): row["ticket_id"] for row in legs if not row["first"]}
+    matters.firsts = {row["thread_id"]: row["ticket_id"] for row in legs if row["first"]}
     await _loose(connection, matters, thread_ids)
     await _early_answers(connection, matters)
     await _replies(connection, matters)
     helpdesks = await fetch_all(connection, "SELECT id, name FROM connection WHERE role = 'helpdesk'")
     matters.helpdesks = {row["name"]: row["id"] for row in helpdesks}
-    for row in await fetch_all(
-        connection,
-        """SELECT interaction_id, key FROM push WHERE interaction_id = ANY(:ids) AND kind = 'comment'
-               AND state = 'pending'
-           AND tries = 0""",
-        ids=ids,
-    ):
-        matters.unpushed[row["interaction_id"]] = row["key"]
+    if again := list({row["interaction_id"] for row in rows if row["change"] != "created"}):
+        for row in await fetch_all(
+            connection,
+            """SELECT interaction_id, key FROM push
+               WHERE interaction_id = ANY(:ids) AND kind = 'comment' AND state = 'pending' AND tries = 0""",
+            ids=again,
+        ):
+            matters.unpushed[row["interaction_id"]] = row["key"]
     return matters
 
 
@@ -344,9 +331,11 @@ async def _threads(
     rows: Sequence[Mapping[str, Any]],
     above: Mapping[UUID, Sequence[Mapping[str, Any]]],
     now: datetime,
-) -> dict[UUID, UUID]:
-    """The thread of each interaction: its root as the source tells it, else the top of what is stored above it."""
+) -> tuple[dict[UUID, UUID], dict[UUID, str]]:
+    """The thread of each interaction and each thread's root: as the source tells it, else the top of what is stored
+    above it."""
     found: dict[UUID, UUID] = {}
+    named: dict[UUID, str] = {}
     roots: dict[UUID, tuple[str, str, str | None]] = {}
     for row in rows:
         if row["thread_id"] is not None:
@@ -375,7 +364,11 @@ async def _threads(
         )
         ids = {(row["scope"], row["root"]): row["id"] for row in stored}
         found |= {id: ids[(scope, root)] for id, (scope, root, _) in roots.items()}
-    return found
+        named = {row["id"]: row["root"] for row in stored}
+    if more := list({*found.values()} - {*named}):
+        rows = await fetch_all(connection, "SELECT id, root FROM thread WHERE id = ANY(:ids)", ids=more)
+        named |= {row["id"]: row["root"] for row in rows}
+    return found, named
 
 
 async def _loose(connection: AsyncConnection, matters: Matters, thread_ids: Sequence[UUID]) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.db.database import as_json, execute, fetch_all, fetch_one
+from gateway.db.database import execute, execute_rows, fetch_all, fetch_one
 from gateway.db.tables.columns import new_id
 from gateway.events.announce import announce
 from gateway.pipeline.changes import Change, mark_of
@@ -383,14 +383,14 @@ async def _place_ticket(
 
 
 async def _finish(connection: AsyncConnection, change: Change, comments: dict[str, str | None], at: datetime) -> None:
-    await execute(
+    await execute_rows(
         connection,
         """UPDATE push p SET state = 'done', done_at = COALESCE(p.done_at, :at), external_id = g.comment,
                job = NULL, code = NULL,
                reason = NULL
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, comment text)
            WHERE p.id = g.id AND p.change_key = :key AND p.epoch = :epoch""",
-        rows=as_json([{"id": id, "comment": comments.get(key)} for id, key in _pairs(change)]),
+        [{"id": id, "comment": comments.get(key)} for id, key in _pairs(change)],
         key=change.key,
         epoch=change.epoch,
         at=at,

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
-from gateway.db.database import as_json, execute, fetch_all, fetch_one
+from gateway.db.database import execute, execute_rows, fetch_all, fetch_one
 from gateway.engine.leases import Held
 from gateway.net.client import Lane, calling
 from gateway.pipeline import outcomes
@@ -66,7 +66,7 @@ WITH due AS (
     -- four thousand commenters under one post take turns with everybody else, and so does a flooded connection
     SELECT *, row_number() OVER (PARTITION BY lane, source_id, thread_id ORDER BY first) AS turn FROM due
 )
-SELECT ticket_id, lane FROM (
+SELECT ticket_id, lane, (SELECT t.moved_to IS NOT NULL FROM ticket t WHERE t.id = ticket_id) AS moved FROM (
     SELECT *, row_number() OVER (PARTITION BY lane, source_id ORDER BY turn, first) AS place FROM turns
 ) AS placed
 ORDER BY lane, place, first LIMIT :limit
@@ -148,7 +148,7 @@ async def _claim(
             limit=free if size == 1 else max(free, BULK_FROM) + size * bulk_free,
         )
         bulk = size > 1 and len(ready) >= BULK_FROM
-        await _redirect(connection, [row["ticket_id"] for row in ready])
+        await _redirect(connection, [row["ticket_id"] for row in ready if row["moved"]])
         if bulk:
             # what agents wait for goes by itself, everything else together
             alone = [row["ticket_id"] for row in ready if row["lane"] == 0][:free]
@@ -181,7 +181,7 @@ UPDATE interaction i SET ticket_id = moved.id FROM moved WHERE i.id = moved.inte
 
 
 async def _redirect(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
-    """Costs a look at the primary keys of the tickets at hand. The tick wakes the other helpdesk's drain."""
+    """The tick wakes the other helpdesk's drain."""
     if ids:
         await execute(connection, REDIRECT, ids=list(ids))
 
@@ -267,7 +267,7 @@ def _change(
 async def _commit_in_flight(
     connection: AsyncConnection, changes: Sequence[Change], seconds: float, now: datetime
 ) -> None:
-    await execute(
+    await execute_rows(
         connection,
         """
         UPDATE push p SET state = 'in_flight', change_key = g.change_key, epoch = g.epoch, started_at = :now,
@@ -275,7 +275,7 @@ async def _commit_in_flight(
             deadline_at = clock_timestamp() + make_interval(secs => :seconds)
         FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, change_key text, epoch bigint) WHERE p.id = g.id
         """,
-        rows=as_json([{"id": id, "change_key": one.key, "epoch": one.epoch} for one in changes for id in one.push_ids]),
+        [{"id": id, "change_key": one.key, "epoch": one.epoch} for one in changes for id in one.push_ids],
         seconds=seconds,
         now=now,
     )
@@ -283,7 +283,7 @@ async def _commit_in_flight(
 
 async def _commit_doubted(connection: AsyncConnection, changes: Sequence[Change]) -> None:
     """As if interrupted when the backup was taken: the helpdesk is asked before they are told."""
-    await execute(
+    await execute_rows(
         connection,
         """
         UPDATE push p SET state = 'in_flight', change_key = g.change_key, epoch = g.epoch, started_at = g.started_at,
@@ -291,13 +291,11 @@ async def _commit_doubted(connection: AsyncConnection, changes: Sequence[Change]
         FROM jsonb_to_recordset(CAST(:rows AS jsonb))
             AS g (id bigint, change_key text, epoch bigint, started_at timestamptz) WHERE p.id = g.id
         """,
-        rows=as_json(
-            [
-                {"id": id, "change_key": one.key, "epoch": one.epoch, "started_at": one.started_at}
-                for one in changes
-                for id in one.push_ids
-            ]
-        ),
+        [
+            {"id": id, "change_key": one.key, "epoch": one.epoch, "started_at": one.started_at}
+            for one in changes
+            for id in one.push_ids
+        ],
     )
 
 

@@ -7,7 +7,7 @@ waits for it, so that its ticket begins where the conversation began.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -279,32 +279,41 @@ async def _interactions(
             }
         )
     fresh = await insert_rows(
-        connection, "interaction", rows, tail="ON CONFLICT (scope, external_id) DO NOTHING RETURNING scope, external_id"
-    )
-    inserted = {(row["scope"], row["external_id"]) for row in fresh}
-    stored = await fetch_all(
         connection,
-        """SELECT i.id, i.scope, i.external_id, i.account_id, i.direction, i.revision, i.version_at, i.addressed,
-                  i.deleted_at IS NOT NULL AS deleted
-           FROM interaction i
-           WHERE (i.scope, i.external_id) IN (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS text[])))
-           ORDER BY i.scope, i.external_id FOR UPDATE""",
-        scopes=scopes,
-        ids=ids,
+        "interaction",
+        rows,
+        tail=f"ON CONFLICT (scope, external_id) DO NOTHING RETURNING {KNOWN}",
     )
-    known = {
-        (row["scope"], row["external_id"]): Known(
-            row["id"],
-            row["account_id"],
-            row["direction"],
-            row["revision"],
-            row["version_at"],
-            row["addressed"],
-            row["deleted"],
-        )
-        for row in stored
-    }
+    known = {(row["scope"], row["external_id"]): _known(row) for row in fresh}
+    inserted = set(known)
+    if seen := [key for key in keys if key not in inserted]:
+        for row in await fetch_all(
+            connection,
+            f"""SELECT {KNOWN} FROM interaction
+               WHERE (scope, external_id) IN (SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS text[])))
+               ORDER BY scope, external_id FOR UPDATE""",
+            scopes=[key[0] for key in seen],
+            ids=[key[1] for key in seen],
+        ):
+            known[row["scope"], row["external_id"]] = _known(row)
     return inserted, known
+
+
+KNOWN = """id, scope, external_id, account_id, direction, revision, version_at, addressed,
+    deleted_at IS NOT NULL AS deleted"""
+
+
+def _known(row: Mapping[str, Any]) -> Known:
+    return Known(
+        row["id"],
+        row["account_id"],
+        row["direction"],
+        row["revision"],
+        row["version_at"],
+        row["addressed"],
+        row["deleted"],
+        row.get("waits_for"),
+    )
 
 
 def _current(one: Incoming) -> dict[str, Any]:
@@ -400,19 +409,7 @@ async def locate(connection: AsyncConnection, keys: Iterable[Key]) -> dict[Key, 
         scopes=[key[0] for key in keys],
         ids=[key[1] for key in keys],
     )
-    return {
-        (row["scope"], row["asked"]): Known(
-            row["id"],
-            row["account_id"],
-            row["direction"],
-            row["revision"],
-            row["version_at"],
-            row["addressed"],
-            row["deleted"],
-            row["waits_for"],
-        )
-        for row in rows
-    }
+    return {(row["scope"], row["asked"]): _known(row) for row in rows}
 
 
 async def _revisions(
@@ -512,7 +509,7 @@ def _history(one: Incoming, state: str) -> str:
     """What a first connect finds lying around is recorded and opens nothing, unless the admin wants tickets for it."""
     if state != "pending" or one.origin != "poll" or not one.item.addressed:
         return state
-    since = one.endpoint.created_at
+    since = _began(one.endpoint)
     if one.endpoint.history == "tickets":
         since -= timedelta(days=one.endpoint.history_days)
     return "done" if version_order(one.item) < since else state
@@ -520,7 +517,16 @@ def _history(one: Incoming, state: str) -> str:
 
 def _unwanted(endpoint: Endpoint, origin: str, item: Interaction) -> bool:
     """Whether it is from before the connection, and the admin wants nothing of that kept."""
-    return endpoint.history == "none" and origin == "poll" and version_order(item) < endpoint.created_at
+    return endpoint.history == "none" and origin == "poll" and version_order(item) < _began(endpoint)
+
+
+def _began(endpoint: Endpoint) -> datetime:
+    """What is older was there before the connection."""
+    return endpoint.created_at - CLOCKS
+
+
+CLOCKS = timedelta(seconds=2)
+"""Providers tell times in whole seconds, of clocks that are not ours: in doubt, it is news."""
 
 
 def _shard(one: Incoming, stored: Known, parents: dict[Key, Known]) -> int:

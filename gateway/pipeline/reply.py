@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
-from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
+from gateway.db.database import as_json, execute, execute_rows, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
 from gateway.db.tables.ticket import solving
@@ -97,6 +97,8 @@ async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[t
             if isinstance(item, AgentReply | AgentNote | TicketChanged)
         }
     )
+    if not named:
+        return {}
     rows = await fetch_all(
         connection,
         """SELECT id, helpdesk_id, external_id, connection_id, status, tags, ended, moved_to, helpdesk_updated_at
@@ -119,16 +121,14 @@ async def _stand(connection: AsyncConnection, reads: Sequence[Read]) -> None:
         for endpoint, item in read.news
         if isinstance(item, OwnComment)
     ]
-    if not stand:
-        return
-    await execute(
+    await execute_rows(
         connection,
         """UPDATE push p SET done_at = g.at, external_id = g.comment
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (helpdesk uuid, key text, comment text, at timestamptz)
            WHERE p.helpdesk_id = g.helpdesk AND p.state IN ('done', 'job', 'in_flight')
                AND (p.key = g.key OR p.change_key = g.key)
              AND (p.done_at, p.external_id) IS DISTINCT FROM (g.at, g.comment)""",
-        rows=as_json(stand),
+        stand,
     )
 
 

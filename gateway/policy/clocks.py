@@ -43,6 +43,8 @@ async def clocks_of(
 ) -> dict[UUID, list[Clock]]:
     """The clocks of tickets."""
     found: dict[UUID, list[Clock]] = defaultdict(list)
+    if not tickets:
+        return found
     for clock in await load(connection, calendars, "WHERE ticket_id = ANY(:tickets)", tickets=sorted(tickets)):
         found[clock.ticket_id].append(clock)
     return found

@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
+from gateway.db.database import as_json, execute, execute_rows, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
 from gateway.events.announce import Announcement, announce_many
@@ -379,7 +379,7 @@ async def _incidents(
         for one in (*opened, *joined)
         if one.interaction_id is not None and isinstance(effect := one.wish.effect, OpenIncident | JoinIncident)
     ]
-    await execute(
+    await execute_rows(
         connection,
         """INSERT INTO incident_member (incident_id, interaction_id, grouped, at)
            SELECT DISTINCT ON (n.id, g.interaction) n.id, g.interaction, g.grouped, g.at
@@ -387,7 +387,7 @@ async def _incidents(
                AS g (key text, interaction uuid, grouped boolean, at timestamptz)
            JOIN incident n ON n.key = g.key AND n.closed_at IS NULL
            ON CONFLICT (incident_id, interaction_id) DO NOTHING""",
-        rows=as_json(members),
+        members,
     )
 
 

@@ -328,20 +328,14 @@ async def _people(connection: AsyncConnection, facts: Facts, customers: Sequence
         )
     rows = await fetch_all(
         connection,
-        """SELECT t.customer_id, count(*) AS broken FROM promise p JOIN ticket t ON t.id = p.ticket_id
-           WHERE t.customer_id = ANY(:customers) AND p.state = 'broken' GROUP BY t.customer_id""",
+        """SELECT c.id, (SELECT count(*) FROM account a WHERE a.customer_id = c.id) AS accounts,
+                  (SELECT count(*) FROM promise p JOIN ticket t ON t.id = p.ticket_id
+                   WHERE t.customer_id = c.id AND p.state = 'broken') AS broken
+           FROM unnest(CAST(:customers AS uuid[])) AS c (id)""",
         customers=customers,
     )
     for row in rows:
-        facts.people[row["customer_id"]].broken = row["broken"]
-    rows = await fetch_all(
-        connection,
-        """SELECT customer_id, count(*) AS accounts FROM account WHERE customer_id = ANY(:customers)
-           GROUP BY customer_id""",
-        customers=customers,
-    )
-    for row in rows:
-        facts.people[row["customer_id"]].accounts = row["accounts"]
+        facts.people[row["id"]].accounts, facts.people[row["id"]].broken = row["accounts"], row["broken"]
 
 
 async def _incidents(connection: AsyncConnection, facts: Facts) -> None:
@@ -360,6 +354,11 @@ async def _incidents(connection: AsyncConnection, facts: Facts) -> None:
         facts.incidents[row["key"]] = Event(**values)
 
 
+# read once for the statement, so that the index on connection and time serves
+CONNECTIONS = """ANY(ARRAY(
+    SELECT id FROM connection WHERE plugin = :source AND brand_id IS NOT DISTINCT FROM CAST(:brand AS uuid)))"""
+
+
 async def _windows(
     connection: AsyncConnection,
     facts: Facts,
@@ -370,48 +369,41 @@ async def _windows(
     for brand, source, at in places:
         moments[brand, source].append(at)
     for (brand, source), times in sorted(moments.items(), key=str):
-        connections = [
-            row["id"]
-            for row in await fetch_all(
-                connection,
-                "SELECT id FROM connection WHERE plugin = :source AND brand_id IS NOT DISTINCT FROM :brand",
-                source=source,
-                brand=brand,
-            )
-        ]
         # by the index on (connection_id, published_at)
         rows = await fetch_all(
             connection,
-            """SELECT published_at, left(text, 500) AS text FROM interaction
-               WHERE connection_id = ANY(:connections) AND direction = 'inbound' AND deleted_at IS NULL
+            f"""SELECT published_at, left(text, 500) AS text FROM interaction
+               WHERE connection_id = {CONNECTIONS} AND direction = 'inbound' AND deleted_at IS NULL
                  AND published_at >= :since AND published_at <= :until
                ORDER BY published_at DESC, id DESC LIMIT :most""",
-            connections=connections,
+            source=source,
+            brand=brand,
             since=min(times) - span,
             until=max(times),
             most=NEWEST,
         )
         rows.reverse()
-        usual = await _usual(connection, connections, span, {hour_of(at) for at in times})
+        usual = await _usual(connection, source, brand, span, {hour_of(at) for at in times})
         facts.windows[brand, source] = Window(
             [row["published_at"] for row in rows], [row["text"] for row in rows], usual
         )
 
 
 async def _usual(
-    connection: AsyncConnection, connections: Sequence[UUID], span: timedelta, hours: Collection[datetime]
+    connection: AsyncConnection, source: str, brand: UUID | None, span: timedelta, hours: Collection[datetime]
 ) -> dict[datetime, float]:
     rows = await fetch_all(
         connection,
-        """SELECT h.hour, count(i.id)::float / :weeks AS usual
+        f"""SELECT h.hour, count(i.id)::float / :weeks AS usual
            FROM unnest(CAST(:hours AS timestamptz[])) AS h (hour) CROSS JOIN generate_series(1, :weeks) AS w (back)
-                LEFT JOIN interaction i ON i.connection_id = ANY(:connections) AND i.direction = 'inbound'
+                LEFT JOIN interaction i ON i.connection_id = {CONNECTIONS} AND i.direction = 'inbound'
                 AND i.published_at >= h.hour + interval '1 hour' - w.back * interval '7 days' - CAST(:span AS interval)
                 AND i.published_at < h.hour + interval '1 hour' - w.back * interval '7 days'
            GROUP BY h.hour""",
         hours=sorted(hours),
         weeks=WEEKS,
         span=span,
-        connections=connections,
+        source=source,
+        brand=brand,
     )
     return {row["hour"]: row["usual"] for row in rows}

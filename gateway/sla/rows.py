@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.db.database import Row, as_json, execute, fetch_all, insert_rows
+from gateway.db.database import Row, execute, execute_rows, fetch_all, insert_rows
 from gateway.events.announce import Announcement, announce_many
 from gateway.sla.calendars import Calendar
 from gateway.sla.clock import Clock, Step, Terms
@@ -100,8 +100,7 @@ async def write(connection: AsyncConnection, clocks: Sequence[Clock], now: datet
     )
     gone = {one.id for one in fresh} - {row["id"] for row in stored}
     changed = sorted((one for one in clocks if one.changed and not one.is_new), key=lambda one: one.id)
-    if changed:
-        await execute(connection, UPDATE, rows=as_json([_row(one, now) for one in changed]))
+    await execute_rows(connection, UPDATE, [_row(one, now) for one in changed])
     await _tell(connection, [one for one in clocks if one.id not in gone], now)
 
 

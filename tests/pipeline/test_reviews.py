@@ -374,6 +374,14 @@ async def test_old_reviews_open_nothing(make_line: LineFactory, many: int) -> No
         assert await line.gateway.value("SELECT external_id FROM interaction WHERE ticket_id IS NOT NULL") == ref
 
 
+async def test_what_is_written_in_the_second_in_which_it_was_connected_is_news(line: ReviewLine) -> None:
+    """Providers tell whole seconds: told so, it seems to be from before."""
+    connected = await line.gateway.value("SELECT created_at FROM connection WHERE id = :id", id=line.source)
+    ref = line.google.review("3344", "Ana P.", 2, "slow", at=connected.replace(microsecond=0), quiet=True)
+    await line.poll()
+    assert await line.gateway.value("SELECT external_id FROM interaction WHERE ticket_id IS NOT NULL") == ref
+
+
 @pytest.mark.slow
 async def test_old_reviews_become_tickets_where_that_is_asked_for(make_line: LineFactory) -> None:
     """A review every nine days: ten of them lie within the ninety days of `history_days`."""
