@@ -7,9 +7,10 @@ waits for it, so that its ticket begins where the conversation began.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -429,10 +430,17 @@ async def _revisions(
     touched: dict[UUID, datetime] = {}
     upgraded: list[UUID] = []
     seen: set[Key] = set()
+    earlier = await _earlier_words(connection, incoming, known)
     for one in sorted(incoming, key=lambda one: (version_order(one.item), one.key)):
         stored = known[one.key]
         first = one.key in inserted and one.key not in seen
         seen.add(one.key)
+        if stored.revision != one.item.revision and said(stored.revision) == one.item.revision:
+            one.item = one.item.model_copy(update={"revision": stored.revision})
+        elif version_order(one.item) > stored.version_at and (
+            (stored.id, one.item.revision) in earlier or (stored.id, one.item.revision) in rows
+        ):
+            one.item = one.item.model_copy(update={"revision": said_again(one.item)})
         if one.item.addressed and not stored.addressed:
             upgraded.append(stored.id)
             stored.addressed = True
@@ -451,6 +459,7 @@ async def _revisions(
                 waiting[one.key] = waits_for
         if not first and version_order(one.item) >= stored.version_at and one.item.revision != stored.revision:
             newer[one.key] = one
+            stored.revision, stored.version_at = one.item.revision, version_order(one.item)
         if not first and one.item.revision == stored.revision and version_order(one.item) > stored.version_at:
             stored.version_at = touched[stored.id] = version_order(one.item)
         if (stored.id, one.item.revision) in rows:
@@ -503,6 +512,40 @@ async def _revisions(
         )
         wakes |= {f"thread:{row['shard']}" for row in again}
     return wakes
+
+
+async def _earlier_words(
+    connection: AsyncConnection, incoming: Sequence[Incoming], known: dict[Key, Known]
+) -> set[tuple[UUID, str]]:
+    """Which of the edits say what an earlier version of theirs said.
+
+    Sources that number no versions name one by a hash of its words: an edit back to earlier words comes under a name
+    that is stored, and would be taken for the earlier version told twice.
+    """
+    edits = [one for one in incoming if version_order(one.item) > known[one.key].version_at]
+    if not edits:
+        return set()
+    rows = await fetch_all(
+        connection,
+        """SELECT interaction_id, revision FROM revision
+           WHERE (interaction_id, revision) IN (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:said AS text[])))""",
+        ids=[known[one.key].id for one in edits],
+        said=[one.item.revision for one in edits],
+    )
+    return {(row["interaction_id"], row["revision"]) for row in rows}
+
+
+def said_again(item: Interaction) -> str:
+    """The name of a version that says once more what an earlier one said: with the time, as often as it is told."""
+    return f"{item.revision}~{version_order(item).astimezone(UTC).isoformat()}"
+
+
+def said(revision: str) -> str:
+    """What the source calls a version."""
+    return AGAIN.sub("", revision)
+
+
+AGAIN = re.compile(r"~\d{4}-\d\d-\d\dT[\d:.]+\+00:00$")
 
 
 def _history(one: Incoming, state: str) -> str:

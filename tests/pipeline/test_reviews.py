@@ -218,6 +218,30 @@ async def test_an_edited_review_is_a_new_revision(line: ReviewLine) -> None:
     assert len(line.desk.tickets) == 1
 
 
+async def test_an_edit_back_to_earlier_words_is_told_as_often_as_it_is_made(line: ReviewLine) -> None:
+    """A version is named by a hash of its words: the third has the name of the first."""
+    ref = line.google.review("3344", "Ana P.", 2, "slow")
+    await line.poll()
+    for words in ("slow, and rude", "slow", "slow, and rude", "slow"):
+        line.google.edit(ref, comment=words)
+        await line.poll()
+        await line.poll()  # told once more, it is no news
+        assert await line.gateway.value("SELECT text FROM interaction") == words
+    said = ["slow", *(f"[edited]\n[2 of 5 stars]\n{words}" for words in ("slow, and rude", "slow") * 2)]
+    assert line.comments() == [f"[2 of 5 stars]\n{said[0]}", *said[1:]]
+    assert await line.gateway.value("SELECT revisions FROM interaction") == 5
+
+
+async def test_edits_there_and_back_between_two_polls_leave_what_stands_there(line: ReviewLine) -> None:
+    ref = line.google.review("3344", "Ana P.", 2, "slow")
+    await line.poll()
+    line.google.edit(ref, comment="slow, and rude")
+    line.google.edit(ref, comment="slow")
+    await line.poll()
+    assert await line.gateway.value("SELECT text FROM interaction") == "slow"
+    assert line.comments()[-1].endswith("[2 of 5 stars]\nslow")
+
+
 async def test_a_deleted_review_is_noted_once_it_is_sure(line: ReviewLine) -> None:
     gone, kept = line.google.review("3344", "Ana P.", 2, "slow"), line.google.review("3344", "Rui", 1, "lento")
     await line.poll()
