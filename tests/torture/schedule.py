@@ -329,6 +329,7 @@ class Schedule:
             elif dice < 0.25 and polled:
                 self._note("dropped webhook", twin.name)
                 self.counts["dropped webhook"] += 1
+                self.story.unheard()
                 return
         self._note("webhook", twin.name)
         self._aside(self._deliver(twin, build, tries))

@@ -362,6 +362,12 @@ class Story:
         answer.withdrawn, answer.taken_back = True, self.rests
         return answer.word
 
+    def unheard(self) -> None:
+        """A webhook was lost: of what people just did, the gateway may hear from its next poll only."""
+        for answer in self.answers:
+            answer.taken_back = answer.target_gone = False
+            answer.overtaken = ""
+
     def _solve(self) -> str:
         tickets = self._tickets()
         if not tickets:
