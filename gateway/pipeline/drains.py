@@ -8,8 +8,7 @@ Names: `inbox:<shard>` `thread:<shard>` `fetch:<connection>` `push:<helpdesk>` `
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import functools
 import logging
 import time
 from uuid import UUID
@@ -23,6 +22,7 @@ from gateway.events.tell import Tellers
 from gateway.health.probe import begin_to_look, look
 from gateway.oauth.renewal import renew_due
 from gateway.pipeline.attach import attach_due
+from gateway.pipeline.crowds import Turns
 from gateway.pipeline.decide_clocks import decide_clock_steps
 from gateway.pipeline.enrich import enrich_due
 from gateway.pipeline.fetch import fetch_due
@@ -48,13 +48,6 @@ log = logging.getLogger(__name__)
 
 YIELD_AFTER = 2.0
 """Seconds after which a drain with more to do gives its place to others and asks to be woken again."""
-CROWDS_AT_ONCE = 2
-CROWD_BATCH = 50
-"""How much of a crowd a worker takes at once while others deliver too: each of their steps may wait for one of its."""
-COMPANY = 2.0
-"""Seconds since something else came in, after which a crowd has the worker for itself and takes whole batches."""
-GIVE_WAY = 1.0
-"""Seconds that a crowd waits for threading to catch up, so that no line builds up there instead."""
 
 
 class Drains:
@@ -65,11 +58,7 @@ class Drains:
         self._exporter = exporter
         self._sandbox = sandbox
         self._policies = runtime.policies
-        self._crowds = asyncio.Semaphore(CROWDS_AT_ONCE)
-        self._others_at = float("-inf")
-        self._threading = 0
-        self._threaded = asyncio.Event()
-        self._threaded.set()
+        self._turns = Turns(runtime.settings.batch)
         self.tellers = Tellers(runtime)
         self.stopping = False
 
@@ -156,27 +145,14 @@ class Drains:
         return await poll_stream(self._runtime, endpoint, stream, held)
 
     async def _read(self, shard: int, held: Held) -> bool:
-        batch = self._runtime.settings.batch
         if not is_crowd(shard):
-            self._others_at = time.monotonic()
-            return await drain_inbox(self._runtime, self._sandbox, shard, held, batch)
-        async with self._crowds:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GIVE_WAY):
-                    await self._threaded.wait()
-            if time.monotonic() - self._others_at < COMPANY:
-                batch = min(CROWD_BATCH, batch)
-            return await drain_inbox(self._runtime, self._sandbox, shard, held, batch)
+            self._turns.others()
+            return await drain_inbox(self._runtime, self._sandbox, shard, held, self._runtime.settings.batch)
+        return await self._turns.take(functools.partial(drain_inbox, self._runtime, self._sandbox, shard, held))
 
     async def _thread(self, shard: int, held: Held) -> bool:
-        self._threading += 1
-        self._threaded.clear()
-        try:
+        with self._turns.threading():
             return await drain_threads(self._runtime, self._sandbox, self._policies, shard, held)
-        finally:
-            self._threading -= 1
-            if not self._threading:
-                self._threaded.set()
 
     def _may_work(self, kind: str, endpoint: Endpoint) -> bool:
         """A connection that is paused, blocked or without consent keeps its backlog."""

@@ -96,8 +96,10 @@ def _matters(findings: Findings, story: Story, tickets: list[TicketView], places
     for message in story.messages:
         for number in places[message.words[0]]:
             owners[number].add(message.customer)
+    # what follows a ticket that a person merged two customers' into is both customers' as well
+    together = [owners[source] | owners[target] for source, target, _ in story.merges]
     for number, who in owners.items():
-        if len(who) > 1 and number not in story.handled:
+        if len(who) > 1 and number not in story.handled and not any(who <= merged for merged in together):
             findings.add("mixed ticket", f"#{number} has messages of {sorted(who)}")
     ended = [one.word for one in story.answers if one.ticket in story.handled]
     for ticket in tickets:
