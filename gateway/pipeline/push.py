@@ -431,6 +431,9 @@ async def _ask_after_interrupted(runtime: Runtime, endpoint: Endpoint, plugin: H
                 assert trouble is not None
                 if doubted and trouble.kind in ("closed", "moved", "gone"):
                     await outcomes.settled(connection, change, now)  # the call itself is told so, and follows it
+                elif trouble.kind == "gone" and change.change.external_id is not None:
+                    # whether it had come is gone with the ticket: what customers said goes on where the matter does
+                    wakes |= await outcomes.failed(connection, change, trouble, now) | {f"push:{endpoint.id}"}
                 else:
                     await outcomes.ask_later(connection, change, trouble, now)
                 await note_trouble(connection, endpoint, trouble, now)

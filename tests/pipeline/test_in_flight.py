@@ -15,6 +15,7 @@ from gateway.connections import Endpoint
 from gateway.pipeline import reply as answers
 from gateway.pipeline.normalise import Read
 from gateway_inbound.twin import InboundTwin, Manners
+from gateway_schemas.testing.twin import Fault
 from gateway_schemas.ticket import Agent, AgentReply, TicketChanged
 from gateway_zendesk.twin import ZendeskTwin
 
@@ -395,3 +396,25 @@ async def test_approve_reject_edit_and_send_in_every_order_send_nothing_undecide
             assert (row["id"], row["digest"]) in decided
             assert row["rendered"]["text"] in out
     assert sum(row["state"] == "sent" for row in rows) == len(out)
+
+
+@pytest.mark.parametrize("effect", ["drop_after", "status_before"])
+async def test_a_message_that_may_have_reached_a_ticket_that_is_then_deleted_goes_on_with_the_matter(
+    line: LineLike, effect: str
+) -> None:
+    """Whether it had come cannot be asked of a ticket that is gone: asked for ever, it held back all that followed."""
+    post = await complaint(line)
+    line.desk.faults.append(Fault(effect, method="PUT", path=r"/tickets/1(\.json)?$", status=500))
+    line.x.post("rita", "@AcmeSupport still stuck", in_reply_to=post)
+
+    async def interrupted() -> bool:
+        return bool(
+            await line.gateway.value("SELECT count(*) FROM push WHERE state = 'in_flight' AND code IS NOT NULL")
+        )
+
+    await line.gateway.until(interrupted, "nobody knows what came of the call")
+    line.desk.delete(1, "Ann")
+    line.x.post("rita", "@AcmeSupport hello?", in_reply_to=post)
+    await line.settle()
+    assert line.comments(2) == ["@AcmeSupport still stuck", "@AcmeSupport hello?"]
+    assert await line.gateway.value("SELECT ended FROM ticket WHERE external_id = '1'") == "deleted"

@@ -73,7 +73,10 @@ def _messages(findings: Findings, story: Story, tickets: list[TicketView]) -> di
                 findings.add("lost", f"{word} of {message.customer} stands nowhere")
         if message.deleted and shown:
             told = [
-                ticket.number for ticket in tickets for text in _notes(ticket) if any(w in text for w in message.words)
+                ticket.number
+                for ticket in tickets
+                for text in _notes(ticket)
+                if "deleted this" in text and any(w in text for w in message.words)
             ]
             told = [number for number in told if number in places[message.words[0]] or story.handled]
             # on a ticket that a person closed, nobody has to do anything about it
