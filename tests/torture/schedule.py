@@ -85,7 +85,9 @@ LIMBO = {
     "ticket without a message": """SELECT id, external_id FROM ticket t WHERE ended IS NULL AND merged_into IS NULL
                                    AND followup_of IS NULL AND NOT EXISTS (
                                        SELECT 1 FROM interaction i WHERE i.ticket_id = t.id)""",
-    "reply failed": "SELECT id, state, code, reason FROM reply WHERE state = 'failed'",
+    # what was deleted at the source before anybody could tell is refused there, and the agent is told
+    "reply failed": """SELECT id, state, code, reason FROM reply
+                       WHERE state = 'failed' AND reason NOT LIKE '%is not here, or was deleted'""",
 }
 
 
