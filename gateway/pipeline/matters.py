@@ -229,8 +229,13 @@ class Matters:
 
     def replies_in_flight(self, item: ThreadedItem) -> list[Mapping[str, Any]]:
         """Replies to the same target that may be out already."""
-        target = item.news.root if item.news.visibility == "private" else item.news.in_reply_to
-        return self.flying.get((item.scope, target), []) if target else []
+        if item.news.visibility != "private":
+            named = [item.news.in_reply_to]
+        else:
+            target = item.news.reply_target
+            named = [item.news.root, _to(target.recipient) if target is not None and target.recipient else None]
+        found = {row["id"]: row for name in named if name for row in self.flying.get((item.scope, name), [])}
+        return list(found.values())
 
 
 async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], now: datetime) -> Matters:
@@ -436,9 +441,16 @@ async def _replies(connection: AsyncConnection, matters: Matters) -> None:
             continue
         # a private answer names no parent: it is known by its conversation
         rendered = row["rendered"] or {}
-        named = row["root"] if rendered.get("visibility") == "private" else row["target"]
-        for target in {named, (rendered.get("target") or {}).get("ref")} - {None}:
-            matters.flying[(row["scope"], target)].append(row)
+        private, target = rendered.get("visibility") == "private", rendered.get("target") or {}
+        # a conversation that it begins has no name yet: it is known by whom it is with
+        recipient = _to(target["recipient"]) if private and target.get("recipient") else None
+        for name in {row["root"] if private else row["target"], target.get("ref"), recipient} - {None}:
+            matters.flying[(row["scope"], name)].append(row)
+
+
+def _to(recipient: str) -> str:
+    """Names who a conversation is with, where ids of conversations are told as well."""
+    return f"to {recipient}"
 
 
 def _news(row: Mapping[str, Any]) -> Interaction:

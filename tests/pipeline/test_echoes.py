@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from gateway_schemas.testing.twin import Fault
+
 LineLike = Any
 
 
@@ -27,6 +29,25 @@ async def test_promise_3_the_echo_of_an_answer_that_is_to_be_sent_again_is_the_p
     await line.settle()
     assert line.published() == [("We found it!", post)]
     assert len(line.ticket().comments) == 2, "the echo is no comment of its own"
+
+
+async def test_promise_3_the_echo_of_a_message_that_begins_a_conversation_is_the_proof(line: LineLike) -> None:
+    """The answer to the call is lost, and the conversation had no name before: whom it is with tells."""
+    line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    await line.settle()
+    line.x.faults.append(Fault("status_after", method="POST", path="/2/dm_conversations/", status=500))
+    line.x.faults.append(Fault("status_before", method="GET", path="/dm_events", status=503, times=None))
+    line.desk.agent_comment(1, "Ann", "Please tell us your order number.", tags=["reply:private"])
+    await line.desk.settle()
+
+    async def proven() -> bool:
+        return bool(await line.gateway.value("SELECT count(*) FROM reply WHERE state = 'sent'"))
+
+    await line.gateway.until(proven, "the echo proves it")
+    line.x.faults.clear()
+    await line.settle()
+    assert line.comments() == ["@AcmeSupport my parcel is stuck", "Please tell us your order number."]
+    assert await line.gateway.value("SELECT count(*) FROM interaction WHERE ticket_id IS NULL") == 0
 
 
 async def test_an_answer_that_may_be_out_is_not_cancelled_but_taken_back_once_it_is_sent(line: LineLike) -> None:

@@ -118,6 +118,11 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
             if found:
                 return found
             self.loop.on_the_wire = False
+        if timeout is None and not self.loop.awaited:
+            # nothing but a late word of the kernel can help; on a busy machine it may be that late
+            found = super().select(10.0)
+            if found:
+                return found
         self.loop.idle(timeout)
         return []
 
@@ -170,6 +175,11 @@ class Loop(asyncio.SelectorEventLoop):
 
         future.add_done_callback(back)
         return future
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the schedule waits for its turn."""
+        return self._idle is not None and not self._idle.done()
 
     def idle(self, timeout: float | None) -> None:
         """Called by the selector when nothing can go on: the schedule has the word, else the clock goes on."""

@@ -355,7 +355,7 @@ class Story:
         return f"#{number} {answer.word}"
 
     def _take_back(self) -> str:
-        if not self.answers:
+        if not self.answers or self.answers[-1].ticket in self.handled:
             return ""
         answer = self.answers[-1]
         self.desk.take_back(answer.ticket, answer.comment)
