@@ -88,7 +88,8 @@ async def take(
 
 
 async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[tuple[UUID, str], Mapping[str, Any]]:
-    """Our tickets among those named, locked in order; rows that name them may be written meanwhile."""
+    """Our tickets among those named, locked in order with their answers; rows that name them may be written
+    meanwhile."""
     named = sorted(
         {
             (str(endpoint.id), item.ticket)
@@ -99,6 +100,16 @@ async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[t
     )
     if not named:
         return {}
+    these = {"helpdesks": [helpdesk for helpdesk, _ in named], "ids": [id for _, id in named]}
+    # answers first: whoever decides on one or has sent it holds it, and then wants its ticket
+    await fetch_all(
+        connection,
+        """SELECT r.id FROM reply r JOIN ticket t ON t.id = r.ticket_id
+           WHERE t.merged_into IS NULL AND (t.helpdesk_id, t.external_id) IN
+               (SELECT * FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:ids AS text[])))
+           ORDER BY r.id FOR NO KEY UPDATE OF r""",
+        **these,
+    )
     rows = await fetch_all(
         connection,
         """SELECT id, helpdesk_id, external_id, connection_id, status, tags, ended, moved_to, helpdesk_updated_at
@@ -107,8 +118,7 @@ async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[t
                (SELECT * FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:ids AS text[]))) ORDER BY id
            -- no stronger: who holds a ticket's clocks writes rows that refer to the ticket
            FOR NO KEY UPDATE""",
-        helpdesks=[helpdesk for helpdesk, _ in named],
-        ids=[id for _, id in named],
+        **these,
     )
     return {(row["helpdesk_id"], row["external_id"]): row for row in rows}
 

@@ -94,3 +94,26 @@ async def test_a_held_answer_lets_the_next_one_pass_and_follows_when_it_is_appro
         assert answer.is_success, answer.text
     await line.settle()
     assert [text for text, _ in line.published()] == [TEXTS[1], TEXTS[0]]
+
+
+async def test_an_answer_told_again_while_it_is_decided_on_locks_nobody_out(line: LineLike) -> None:
+    """Who decides on an answer holds it and then wants its ticket; who tells of it must not hold the ticket first."""
+    await complaint(line)
+    await line.gateway.pause()
+    at = line.gateway.runtime.now().replace(microsecond=0)
+    await wrote(line, TEXTS[:1], at)
+    await line.until("queued")
+
+    async def waits() -> bool:
+        return bool(await line.gateway.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    async with line.gateway.runtime.database.engine.connect() as deciding:
+        await deciding.exec_driver_sql("SELECT 1 FROM reply FOR UPDATE")
+        again = asyncio.create_task(wrote(line, [f"{TEXTS[0]} Sorry!"], at))
+        await line.gateway.until(waits, "the helpdesk's news waits for the answer")
+        await deciding.exec_driver_sql("SELECT 1 FROM ticket FOR NO KEY UPDATE")
+        await deciding.commit()
+    await again
+    await line.gateway.lift()
+    await line.settle()
+    assert [text for text, _ in line.published()] == [f"{TEXTS[0]} Sorry!"]
