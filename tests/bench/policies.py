@@ -13,6 +13,7 @@ from bench.figures import Figure, milliseconds, percentile
 from bench.ground import Ground, settings
 from gateway.api.reply_check import Answered, Check, check
 from gateway.engine.judge import Ask, Bench
+from gateway.engine.memory import keep
 from gateway.policy.engine import Question, evaluate_all, spec_of
 from gateway.policy.sets import Place
 from gateway.runtime import Runtime, open_runtime
@@ -38,6 +39,7 @@ async def measure(ground: Ground) -> list[Figure]:
     """Both rows, on a database of their own."""
     async with ground.database() as url, open_runtime(settings(ground.folder / "policies", url)) as runtime:
         await runtime.sandbox.warm()
+        keep()  # as a server does
         return [await _reply_check(runtime), await _deciding(runtime)]
 
 

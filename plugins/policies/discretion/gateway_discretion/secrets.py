@@ -62,13 +62,15 @@ class Leak:
 
 def leaks(case: Case, text: str) -> list[Leak]:
     """What a public text would tell that the case knows from private messages alone, each thing once."""
+    private = _private(case)
+    if not private:
+        return []
     public = [entry.text for entry in case.timeline if entry.visibility == "public"]
     if case.interaction is not None and case.interaction.visibility == "public":
         public.append(case.interaction.text)
     known = {(one.kind, one.key) for said in public for one in identifying(said)}
     known |= {("name", part) for name in _public_names(case) for part in _parts(name)}
     spoken = {word.casefold() for said in public for word in re.findall(r"\w+", said)}
-    private = _private(case)
     found: list[Leak] = []
     for one in _in_reply(text, private):
         if (one.kind, one.key) in known or (one.kind == "name" and one.key in spoken):

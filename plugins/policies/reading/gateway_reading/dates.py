@@ -20,6 +20,11 @@ LONG_PAST = 45
 FARTHEST = 400
 """Days ahead, beyond which nothing is taken for a promise."""
 
+_OPENING = frozenset(
+    {"within", "this", "following", "end", "same", "today", "day", "dateword", "weekday", "month", "number"}
+    | {"next", "before", "clock", "hour12"}
+)
+"""Kinds of words with which a moment may begin, beside a number and the words that say `by`."""
 _UNITS = ("minute", "hour", "business_day", "day", "week", "month")
 
 
@@ -42,16 +47,22 @@ class Words:
     def __init__(self, prepared: Prepared) -> None:
         self.tokens = prepared.tokens
         self._at: dict[int, list[tuple[str, str, int]]] = {}
+        self._opening = {index for index, token in enumerate(self.tokens) if token.kind == "number"}
         for concept, spans in prepared.found.items():
             if concept.startswith("promise."):
                 kind, _, value = concept.removeprefix("promise.").partition("_")
                 for span in spans:
                     self._at.setdefault(span.first, []).append((kind, value, span.last))
+                if kind in _OPENING:
+                    self._opening.update([span.first for span in spans])
 
     def starts(self) -> list[int]:
         """The tokens at which a time word or a number begins."""
-        numbers = (index for index, token in enumerate(self.tokens) if token.kind == "number")
-        return sorted({*self._at, *numbers})
+        return sorted({*self._at, *self._opening})
+
+    def opens(self, at: int) -> bool:
+        """Whether what begins here may be the first word of a moment."""
+        return at in self._opening
 
     def take(self, kind: str, at: int) -> tuple[str, int] | None:
         """The value and the end of the longest word of this kind that begins here."""
@@ -107,8 +118,11 @@ class _Grammar:
         lead = self.words.take("by", start)
         before = self.words.take("before", start)
         begin = before[1] if before else lead[1] if lead else start
+        firsts = [first for first in dict.fromkeys((start, begin)) if self.words.opens(first)]
+        if not firsts:
+            return None
         for parse in (self._span, self._period, self._day, self._date, self._weekday, self._clock):
-            for first in dict.fromkeys((start, begin)):
+            for first in firsts:
                 found = parse(first, before is not None and first == begin, first != start)
                 if found is not None and found.last > first:
                     return When(start, found.last, found.due, found.kind, found.led or first != start)

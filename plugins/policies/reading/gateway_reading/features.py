@@ -111,17 +111,15 @@ def _concepts(text: Prepared, whole: Stretch) -> list[int]:
         if (sentence := sentences.get(token.sentence)) is None:
             sentence = sentences[token.sentence] = [_ASKED] if text.sentences[token.sentence].question else []
         sentence.append(_key(said))
-    keys: set[int] = set()
+    keys: list[int] = []
     for number, sentence in sentences.items():
-        keys.update(sentence)
-        for at, one in enumerate(sentence, 1):
-            turned = one * _BEFORE
-            keys.update([(turned + other) & _MASK for other in sentence[at : at + IN_REACH]])
+        keys += sentence
+        turned = [one * _BEFORE for one in sentence]
+        keys += [(one + other) & _MASK for at, one in enumerate(turned, 1) for other in sentence[at : at + IN_REACH]]
         after = set(sentences.get(number + 1, ()))
-        for one in set(sentence):
-            turned = one * _NEXT + 1
-            keys.update([(turned + other) & _MASK for other in after])
-    return list(keys)
+        turned = [one * _NEXT + 1 for one in set(sentence)] if after else []
+        keys += [(one + other) & _MASK for one in turned for other in after]
+    return list(set(keys))
 
 
 def _negated(text: Prepared) -> set[int]:

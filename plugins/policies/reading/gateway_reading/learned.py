@@ -18,11 +18,10 @@ from __future__ import annotations
 import json
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
-from operator import itemgetter
 
 from gateway_reading.features import KINDS, Features, features, letters_of
 from gateway_reading.prepared import Prepared
@@ -45,8 +44,11 @@ MOST = 600
 """Words of a text that it looks at."""
 REMEMBERED = 16_384
 """Words of which it is remembered what their letters weigh."""
-Steps = tuple[int, tuple[int, ...]]
-"""How many known features there are, and by signal the sum of their weights in steps."""
+FIELD = 40
+"""Bits of each sum in a `Sums`: enough for a thousand million features, so that none runs over into the next."""
+Sums = int
+"""Several sums in one number, side by side, so that one addition adds them all: from the lowest bits on, how many known
+features there are, and by signal the sum of their weights in steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,52 +83,48 @@ class Limits:
 class Weights:
     """The weights of all signals, for the keys of features that are worth one."""
 
-    rows: tuple[dict[int, int], ...]
-    """By kind, the place of a key in the tables of that kind."""
-    tables: dict[str, tuple[bytes, ...]]
-    """By signal and kind, for each key a weight in steps, as a byte from `ZERO` on."""
+    rows: tuple[dict[int, Sums], ...]
+    """By kind, what each key weighs for all signals."""
     scales: dict[str, Scale]
     fused: dict[str, Fused]
     trade: Limits
-    word: Callable[[str], Steps]
+    word: Callable[[str], Sums]
     """What the letters of a word weigh; remembered for those met lately."""
 
-    def scores(self, found: Features, signals: Iterable[str] | None = None) -> dict[str, float]:
+    def scores(self, found: Features) -> dict[str, float]:
         """The score of each signal, above zero where the examples speak for it."""
-        weighed = [_together([self.word(word) for word in found.words], len(self.tables))]
-        for kind, keys in ((1, found.phrases), (2, found.concepts)):
-            weighed.append(weigh(self.rows[kind], [tables[kind] for tables in self.tables.values()], keys))
-        scores = {}
-        for place, (signal, scale) in enumerate(self.scales.items()):
-            if signals is None or signal in signals:
-                scores[signal] = scale.bias + sum(
-                    step * (steps[place] - ZERO * count) / count**0.5
-                    for step, (count, steps) in zip(scale.steps, weighed, strict=True)
-                    if count
-                )
-        return scores
+        weighed = [
+            _apart(sums, len(self.scales))
+            for sums in (
+                sum(map(self.word, found.words)),
+                weigh(self.rows[1], found.phrases),
+                weigh(self.rows[2], found.concepts),
+            )
+        ]
+        return {
+            signal: scale.bias
+            + sum(
+                step * (steps[place] - ZERO * count) / count**0.5
+                for step, (count, *steps) in zip(scale.steps, weighed, strict=True)
+                if count
+            )
+            for place, (signal, scale) in enumerate(self.scales.items())
+        }
 
 
-def weigh(rows: Mapping[int, int], tables: Sequence[bytes], keys: Iterable[int]) -> Steps:
-    """How many of the keys are known, and the sum of their steps in each table."""
-    known = [row for key in keys if (row := rows.get(key)) is not None]
-    if len(known) < 2:
-        return len(known), tuple(table[known[0]] if known else 0 for table in tables)
-    pick = itemgetter(*known)  # one pass in C for each table
-    return len(known), tuple(sum(pick(table)) for table in tables)
+def weigh(rows: Mapping[int, Sums], keys: Iterable[int]) -> Sums:
+    """What the known ones among the keys weigh together; each is looked up and added in C."""
+    return sum(filter(None, map(rows.get, keys)))
 
 
-def _together(several: Sequence[Steps], width: int) -> Steps:
-    if not several:
-        return 0, (0,) * width
-    return sum(count for count, _ in several), tuple(map(sum, zip(*(steps for _, steps in several), strict=True)))
+def _apart(sums: Sums, signals: int) -> list[int]:
+    return [sums >> FIELD * place & (1 << FIELD) - 1 for place in range(signals + 1)]
 
 
-def unpack(packed: bytes, signals: Sequence[str]) -> tuple[tuple[dict[int, int], ...], dict[str, tuple[bytes, ...]]]:
-    """The keys and the tables of `weights.bin`: for each kind a count and that many keys, of 32 bits and the lowest
-    byte first, then for each signal a byte for each key."""
-    rows: list[dict[int, int]] = []
-    tables: dict[str, list[bytes]] = {signal: [] for signal in signals}
+def unpack(packed: bytes, signals: int) -> tuple[dict[int, Sums], ...]:
+    """The weights of `weights.bin`: for each kind a count and that many keys, of 32 bits and the lowest byte first,
+    then for each signal a byte for each key."""
+    rows: list[dict[int, Sums]] = []
     at = 0
     for _ in range(KINDS):
         count = int.from_bytes(packed[at : at + 4], "little")
@@ -135,11 +133,15 @@ def unpack(packed: bytes, signals: Sequence[str]) -> tuple[tuple[dict[int, int],
         if sys.byteorder == "big":
             keys.byteswap()
         at += 4 * count
-        rows.append(dict(zip(keys, range(count), strict=True)))
-        for signal in signals:
-            tables[signal].append(packed[at : at + count])
-            at += count
-    return tuple(rows), {signal: tuple(each) for signal, each in tables.items()}
+        tables = [packed[at + count * signal : at + count * (signal + 1)] for signal in range(signals)]
+        at += count * signals
+        rows.append(
+            {
+                key: sum(steps << FIELD * place for place, steps in enumerate((1, *weights)))
+                for key, *weights in zip(keys, *tables, strict=True)
+            }
+        )
+    return tuple(rows)
 
 
 @cache
@@ -147,16 +149,14 @@ def load() -> Weights:
     """The weights that ship; read once in a process."""
     folder = files("gateway_reading") / "weights"
     about = json.loads((folder / "about.json").read_text("utf-8"))
-    rows, tables = unpack((folder / "weights.bin").read_bytes(), list(about["scales"]))
-    letters = [each[0] for each in tables.values()]
+    rows = unpack((folder / "weights.bin").read_bytes(), len(about["scales"]))
 
     @lru_cache(maxsize=REMEMBERED)
-    def word(written: str) -> Steps:
-        return weigh(rows[0], letters, letters_of(written))
+    def word(written: str) -> Sums:
+        return weigh(rows[0], letters_of(written))
 
     return Weights(
         rows,
-        tables,
         {signal: Scale(each["bias"], tuple(each["steps"])) for signal, each in about["scales"].items()},
         {signal: Fused(**each) for signal, each in about["fused"].items()},
         Limits(**about["trade"]),
@@ -170,12 +170,13 @@ def judge(text: Prepared, marks: list[Mark]) -> list[Mark]:
         return marks
     weights = load()
     scores = weights.scores(features(text, Stretch(0, MOST)))
-    marks = _trade(text, marks, weights, scores[TRADE])
+    sentences = _Sentences(text, weights)
+    marks = _trade(marks, weights.trade, scores[TRADE], sentences)
     for signal, fused in weights.fused.items():
         found = any(mark.signal == signal for mark in marks)
         said = scores[signal] + (fused.rules if found else 0.0) > fused.limit
         if said and not found and not (signal == DATA and _elsewhere(text)):
-            marks.append(_mark(text, weights, signal, "learned"))
+            marks.append(sentences.mark(signal, "learned"))
         elif found and not said:
             marks = [mark for mark in marks if mark.signal != signal or mark.detail in HOSTILE]
     return marks
@@ -186,11 +187,30 @@ def _elsewhere(text: Prepared) -> bool:
     return text.visibility != "public" or any(token.kind == "url" for token in text.tokens)
 
 
-def _trade(text: Prepared, marks: list[Mark], weights: Weights, score: float) -> list[Mark]:
-    limits = weights.trade
+class _Sentences:
+    """The sentences of a text and their scores, which only a text needs that gets a mark."""
+
+    def __init__(self, text: Prepared, weights: Weights) -> None:
+        self._text = text
+        self._weights = weights
+
+    @cached_property
+    def _scored(self) -> list[tuple[Stretch, dict[str, float]]]:
+        sentences = [each for each in self._text.sentences if each.first < MOST]
+        return [(each, self._weights.scores(features(self._text, each))) for each in sentences]
+
+    def mark(self, signal: str, detail: str) -> Mark:
+        """A mark on the sentence that speaks for the signal most."""
+        best, _ = max(self._scored, key=lambda each: (each[1][signal], -each[0].first))
+        text = self._text
+        start, end = text.tokens[best.first].start, text.tokens[best.last - 1].end
+        return Mark(signal=signal, start=start, end=end, text=text.text[start:end], detail=detail)
+
+
+def _trade(marks: list[Mark], limits: Limits, score: float, sentences: _Sentences) -> list[Mark]:
     if not any(mark.signal == TRADE for mark in marks):
         if score > limits.likely and not any(mark.signal in UNTYING for mark in marks):
-            marks.append(_mark(text, weights, TRADE, "sure" if score > limits.sure else "likely"))
+            marks.append(sentences.mark(TRADE, "sure" if score > limits.sure else "likely"))
         return marks
     if score < limits.dismissed:
         return [mark for mark in marks if mark.signal != TRADE or mark.detail == "untied_in_words"]
@@ -201,14 +221,3 @@ def _trade(text: Prepared, marks: list[Mark], weights: Weights, score: float) ->
             for mark in marks
         ]
     return marks
-
-
-def _mark(text: Prepared, weights: Weights, signal: str, detail: str) -> Mark:
-    """A mark on the sentence that speaks for the signal most."""
-    sentences = [each for each in text.sentences if each.first < MOST]
-    best = max(
-        sentences,
-        key=lambda each: (weights.scores(features(text, each), (signal,))[signal], -each.first),
-    )
-    start, end = text.tokens[best.first].start, text.tokens[best.last - 1].end
-    return Mark(signal=signal, start=start, end=end, text=text.text[start:end], detail=detail)

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 from gateway_reading.fold import bare
 from gateway_reading.tokens import Token
@@ -36,6 +37,7 @@ WAYS = 64
 """Into so many rows a pattern may fall, by its words that are written in pieces."""
 _SPLIT_GLUE = frozenset("-'’‘.·_•/‐‑*+~|")
 Elements = frozenset[int]
+NONE: Elements = frozenset()
 Lattice = list[list[tuple[Elements, int]]]
 """For each token the ways to go on: the elements that it is, and the number of the token after them."""
 SHORTEST_TYPO = 6
@@ -57,10 +59,44 @@ class Node:
     any: Node | None = None
     gaps: Ways | None = None
     ends: tuple[str, ...] = ()
+    _leaps: tuple[Leap, ...] | None = None
+
+    @property
+    def leaps(self) -> tuple[Leap, ...]:
+        """The gaps, made ready on the first search."""
+        if self._leaps is None:
+            gaps = (self.gaps or {}).items()
+            self._leaps = tuple(
+                Leap(size + 1, bool(node.ends or node.gaps or node.any is not None), frozenset(node.edges or ()), node)
+                for size, node in gaps
+            )
+        return self._leaps
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Leap(NamedTuple):
+    """A gap, and the node behind it."""
+
+    reach: int
+    """How far behind the place of the gap its first word may stand, at most, not included."""
+    open: bool
+    """Whether something ends behind it or may follow that is none of these:"""
+    next: Elements
+    node: Node
+
+
+class Opening(NamedTuple):
+    """A node that a pattern's first word leads to, and what tells at a glance whether anything can come of it."""
+
+    node: Node
+    sure: bool
+    """Whether it must be looked at in any case: something ends here, or anything may follow."""
+    next: Elements
+    """What may follow at once."""
+    behind: Elements
+    """What may follow behind a gap."""
+
+
+class Span(NamedTuple):
     """A concept found: tokens `first` up to, not including, `last`."""
 
     concept: str
@@ -131,7 +167,8 @@ class Lexicon:
         self._choices: dict[tuple[str, str], int] = {}
         self.elements = lru_cache(maxsize=65_536)(self._elements)
         self.joined = lru_cache(maxsize=65_536)(self._joined)
-        self.starts = lru_cache(maxsize=65_536)(self._starts)
+        self.openings = lru_cache(maxsize=65_536)(self._openings)
+        self.opening = lru_cache(maxsize=None)(self._opening)
 
     # compiling
 
@@ -318,10 +355,19 @@ class Lexicon:
         """The elements of several pieces read as one word; no typing errors on top of that."""
         return self._with_classes(set(self._plain(form)))
 
-    def _starts(self, elements: Elements) -> tuple[Node, ...]:
+    def _openings(self, elements: Elements) -> tuple[Opening, ...]:
         """Where the patterns go on that may begin with a word."""
         known = self.root.edges or {}
-        return tuple(known[element] for element in sorted(known.keys() & elements))
+        return tuple(self.opening(element) for element in sorted(known.keys() & elements))
+
+    def _opening(self, element: int) -> Opening:
+        node = (self.root.edges or {})[element]
+        return Opening(
+            node,
+            bool(node.ends) or node.any is not None or any(leap.open for leap in node.leaps),
+            frozenset(node.edges or ()),
+            NONE.union(*(leap.next for leap in node.leaps)),
+        )
 
     def lattice(self, tokens: Sequence[Token]) -> Lattice:
         """The ways to go on from each token; several pieces may be one word (`c.o.u.p.o.n`, `re-move`, `cou pon`)."""
@@ -386,53 +432,60 @@ class Lexicon:
         `ends` says for each token where its sentence ends: no pattern reaches beyond.
         """
         edges = self.lattice(tokens)
-        present = frozenset().union(*(elements for ways in edges for elements, _ in ways))
+        here = [ways[0][0] if len(ways) == 1 else NONE.union(*(way[0] for way in ways)) for ways in edges]
         spans: list[Span] = []
-        steps = 0
-        for start in range(len(tokens)):
-            longest: dict[str, int] = {}
-            end = ends[start]
-            waiting = [
-                (node, following)
-                for elements, following in edges[start]
-                if following <= end
-                for node in self.starts(elements)
-            ]
+        steps = sentence = 0
+        present = NONE
+        """The elements of the sentence."""
+        for start, end in enumerate(ends):
+            if end != sentence:
+                sentence, present = end, NONE.union(*here[start:end])
+            waiting: list[tuple[Node, int]] = []
+            for elements, following in edges[start]:
+                openings = self.openings(elements) if following <= end else ()
+                steps += len(openings)
+                after = here[following] if following < end else NONE
+                waiting += [
+                    (node, following)
+                    for node, sure, at_once, behind_gap in openings
+                    if sure or not after.isdisjoint(at_once) or not present.isdisjoint(behind_gap)
+                ]
             if self.root.any is not None:
                 waiting.append((self.root.any, start + 1))
+            longest: dict[str, int] = {}
             seen: set[tuple[int, int]] = set()
             while waiting:
                 node, at = waiting.pop()
                 for concept in node.ends:
                     if longest.get(concept, -1) < at:
                         longest[concept] = at
-                ways = [(node, at, at)]
-                for size, after in node.gaps.items() if node.gaps else ():
-                    last = at + min(size, end - at)
-                    if after.ends or after.gaps or after.any is not None:
-                        for here in range(at, last + 1):
-                            if (key := (id(after), here)) not in seen:
+                ways: list[tuple[Ways, Set[int], int]] = []
+                if node.edges and at < end:
+                    ways.append((node.edges, node.edges.keys(), at + 1))
+                for leap in node.leaps if node.gaps else ():
+                    behind = leap.node
+                    if leap.open:
+                        for place in range(at, min(at + leap.reach, end + 1)):
+                            if (key := (id(behind), place)) not in seen:
                                 seen.add(key)
-                                waiting.append((after, here))
-                    elif after.edges and not after.edges.keys().isdisjoint(present):
-                        ways.append((after, at, min(last, end - 1)))  # else what would have to follow is nowhere
+                                waiting.append((behind, place))
+                    elif behind.edges and not present.isdisjoint(leap.next):
+                        ways.append((behind.edges, leap.next, min(at + leap.reach, end)))
                 if node.any is not None and at < end and (key := (id(node.any), at + 1)) not in seen:
                     seen.add(key)
                     waiting.append((node.any, at + 1))
-                for place, first, last in ways:
-                    if place.edges is None:
-                        continue
-                    steps += last - first + 1
-                    known = place.edges.keys()
-                    for here in range(first, min(last + 1, end)):
-                        for elements, following in edges[here]:
-                            if following > end or known.isdisjoint(elements):
-                                continue
-                            for element in known & elements:
-                                child = place.edges[element]
-                                if (key := (id(child), following)) not in seen:
-                                    seen.add(key)
-                                    waiting.append((child, following))
+                for known, words, last in ways:
+                    steps += last - at
+                    for place in range(at, last):
+                        if words.isdisjoint(here[place]):
+                            continue
+                        for elements, following in edges[place]:
+                            if following <= end:
+                                for element in words & elements:
+                                    child = known[element]
+                                    if (key := (id(child), following)) not in seen:
+                                        seen.add(key)
+                                        waiting.append((child, following))
             spans += [Span(concept, start, last) for concept, last in longest.items()]
         self.steps = steps
         return spans

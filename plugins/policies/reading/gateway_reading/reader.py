@@ -12,8 +12,9 @@ from gateway_reading.pack import LANGUAGES, digest
 from gateway_reading.prepared import Prepared, prepare
 from gateway_schemas.reading import Coverage, Mark, Reader, Reading
 
-REMEMBERED = 2048
-"""Texts, of at most `LONGEST_REMEMBERED` code points."""
+REMEMBERED = 128
+"""Texts, of at most `LONGEST_REMEMBERED` code points. Who asks about one for another time does so soon, and whatever is
+kept is looked through for garbage while somebody waits for an answer."""
 LONGEST_REMEMBERED = 4000
 
 

@@ -163,7 +163,7 @@ def scan(text: str) -> tuple[list[Token], list[Stretch], list[Stretch]]:
             sentences.append(Stretch(index, index))
             clauses.append(Stretch(index, index))
         token = _token(kind, match[0], start, end, glue)
-        token.wide = bool(_SPACED.search(between))
+        token.wide = between != " " and _SPACED.search(between) is not None
         token.sentence, token.clause = len(sentences) - 1, len(clauses) - 1
         tokens.append(token)
         sentences[-1].last = clauses[-1].last = index + 1

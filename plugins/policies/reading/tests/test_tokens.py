@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator, Sequence
+
 import pytest
 
 from gateway_reading.lexicon import Lexicon, PackError, Span
@@ -89,6 +92,45 @@ def test_a_mixed_text_is_read_in_both_languages_and_said_to_be_read_in_part() ->
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_pack_compiles(language: str) -> None:
     assert load(language).lexicon.root.edges
+
+
+def ends_of(pieces: Sequence[str], words: Sequence[str], at: int) -> Iterator[int]:
+    """Where a pattern may end in a sentence, by trying everything."""
+    if not pieces:
+        yield at
+    elif pieces[0].startswith(".."):
+        for gap in range(min(int(pieces[0][2:]), len(words) - at) + 1):
+            yield from ends_of(pieces[1:], words, at + gap)
+    elif at < len(words) and pieces[0].removesuffix("?") in ("_", words[at]):
+        yield from ends_of(pieces[1:], words, at + 1)
+    if pieces and pieces[0].endswith("?"):
+        yield from ends_of(pieces[1:], words, at)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_found_is_what_trying_everything_finds(seed: int) -> None:
+    chance = random.Random(seed)
+    words = ("alder", "birch", "cedar", "elder", "hazel")
+    lexicon = Lexicon("en")
+    patterns: dict[str, list[str]] = {}
+    for number in range(chance.randrange(1, 40)):
+        pieces = [chance.choice(words)]
+        for _ in range(chance.randrange(4)):
+            pieces.append(chance.choice([*words, *(f"{word}?" for word in words), "_", "..1", "..2", "..3"]))
+        patterns[f"x.{number}"] = pieces
+        lexicon.add(f"x.{number}", " ".join(pieces), "x")
+    for _ in range(10):
+        text = [[chance.choice((*words, "other")) for _ in range(chance.randrange(1, 12))] for _ in range(3)]
+        tokens, sentences, _ = scan(". ".join(" ".join(sentence).capitalize() for sentence in text))
+        found = lexicon.find(tokens, [sentences[token.sentence].last for token in tokens])
+        expected, first = [], 0
+        for sentence in text:
+            for at in range(len(sentence)):
+                for concept, pieces in patterns.items():
+                    if ends := list(ends_of(pieces, sentence, at)):
+                        expected.append((concept, first + at, first + max(ends)))
+            first += len(sentence)
+        assert sorted(found) == sorted(expected)
 
 
 def test_patterns_say_what_they_match() -> None:
