@@ -68,6 +68,7 @@ from gateway.registry import Registry
 from gateway.runtime import Runtime, open_runtime
 from gateway.security.audit import by_itself
 from gateway.security.keys import ensure_first_key
+from gateway.security.master_keys import ForeignKey
 from gateway.security.openid import OpenId
 from gateway.settings import Settings
 
@@ -120,7 +121,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_runtime(settings, registry=registry) as runtime:
+        async with _opened(app, settings, registry) as runtime:
             on_record = runtime.audit.on_record(by_itself("first_api_key"))
             await ensure_first_key(on_record, settings, runtime.now(), show=functools.partial(print, flush=True))
             app.state.runtime = runtime
@@ -212,6 +213,17 @@ def create_app(
     return app
 
 
+@contextlib.asynccontextmanager
+async def _opened(app: FastAPI, settings: Settings, registry: Registry | None) -> AsyncIterator[Runtime]:
+    """The runtime. A refusal is kept for `serve`: the server alone would end as after any fault."""
+    try:
+        async with open_runtime(settings, registry=registry) as runtime:
+            yield runtime
+    except ForeignKey as error:
+        app.state.refusal = error
+        raise
+
+
 def _describe(app: FastAPI) -> None:
     """Complete the OpenAPI document: the door, which the framework does not see, and the shape of problems."""
 
@@ -283,9 +295,10 @@ def _version() -> str:
 
 
 async def serve(settings: Settings, *, workers: int | None = None) -> None:
-    """Called by `gateway serve`: listen until SIGTERM or SIGINT, then finish what is under way."""
+    """Called by `gateway serve`: listen until SIGTERM or SIGINT, then finish what is under way. Raises ForeignKey."""
+    app = create_app(settings, workers=workers, warm=True)
     config = uvicorn.Config(
-        create_app(settings, workers=workers, warm=True),
+        app,
         host=settings.host,
         port=settings.port,
         lifespan="on",
@@ -296,6 +309,9 @@ async def serve(settings: Settings, *, workers: int | None = None) -> None:
         timeout_graceful_shutdown=30,
     )
     server = uvicorn.Server(config)
-    await server.serve()
+    try:
+        await server.serve()
+    except SystemExit as ended:
+        raise getattr(app.state, "refusal", ended) from None
     if not server.started:
         raise SystemExit(3)

@@ -40,6 +40,8 @@ from gateway.db.embedded_install import environment
 from gateway.db.migrate import migrate
 from gateway.restored import Restored, mark
 from gateway.security.master_keys import VaultError, read_keys
+from gateway.security.root_keys import refuse_foreign
+from gateway.security.vault import Vault
 from gateway.settings import Settings
 from gateway_schemas.time import open_time
 
@@ -81,14 +83,18 @@ def fingerprint(vault_key: bytes) -> str:
 
 
 def backup(settings: Settings, file: Path, *, files: bool = True) -> Manifest:
-    """Write a backup of a running or stopped installation; it goes on working meanwhile. Raises BackupError."""
+    """Write a backup of a running or stopped installation; it goes on working meanwhile.
+
+    Raises BackupError, and ForeignKey for another key than the installation's: it would be named as the backup's.
+    """
     if file.exists():
         raise BackupError(f"{file} exists already; name another file")
-    key = fingerprint(read_keys(settings)[0].key)
+    keys = read_keys(settings)
     taken_at = open_time(str(settings.time_file) if settings.time_file else None).now()
     with _database(settings) as address, tempfile.TemporaryDirectory(dir=file.parent, prefix=".backup-") as folder:
         dump = Path(folder) / "database.dump"
         excluded = [f"--exclude-table-data={table}" for table in EPHEMERAL]
+        asyncio.run(_refuse_foreign(address, Vault(*keys)))
         _run(address, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", *excluded, f"--file={dump}")
         with psycopg.connect(address) as connection:
             schema = _value(connection, "SELECT version_num FROM alembic_version")
@@ -103,7 +109,14 @@ def backup(settings: Settings, file: Path, *, files: bool = True) -> Manifest:
             else:
                 missing += 1
         manifest = Manifest(
-            taken_at, schema, postgres, key, _digest(dump), len(kept), missing, elsewhere=store is None or not files
+            taken_at,
+            schema,
+            postgres,
+            fingerprint(keys[0].key),
+            _digest(dump),
+            len(kept),
+            missing,
+            elsewhere=store is None or not files,
         )
         _pack(file, manifest, dump, kept)
     return manifest
@@ -148,6 +161,14 @@ def refuse_half(url: str) -> None:
     with psycopg.connect(_conninfo(url)) as connection:
         if _value(connection, COMMENT) == RESTORING:
             raise BackupError("A restore of this database was interrupted. Run `gateway restore` again.")
+
+
+async def _refuse_foreign(address: str, vault: Vault) -> None:
+    database = Database(_url(address))
+    try:
+        await refuse_foreign(database, vault)
+    finally:
+        await database.close()
 
 
 async def _settle(settings: Settings, address: str, restored: Restored, lines: list[Any], apply_log: Any) -> int:

@@ -472,8 +472,14 @@ def secrets_status(
 
 def main() -> None:
     """The entry point of the console script."""
+    from gateway.security.master_keys import ForeignKey
+
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    app()
+    try:
+        app()
+    except ForeignKey as error:
+        typer.echo(str(error), err=True)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from gateway.restored import Restored
 from gateway.restored import load as load_restored
 from gateway.security.audit import AuditLog, by_itself
 from gateway.security.redaction import remember
-from gateway.security.root_keys import ensure_root_key
+from gateway.security.root_keys import ensure_root_key, refuse_foreign
 from gateway.security.vault import Vault
 from gateway.settings import Settings
 from gateway.sla.stored import Calendars
@@ -82,12 +82,13 @@ async def open_runtime(settings: Settings, *, registry: Registry | None = None) 
         url = settings.database_url.get_secret_value()
     try:
         await asyncio.to_thread(refuse_half, url)
-        await asyncio.to_thread(migrate, url)
         database = Database(url)
-        jobs = make_jobs(database.conninfo)
-        audit = AuditLog(database, vault, now.now)
-        owner = make_owner()
         try:
+            await refuse_foreign(database, vault)
+            await asyncio.to_thread(migrate, url)
+            jobs = make_jobs(database.conninfo)
+            audit = AuditLog(database, vault, now.now)
+            owner = make_owner()
             async with database.read() as connection:
                 restored = await load_restored(connection)
             await ensure_root_key(database, vault, now.now())

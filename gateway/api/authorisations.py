@@ -97,7 +97,7 @@ async def authorize_connection(
     base = runtime.settings.public_url or str(request.base_url)
     redirect_uri = f"{base.rstrip('/')}{CALLBACK}"
     try:
-        journey = await begin(runtime, endpoint, plugin, caller.id, caller.name, redirect_uri)
+        journey = await begin(runtime, endpoint, plugin, caller, redirect_uri)
     except NotConnected as error:
         raise conflict(str(error)) from error
     except GatewayError as error:

@@ -67,6 +67,15 @@ class Held:
             await self.check(connection)
 
 
+async def end_lease(connection: AsyncConnection, name: str) -> None:
+    """Take a lease from whoever holds it, whose work has come to a standstill: what they write is refused."""
+    await execute(
+        connection,
+        "UPDATE lease SET epoch = epoch + 1, until = '-infinity' WHERE name = :name",
+        name=name,
+    )
+
+
 class Leases:
     """Takes, prolongs and gives back leases for one process."""
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import Endpoint
 from gateway.db.database import Row, fetch_all, fetch_one
 from gateway.health.expectation import Expectation
-from gateway.health.symptoms import Facts, Follower, Lane
+from gateway.health.symptoms import HEARD_WITHIN, Facts, Follower, Lane
 from gateway.pipeline.record import scope_of
 from gateway.registry import Registry
 from gateway_schemas.helpdesk import Helpdesk
@@ -48,6 +48,20 @@ WITH came AS (
 )
 SELECT (SELECT at FROM pushed) AS pushed_at, (SELECT min(published_at) FROM unpushed) AS missed_from,
        (SELECT count(*) FROM unpushed WHERE created_at - published_at > :late) AS missed
+"""
+
+# What was published while the stream was followed, and recorded without a hint then or since. Plan: as above.
+LISTENER = """
+WITH l AS (
+    SELECT *, GREATEST(hinted_at, since, :reach) + :late AS heard
+    FROM listener WHERE connection_id = :id
+)
+SELECT l.since, l.next_at, l.failures, l.reason, l.hinted_at,
+       EXISTS (SELECT 1 FROM lease WHERE name = 'listen:' || l.connection_id AND until >= now()) AS following,
+       (SELECT count(*) FROM interaction i
+        WHERE i.connection_id = l.connection_id AND i.published_at > l.heard AND i.direction = 'inbound'
+          AND i.origin = 'poll' AND i.created_at > l.heard AND i.created_at <= :settled) AS unheard
+FROM l
 """
 
 NEWEST = """
@@ -132,10 +146,11 @@ async def seen_of(connection: AsyncConnection, endpoint: Endpoint, now: datetime
     ]
     listener = await fetch_one(
         connection,
-        """SELECT l.since, l.next_at, l.failures, l.reason, l.hinted_at,
-                  EXISTS (SELECT 1 FROM lease WHERE name = 'listen:' || l.connection_id AND until >= now()) AS following
-           FROM listener l WHERE l.connection_id = :id""",
+        LISTENER,
         id=id,
+        late=LATE,
+        reach=now - REACH,
+        settled=now - HEARD_WITHIN,
     )
     counts_from = max(row["created_at"], health["counts_from"] or row["created_at"], now - REACH)
     last = health["pushed_at"]
@@ -168,7 +183,9 @@ async def seen_of(connection: AsyncConnection, endpoint: Endpoint, now: datetime
         row=row,
         health=health,
         lanes=lanes,
-        follower=Follower(**{k: listener[k] for k in ("following", "since", "next_at", "failures", "reason")})
+        follower=Follower(
+            **{k: listener[k] for k in ("following", "since", "next_at", "failures", "reason", "unheard")}
+        )
         if listener is not None
         else None,
         hinted_at=listener["hinted_at"] if listener is not None else None,

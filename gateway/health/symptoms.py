@@ -21,8 +21,13 @@ MISSED = 2
 """So many things that only polling found, and nothing pushed since, say that nothing is pushed."""
 REFUSED = 3
 """So many refusals, where nothing can be polled to see what they were."""
+DOUBTFUL = 2
+"""So many failures in a row, of polls or of following a stream, are more than a stumble."""
 UNFOLLOWED = timedelta(minutes=3)
+HEARD_WITHIN = timedelta(seconds=80)
+"""Until then a stream has told of what polling brought meanwhile, if it does: some are asked every minute."""
 
+STREAM_SILENT = "stream_silent"
 AUTHORISE = "Authorise the account again: POST /v1/connections/{id}/authorize, or PATCH /v1/connections/{id}."
 
 
@@ -46,6 +51,9 @@ class Follower:
     next_at: datetime | None
     failures: int
     reason: str | None
+    unheard: int = 0
+    """What polling found that was published while it was followed, and that it did not tell of, nor of anything
+    since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,7 @@ def _polling(facts: Facts, now: datetime) -> Iterator[Symptom]:
             message = f"{lane.stream} is not polled before {lane.next_at:%Y-%m-%d %H:%M} UTC: {reason}"
             mend = "Raise the App's rate or cost budget, or wait until it is there again."
             yield Symptom("starved", "passing", message, mend, "read")
-        elif lane.failures >= 2:
+        elif lane.failures >= DOUBTFUL:
             yield Symptom("poll_failing", "passing", f"polling {lane.stream}: {reason}", _mend_of(reason), "read")
         elif now - lane.next_at > OVERDUE:
             message = f"{lane.stream} should have been polled at {lane.next_at:%H:%M:%S} UTC, and nobody did"
@@ -146,9 +154,15 @@ def _stream(facts: Facts, now: datetime) -> Iterator[Symptom]:
     follower = facts.follower
     if follower is None:
         return
-    if follower.failures >= 2 or (not follower.following and now - (follower.next_at or facts.created_at) > UNFOLLOWED):
+    if follower.failures >= DOUBTFUL or (
+        not follower.following and now - (follower.next_at or facts.created_at) > UNFOLLOWED
+    ):
         message = f"the provider's stream is not followed: {follower.reason or 'nobody follows it'}"
         yield Symptom("stream_down", "passing", message, "News comes by polling until it is back.", "stream")
+    elif follower.unheard >= MISSED:
+        message = f"polling found {follower.unheard} things that the provider's stream, which is open, did not tell of"
+        mend = "Nothing: it is begun anew, and news comes by polling until it tells of some again."
+        yield Symptom(STREAM_SILENT, "definite", message, mend, "stream")
 
 
 def hints_of(facts: Facts) -> Iterator[HealthFinding]:

@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.connections import Endpoint
 from gateway.db.database import Row, as_json, execute, fetch_all
 from gateway.db.tables.columns import new_id
-from gateway.engine.leases import Held
+from gateway.engine.leases import Held, end_lease
 from gateway.events.announce import announce
 from gateway.health.facts import Seen, learn
 from gateway.health.standing import AGAIN, Standing, Symptom, Verdict, observe
-from gateway.health.symptoms import Facts, hints_of, of_facts, of_findings
+from gateway.health.symptoms import STREAM_SILENT, Facts, hints_of, of_facts, of_findings
 from gateway.health.ticket import tell_ticket
 from gateway.pipeline.trouble import Trouble, note_trouble
 from gateway.runtime import Runtime
@@ -115,6 +115,9 @@ async def record_look(runtime: Runtime, endpoint: Endpoint, held: Held, found: L
             # once for each time that it stands still: what cannot be recorded must not have it begin again for ever
             stands = bool(found.lost) and (before.symptom is None or before.symptom.code != GAP)
             wakes |= await _repair(connection, endpoint.id, now, rewind=stands)
+        if verdict.change == "unhealthy" and any(one.code == STREAM_SILENT for one in symptoms):
+            # whoever follows it loses it within seconds, and the next to look after streams begins it anew
+            await end_lease(connection, f"listen:{endpoint.id}")
         if verdict.change is not None:
             symptom = after.symptom or before.symptom
             await announce(

@@ -15,7 +15,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.metrics.reading import CAP, QUANTILES, Reading, owners
+from gateway.metrics.reading import CAP, QUANTILES, SAMPLE, Reading, owners
 
 CONNECTION = ("connection", "role", "plugin")
 Labels = tuple[str, ...]
@@ -36,6 +36,7 @@ class Readings(Collector):
         yield from _channels(self._reading)
         yield from _inbox(self._reading)
         yield from _backlog(self._reading)
+        yield from _subscriptions(self._reading)
         yield from _clocks(self._reading)
         yield from _lately(self._reading)
         yield from _latencies(self._reading)
@@ -145,6 +146,29 @@ def _backlog(reading: Reading) -> Iterator[Metric]:
         "For how long the oldest of them has been waiting.",
         (*CONNECTION, "kind"),
         {(*names[row["connection_id"]], row["kind"]): _age(reading, row["oldest"]) for row in rows},
+    )
+
+
+def _subscriptions(reading: Reading) -> Iterator[Metric]:
+    well: dict[Labels, float] = {
+        (row["name"],): int(row["state"] == "active" and row["failing_since"] is None)
+        for row in reading.rows["SUBSCRIPTIONS"]
+    }
+    yield _gauge("gateway_subscription_up", "1: active, and its last attempt did not fail.", ("subscription",), well)
+    rows = {row["state"]: row for row in reading.rows["EVENT_DELIVERIES"]}
+    states = ("pending", "stopped", "failed")
+    yield _gauge(
+        "gateway_event_deliveries",
+        "Events that subscriptions are to be told of (pending), that wait because theirs is paused or disabled "
+        f"(stopped), up to {CAP} together; and that no attempt could tell, among the {SAMPLE} newest (failed).",
+        ("state",),
+        {(state,): rows[state]["count"] if state in rows else 0 for state in states},
+    )
+    yield _gauge(
+        "gateway_event_delivery_oldest_seconds",
+        "For how long the oldest of them has been waiting, or has failed; 0: there is none.",
+        ("state",),
+        {(state,): _age(reading, rows[state]["oldest"]) if state in rows else 0.0 for state in states},
     )
 
 

@@ -38,6 +38,8 @@ READ = {
         "OPEN_DELIVERIES",
         "OLDEST_DELIVERY",
         "BACKLOG",
+        "SUBSCRIPTIONS",
+        "EVENT_DELIVERIES",
         "CLOCKS",
         "BREACHED",
         "RECENT_DELIVERIES",

@@ -67,6 +67,24 @@ SELECT connection_id, kind, count(*) AS count, min(since) AS oldest FROM (
 ) AS open GROUP BY connection_id, kind
 """
 
+# A few dozen rows.
+SUBSCRIPTIONS = "SELECT name, state, failing_since FROM subscription"
+
+# Plan: `event_delivery_due` up to the cap; for what failed the end of the primary key, since nothing leads to it and it
+# may lie there for weeks. What is told anew waits since its turn.
+EVENT_DELIVERIES = """
+SELECT state, count(*) AS count, min(since) AS oldest FROM (
+    SELECT CASE WHEN s.state = 'active' THEN 'pending' ELSE 'stopped' END AS state, p.since FROM (
+        SELECT subscription_id, CASE WHEN replays = 0 THEN created_at ELSE due_at END AS since FROM event_delivery
+        WHERE state = 'pending' ORDER BY subscription_id, due_at LIMIT :cap
+    ) AS p JOIN subscription s ON s.id = p.subscription_id
+    UNION ALL
+    SELECT state, done_at FROM (
+        SELECT state, done_at FROM event_delivery ORDER BY id DESC LIMIT :sample
+    ) AS newest WHERE state = 'failed'
+) AS told GROUP BY state
+"""
+
 # Plan: `clock_next` up to the cap, its first entry, and `clock_open_breached`.
 CLOCKS = """
 SELECT (SELECT count(*) FROM (SELECT 1 FROM clock WHERE state = 'running' ORDER BY next_at LIMIT :cap) AS r) AS running,

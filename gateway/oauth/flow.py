@@ -40,11 +40,13 @@ from gateway.oauth.stored import (
     origins,
     without_tokens,
 )
+from gateway.pipeline.people import is_here
 from gateway.registry import Connected
 from gateway.runtime import Runtime
 from gateway.security.audit import Origin
+from gateway.security.keys import Caller
 from gateway.security.scopes import Scope
-from gateway.tracing.logs import subject
+from gateway.tracing import logs
 from gateway_schemas.errors import GatewayError, Reauthorise, Rejected
 from gateway_schemas.oauth import OAuth, OAuthFields, OAuthTokens
 from gateway_schemas.plugin import AccountRef
@@ -88,9 +90,7 @@ def digest(state: str) -> bytes:
     return hashlib.sha256(state.encode("utf-8", "surrogatepass")).digest()
 
 
-async def begin(
-    runtime: Runtime, endpoint: Endpoint, plugin: Connected, caller_id: UUID, caller: str, redirect_uri: str
-) -> Journey:
+async def begin(runtime: Runtime, endpoint: Endpoint, plugin: Connected, caller: Caller, redirect_uri: str) -> Journey:
     """Called when somebody wants to connect a connection's account: where to send them.
 
     Raises NotConnected where its plugin does not do that, and GatewayError when a client cannot be registered.
@@ -104,14 +104,16 @@ async def begin(
         await make_row(connection, endpoint.id)
         await execute(
             connection,
-            """INSERT INTO authorisation_request (id, state_hash, connection_id, caller_id, caller, redirect_uri,
-                   verifier, created_at, expires_at)
-               VALUES (:id, :hash, :connection, :caller_id, :caller, :redirect_uri, :verifier, :now, :until)""",
+            """INSERT INTO authorisation_request (id, state_hash, connection_id, caller_id, caller, caller_subject,
+                   redirect_uri, verifier, created_at, expires_at)
+               VALUES (:id, :hash, :connection, :caller_id, :caller, :subject, :redirect_uri, :verifier, :now,
+                   :until)""",
             id=id,
             hash=digest(state),
             connection=endpoint.id,
-            caller_id=caller_id,
-            caller=caller,
+            caller_id=caller.id,
+            caller=caller.name,
+            subject=" ".join(caller.subject) if caller.subject is not None else None,
             redirect_uri=redirect_uri,
             verifier=runtime.vault.seal({"verifier": verifier} if verifier else {}, f"authorisation_request:{id}"),
             now=now,
@@ -132,11 +134,12 @@ async def finish(
     request = await _take(runtime, state)
     origin = Origin(
         "finish_authorization",
-        "key",
-        str(request["caller_id"]),
+        "key" if request["caller_subject"] is None else "subject",
+        request["caller_subject"] or str(request["caller_id"]),
         request["caller"],
+        key_prefix=request["key_prefix"],
         address=address,
-        trace_id=subject().get("trace_id"),
+        trace_id=logs.subject().get("trace_id"),
     )
     runtime = dataclasses.replace(runtime, database=runtime.audit.on_record(origin))
     if error is not None:
@@ -271,7 +274,8 @@ async def _take(runtime: Runtime, state: str) -> Row:
     async with runtime.database.write() as connection:
         row = await fetch_one(
             connection,
-            "DELETE FROM authorisation_request WHERE state_hash = :hash RETURNING *",
+            """DELETE FROM authorisation_request r WHERE state_hash = :hash
+               RETURNING r.*, (SELECT prefix FROM api_key k WHERE k.id = r.caller_id) AS key_prefix""",
             hash=digest(state),
         )
         now = runtime.now()
@@ -282,9 +286,13 @@ async def _take(runtime: Runtime, state: str) -> Row:
             "SELECT scopes, expires_at, revoked_at FROM api_key WHERE id = :id",
             id=row["caller_id"],
         )
+        issuer, _, subject = (row["caller_subject"] or "").partition(" ")
+        removed = bool(issuer) and await is_here(connection, (issuer, subject)) is False
     if row["expires_at"] <= now:
         raise NotConnected(f"It took more than {LIVES // timedelta(minutes=1)} minutes. Begin again.")
-    # people who signed in elsewhere have no key, and are known for as long as this takes
+    # people who signed in elsewhere have no key, and their roles hold for as long as this takes
+    if removed:
+        raise NotConnected(f"{row['caller']}, who began this, may not connect accounts any more.")
     if key is not None:
         ended = key["expires_at"] is not None and key["expires_at"] <= now
         if ended or key["revoked_at"] is not None or str(Scope.connections) not in key["scopes"]:

@@ -1,8 +1,9 @@
 """Listening: a provider's stream hints that something is new. What it carries is stored; else a poll is woken.
 
 One process at a time follows the stream of a connection, under a lease. A stream that ends or breaks is begun again,
-later each time; one whose connection is paused, blocked or changed is left, and so is one whose lease was lost. A hint
-that is missed costs the time until the next poll, nothing else.
+later each time; one whose connection is paused, blocked or changed is left, and so is one whose lease was lost, or
+taken from it because the stream was found to be silent. A hint that is missed costs the time until the next poll,
+nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from uuid import UUID
 from gateway.connections import ConfigInvalid, Endpoint, PluginMissing
 from gateway.db.database import execute, fetch_all
 from gateway.engine.leases import Held, LeaseLost
+from gateway.health.soon import look_within
+from gateway.health.symptoms import DOUBTFUL
 from gateway.net.client import calling
 from gateway.pipeline.fetch import store_pages
 from gateway.pipeline.trouble import BACKOFF, Trouble, note_fault, note_success, note_trouble, trouble_of
@@ -199,5 +202,7 @@ class Listeners:
                 id=endpoint.id,
                 next=now + ended.delay(min(row["failures"], len(BACKOFF))),
             )
+            if row["failures"] == DOUBTFUL:
+                await look_within(connection, endpoint.id, now)
             if trouble is not None:
                 await note_trouble(connection, endpoint, trouble, now)

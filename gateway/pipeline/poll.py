@@ -12,12 +12,15 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
-from gateway.db.database import as_json, execute, fetch_one, insert_rows
+from gateway.db.database import as_json, execute, fetch_all, fetch_one, insert_rows
 from gateway.engine.leases import Held
+from gateway.health.soon import look_within
+from gateway.health.symptoms import DOUBTFUL, HEARD_WITHIN
 from gateway.net.client import calling
 from gateway.pipeline.fetch import store_pages
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
 from gateway.runtime import Runtime
+from gateway_schemas.source import Source
 from gateway_schemas.webhook import Page
 
 YIELD_AFTER = 2.0
@@ -76,15 +79,17 @@ async def _record(
         await held.check(connection)
         if page is None:
             assert trouble is not None
-            await execute(
+            [failed] = await fetch_all(
                 connection,
                 """UPDATE cursor SET failures = failures + 1, reason = :reason, next_at = :next
-                   WHERE connection_id = :id AND stream = :stream""",
+                   WHERE connection_id = :id AND stream = :stream RETURNING failures""",
                 id=endpoint.id,
                 stream=stream,
                 reason=f"{trouble.code}: {trouble.reason}",
                 next=now + (trouble.after or min(every, timedelta(seconds=30))),
             )
+            if failed["failures"] == DOUBTFUL or (trouble.after is not None and trouble.after > every):
+                await look_within(connection, endpoint.id, now)
             await note_trouble(connection, endpoint, trouble, now)
             await note_attempt(connection, endpoint.id, "poll", stream, trouble, now, milliseconds)
             return set()
@@ -104,19 +109,24 @@ async def _record(
             next=now if page.more else now + every,
         )
         if page.pages and endpoint.role == "source" and plugin.capabilities.webhook:
-            await _see_whether_pushed(connection, endpoint, now)
+            # what polling brought should have been pushed: see whether it was, or comes yet
+            await look_within(connection, endpoint.id, now)
+        listens = isinstance(plugin, Source) and plugin.capabilities.listen
+        if page.pages and listens and not await _heard(connection, endpoint, now):
+            await look_within(connection, endpoint.id, now, within=HEARD_WITHIN * 1.5)
         await note_success(connection, endpoint, now)
         return wakes
 
 
-async def _see_whether_pushed(connection: AsyncConnection, endpoint: Endpoint, now: datetime) -> None:
-    """What polling brought should have been pushed: see in a minute whether it was, or comes yet."""
-    await execute(
+async def _heard(connection: AsyncConnection, endpoint: Endpoint, now: datetime) -> bool:
+    """Whether the provider's stream has just told of something, as of what a poll brings that it has woken."""
+    row = await fetch_one(
         connection,
-        "UPDATE channel_health SET next_at = LEAST(next_at, :soon) WHERE connection_id = :id",
+        "SELECT COALESCE(hinted_at, since) >= :lately AS heard FROM listener WHERE connection_id = :id",
         id=endpoint.id,
-        soon=now + timedelta(minutes=1),
+        lately=now - HEARD_WITHIN,
     )
+    return row is None or bool(row["heard"])
 
 
 async def make_cursors(

@@ -451,7 +451,9 @@ REGISTRY: Mapping[str, Entry] = {
     "api_key": Entry(clean=each(COMPANY, "name", "prefix", "hash", "scopes")),
     "app": Entry(clean=each(COMPANY, "plugin", "name", "config", "secrets", "allow_private", "installed")),
     "authorisation": Entry(clean=each(COMPANY, "state", "tokens", "client", "scopes", "granted_by", "reason")),
-    "authorisation_request": Entry(clean=each(COMPANY, "state_hash", "caller", "redirect_uri", "verifier")),
+    "authorisation_request": Entry(
+        clean=each(COMPANY, "state_hash", "caller", "caller_subject", "redirect_uri", "verifier")
+    ),
     "brand": Entry(clean=each(COMPANY, "name", "timezone")),
     "budget": Entry(
         (

@@ -37,6 +37,10 @@ class UnsafeKey(VaultError):
     """Outside development the gateway does not start with this key, or without one. The message says what to do."""
 
 
+class ForeignKey(VaultError):
+    """The database is another secret key's. Nothing was changed; the message names the settings and the mend."""
+
+
 @dataclass(frozen=True, repr=False)
 class MasterKey:
     """One master key. Its `id` is stored with everything that it sealed and tells nothing about the key."""

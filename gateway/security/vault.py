@@ -105,10 +105,14 @@ class Vault:
                 continue
             self._roots[version] = base64.b64decode(document["key"])
 
-    @property
-    def has_roots(self) -> bool:
-        """Whether a root key is known."""
-        return bool(self._roots)
+    def knows(self, version: int) -> bool:
+        """Whether this root key is known."""
+        return version in self._roots
+
+    @staticmethod
+    def key_of(sealed: bytes) -> str:
+        """The id of the master key that something was sealed under, in hexadecimal."""
+        return sealed[1:_HEAD].hex()
 
     @property
     def version(self) -> int:
@@ -125,8 +129,8 @@ class Vault:
         root = self._roots.get(version)
         if root is None:
             raise VaultError(
-                f"The root key {version} is not known to this process: it was made after the process started (restart "
-                "it), or was sealed under a key that is not in GATEWAY_SECRET_KEY"
+                f"The root key {version} is not known to this process: it was sealed under a key that is not in "
+                "GATEWAY_SECRET_KEY, or made after the process started"
             )
         info = b"helpdesk-gateway purpose\0" + purpose.encode()
         return HKDF(algorithm=SHA256(), length=LENGTH, salt=None, info=info).derive(root)

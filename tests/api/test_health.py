@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import base64
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from support.gateway import settings_for
-from support.rest import serving
+import pytest
+
+from gateway.db.database import execute
+from gateway.health.probe import begin_to_look
+from gateway.health.soon import look_within
+from gateway.security.vault import Vault
 
 
 async def asked(api: Any, **query: str) -> tuple[int, list[str], list[str]]:
@@ -56,12 +61,12 @@ async def test_a_process_left_behind_by_a_migration_is_not_ready(database: str, 
         assert (await asked(api))[0] == 200
 
 
-async def test_a_process_with_another_key_is_not_ready(database: str, tmp_path: Path) -> None:
-    one, other = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
-    async with serving(settings_for(database, tmp_path, secret_key=one)) as api:
-        await api.shout("one")
+async def test_a_process_that_lacks_a_key_in_use_is_not_ready(database: str, serve: Any) -> None:
+    async with serve(database) as api:
+        id = (await api.shout("one"))["id"]
         assert (await asked(api))[0] == 200
-    async with serving(settings_for(database, tmp_path, secret_key=other)) as api:
+        sealed = Vault(bytes(32)).seal({"secret": "x"}, f"connection:{id}")
+        await api.execute("UPDATE connection SET secrets = :sealed WHERE id = :id", sealed=sealed, id=UUID(id))
         assert await asked(api) == (503, ["vault", "worker"], [])
 
 
@@ -105,3 +110,30 @@ async def test_a_channel_whose_news_does_not_arrive_is_told_and_keeps_the_door_o
     assert await asked(api) == (200, ["worker", "channels"], [])
     await api.execute("UPDATE channel_health SET next_at = now()")
     assert await asked(api) == (200, ["worker"], [])
+
+
+@pytest.mark.parametrize(
+    ("looked", "due", "then"),
+    [
+        (-4, 3, 1),  # sooner than it was
+        (-4, 0.5, 0.5),  # as soon anyway
+        (-4, 0, 1),  # under way now: it may have begun before there was anything to see
+        (-9, -2, -2),  # long overdue: not put off for ever
+    ],
+)
+async def test_a_channel_is_looked_at_within_a_minute_and_not_too_early(
+    api: Any, name: str, looked: float, due: float, then: float
+) -> None:
+    id, now = UUID((await api.shout(name))["id"]), api.runtime.now()
+    async with api.runtime.database.write() as connection:
+        await begin_to_look(connection, now)
+        await execute(
+            connection,
+            "UPDATE channel_health SET looked_at = :looked, next_at = :due WHERE connection_id = :id",
+            id=id,
+            looked=now + timedelta(minutes=looked),
+            due=now + timedelta(minutes=due),
+        )
+        await look_within(connection, id, now)
+    found = await api.value("SELECT next_at FROM channel_health WHERE connection_id = :id", id=id)
+    assert found == now + timedelta(minutes=then)

@@ -23,7 +23,7 @@ from gateway_schemas.limits import Allowance, Budget
 from support.gateway import settings_for
 from support.rest import Api, ShoutSource, serving, signed
 
-LARGE = ("delivery", "attempt", "push", "reply", "clock", "decision", "wanted")
+LARGE = ("delivery", "attempt", "push", "reply", "clock", "decision", "wanted", "event")
 
 
 async def scrape(api: Api) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -167,6 +167,47 @@ async def test_it_tells_how_deliveries_backlog_and_calls_stand(api: Api, name: s
     exposed = (await api.http.get("/metrics")).text
     assert "private_" not in exposed
     assert str(matter) not in exposed
+
+
+async def test_it_tells_how_subscriptions_stand_and_names_no_receiver(database: str, serve: Any) -> None:
+    async with serve(database) as api:
+        samples = await scrape(api)
+        for state in ("pending", "stopped", "failed"):
+            assert value(samples, "gateway_event_deliveries", state=state) == 0
+            assert value(samples, "gateway_event_delivery_oldest_seconds", state=state) == 0
+        now = datetime.now(UTC)
+        made = {
+            name: await api.made("/v1/subscriptions", name=name, url="https://private-host.example/in", kinds=["*"])
+            for name in ("well", "failing", "paused")
+        }
+        ids = {name: UUID(one["id"]) for name, one in made.items()}
+        await api.execute(
+            "UPDATE subscription SET failures = 3, failing_since = :now WHERE id = :id", now=now, id=ids["failing"]
+        )
+        assert (await api.http.post(f"/v1/subscriptions/{ids['paused']}/pause")).is_success
+        await api.execute("DELETE FROM event")  # what the above has told
+        for subscription, state, age, done in (
+            ("well", "pending", 30, None),
+            ("failing", "pending", 300, None),
+            ("paused", "pending", 7000, None),
+            ("well", "delivered", 90000, 1),
+            ("well", "failed", 80000, 4000),
+            ("failing", "failed", 80000, 9000),
+        ):
+            event = {"id": new_id(), "kind": "ticket.created", "subject_kind": "ticket", "subject_id": new_id()}
+            told = {"subscription_id": ids[subscription], "event_id": event["id"], "state": state, "tries": 1}
+            at, ended = now - timedelta(seconds=age), now - timedelta(seconds=done) if done is not None else None
+            async with api.runtime.database.write() as connection:
+                await insert_rows(connection, "event", [event | {"data": {}, "at": at}])
+                times = {"due_at": at, "created_at": at, "done_at": ended}
+                await insert_rows(connection, "event_delivery", [told | times | {"replays": 0}])
+        samples = await scrape(api)
+        for state, count, age in (("pending", 2, 300), ("stopped", 1, 7000), ("failed", 2, 9000)):
+            assert value(samples, "gateway_event_deliveries", state=state) == count
+            assert age <= (value(samples, "gateway_event_delivery_oldest_seconds", state=state) or 0) < age + 100
+        for name, up in (("well", 1), ("failing", 0), ("paused", 0)):
+            assert value(samples, "gateway_subscription_up", subscription=name) == up
+        assert "private-host" not in (await api.http.get("/metrics")).text
 
 
 class MeteredSource(ShoutSource):

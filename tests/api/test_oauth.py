@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import UUID
@@ -11,13 +12,14 @@ from uuid import UUID
 import pytest
 
 from gateway.oauth.flow import LIVES
+from gateway.registry import Registry
 from gateway_google_business.twin import GoogleTwin
 from gateway_mastodon.twin import MastodonTwin
 from gateway_meta.twin import MetaTwin
 from gateway_schemas.testing.twin import Fault
 from gateway_x.twin import XTwin
 from gateway_zendesk.twin import ZendeskTwin
-from support.gateway import LOOPBACK
+from support.gateway import LOOPBACK, fresh_database, settings_for
 from support.oauth import (
     api,  # noqa: F401  fixtures
     at_x,
@@ -31,8 +33,9 @@ from support.oauth import (
     tokens_of,
     x,  # noqa: F401
 )
+from support.openid import AUDIENCE, Provider
 from support.postgres import server_url  # noqa: F401
-from support.rest import KEY, Api
+from support.rest import KEY, Api, serving
 
 # ruff: noqa: F811  a test's argument is the fixture of that name
 
@@ -265,6 +268,41 @@ async def test_a_state_is_bound_to_a_key_that_still_may(api: Api, x: XTwin, name
     assert (answer.status_code, "may not connect accounts any more" in answer.text) == (400, True)
     await unconnected(api, made)
     assert tokens_given(x) == 0
+
+
+async def test_on_record_is_who_really_began_it(server_url: str, tmp_path: Path, x: XTwin, name: str) -> None:
+    """With a token as with a key; a person who was removed meanwhile connects nothing."""
+    provider = Provider()
+    async with provider.serve(), fresh_database(server_url) as url:
+        oidc: dict[str, Any] = {
+            "oidc_issuer": provider.url,
+            "oidc_audience": (AUDIENCE,),
+            "oidc_roles": {"root": "administrator"},
+            "oidc_allow_private": tuple(LOOPBACK),
+        }
+        async with serving(settings_for(url, tmp_path, **oidc), Registry.load()) as api:
+            made = await at_x(api, x, name)
+            key = await api.made("/v1/keys", name="Bo's key", scopes=["connections"])
+            token = provider.token("ada", roles=["root"], name="Ada")
+            for given in (token, key["key"]):
+                async with api.caller(given) as caller:
+                    sent = (await caller.post(f"/v1/connections/{made['id']}/authorize")).json()["url"]
+                assert (await opened(await returned(sent))).status_code == 200
+            told = await api.rows(
+                """SELECT actor_kind, actor_id, actor_name, key_prefix FROM audit_entry
+                   WHERE action = 'finish_authorization' ORDER BY seq"""
+            )
+            assert [tuple(one.values()) for one in told] == [
+                ("subject", f"{provider.url} ada", "Ada", None),
+                ("key", key["id"], "Bo's key", key["prefix"]),
+            ]
+            async with api.caller(token) as caller:
+                sent = (await caller.post(f"/v1/connections/{made['id']}/authorize")).json()["url"]
+            subject = {"issuer": provider.url, "subject": "ada"}
+            person = await api.made("/v1/people", name="Ada", subjects=[subject])
+            assert (await api.http.delete(f"/v1/people/{person['id']}")).is_success
+            answer = await opened(await returned(sent))
+            assert (answer.status_code, "may not connect accounts any more" in answer.text) == (400, True)
 
 
 async def test_a_person_declines(api: Api, x: XTwin, name: str) -> None:

@@ -3,19 +3,24 @@ with its reason; what was missed is polled, once; and the channel is well again 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.db.database import as_json
 from gateway.engine.leases import LeaseLost
+from gateway.health.expectation import Expectation
 from gateway.health.probe import look
-from support.channels import Channels, channels
+from gateway_schemas.testing.twin import Fault
+from support.channels import FOUR, TOPIC, Channels, channels
 
 WITHIN = 10
+OTHERS = ("google", "email", "forum")
 SAMPLE: tuple[int, ...] = ()
 
 
@@ -24,6 +29,14 @@ async def scene(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> As
     """Four channels, proven; each test leaves them well."""
     folder: Path = tmp_path_factory.mktemp("channels")
     async with channels(server_url, folder) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def others(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Channels]:
+    """Three more, of which one pushes by a topic, one is followed by a stream, and one can only be heard."""
+    folder: Path = tmp_path_factory.mktemp("others")
+    async with channels(server_url, folder, OTHERS) as made:
         yield made
 
 
@@ -145,6 +158,56 @@ async def stick_cursor(scene: Channels) -> None:
     )
 
 
+def starve(scene: Channels) -> None:
+    """Somebody else uses the account's token, and the server has it wait."""
+    until = (scene.clock.now() + timedelta(minutes=25)).isoformat()
+    headers = {"x-ratelimit-limit": "300", "x-ratelimit-remaining": "0", "x-ratelimit-reset": until}
+    scene.mastodon.faults.append(Fault("status_before", "/api/", status=429, headers=headers, times=None))
+
+
+def delete_topic(scene: Channels) -> None:
+    """Somebody tidies up the Google project."""
+    del scene.google.state.topics[TOPIC]
+
+
+async def make_topic(scene: Channels) -> None:
+    """And makes the topic again, and its subscription."""
+    scene.google.add_topic(TOPIC)
+    scene.subscribe()
+    await scene.install("google")
+
+
+def end_waiting(scene: Channels) -> None:
+    """The mail server was updated: it ends every connection and lets nobody wait any more."""
+    scene.email.faults.append(Fault("status_before", "IDLE", "IMAP", body=b"NO [UNAVAILABLE] not now", times=None))
+    scene.email.break_off()
+
+
+async def learn_to_expect(scene: Channels) -> None:
+    """Three weeks have taught that the forum never rests; then its sender stands still, and all waits in its queue."""
+    hour = scene.clock.now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    expectation = Expectation()
+    for number in range(21 * 24, 0, -1):
+        expectation.learn(hour - timedelta(hours=number), 600)
+    await expect(scene, expectation)
+    scene.forum.webhooks.paused = True
+
+
+async def expect_nothing(scene: Channels) -> None:
+    """Its sender works again; what three weeks have taught is for this death alone."""
+    await expect(scene, Expectation())
+    scene.forum.webhooks.paused = False
+
+
+async def expect(scene: Channels, expectation: Expectation) -> None:
+    """What is expected of the forum."""
+    await scene.gateway.execute(
+        "UPDATE channel_health SET expectation = CAST(:learnt AS jsonb) WHERE connection_id = :id",
+        id=scene.ids["forum"],
+        learnt=as_json(expectation.as_document()),
+    )
+
+
 DEATHS = [
     Death(
         "the webhook is deleted at the provider",
@@ -257,6 +320,57 @@ DEATHS = [
         polled=False,
     ),
     Death(
+        "the server has the account wait for half an hour",
+        "mastodon",
+        starve,
+        ("starved",),
+        lambda scene: scene.mastodon.faults.clear(),
+        polled=False,
+    ),
+    Death(
+        "the topic of the notifications is deleted",
+        "google",
+        delete_topic,
+        ("topic_missing",),
+        make_topic,
+    ),
+    Death(
+        "Google may not publish on the topic any more",
+        "google",
+        lambda scene: setattr(scene.google.state.topics[TOPIC], "open", False),
+        ("topic_closed",),
+        lambda scene: setattr(scene.google.state.topics[TOPIC], "open", True),
+    ),
+    Death(
+        "the topic's subscription is deleted",
+        "google",
+        lambda scene: scene.google.state.topics[TOPIC].subscriptions.clear(),
+        ("push_silent",),
+        lambda scene: scene.subscribe(),
+    ),
+    Death(
+        "the mail server lets nobody wait for mail",
+        "email",
+        end_waiting,
+        ("stream_down",),
+        lambda scene: scene.email.faults.clear(),
+    ),
+    Death(
+        "the connection that waits for mail is dead, and nobody says so",
+        "email",
+        lambda scene: setattr(scene.email, "deaf", True),
+        ("stream_silent",),
+        lambda scene: setattr(scene.email, "deaf", False),
+    ),
+    Death(
+        "a system that can only be heard says nothing",
+        "forum",
+        learn_to_expect,
+        ("silent",),
+        expect_nothing,
+        polled=False,
+    ),
+    Death(
         "the feed is gone for good",
         "feed",
         lambda scene: setattr(scene.feed.site("blog"), "gone", True),
@@ -273,38 +387,54 @@ async def done(result: Any) -> None:
         await result
 
 
-def rounds() -> Iterator[Any]:
+def rounds(channels: Sequence[str]) -> Iterator[Any]:
     """One death a channel at a time: they know nothing of each other. `make test` meets some, `make torture` all."""
-    lines = [[one for one in DEATHS if one.channel == channel] for channel in ("x", "meta", "mastodon", "feed")]
+    lines = [[one for one in DEATHS if one.channel == channel] for channel in channels]
     for number, row in enumerate(zip_longest(*lines)):
         deaths = tuple(one for one in row if one is not None)
         name = " · ".join(one.name for one in deaths)
-        yield pytest.param(deaths, id=name, marks=() if number in SAMPLE else pytest.mark.torture)
+        marks = [pytest.mark.timeout(600), *(() if number in SAMPLE else (pytest.mark.torture,))]
+        yield pytest.param(deaths, id=name, marks=marks)
 
 
-@pytest.mark.parametrize("deaths", list(rounds()))
+@pytest.mark.parametrize("deaths", list(rounds(FOUR)))
 async def test_promise_11_a_silent_death_is_found_and_repaired(scene: Channels, deaths: tuple[Death, ...]) -> None:
+    await die(scene, deaths)
+
+
+@pytest.mark.parametrize("deaths", list(rounds(OTHERS)))
+async def test_promise_11_so_is_that_of_a_topic_a_stream_and_what_is_only_heard(
+    others: Channels, deaths: tuple[Death, ...]
+) -> None:
+    await die(others, deaths)
+
+
+async def die(scene: Channels, deaths: Sequence[Death]) -> None:
+    """Each is struck, found, repaired and mended, and nothing is there twice."""
     for death in deaths:
         scene.write(death.channel)
-    await scene.minute()
+    await scene.minute(2)
     for death in deaths:
         await done(death.strike(scene))
         scene.write(death.channel)
         scene.write(death.channel)
-    await found_in_time(scene, deaths)
-    for death in deaths:
-        if death.polled:
-            assert sorted(scene.told(death.channel)) == sorted(scene.written[death.channel]), (
-                f"{death.name}: polled, once"
-            )
-        await done(death.mend(scene))
-        scene.write(death.channel)  # what is pushed again shows that pushing works again
+    try:
+        await found_in_time(scene, deaths)
+        for death in deaths:
+            if death.polled:
+                assert sorted(scene.told(death.channel)) == sorted(scene.written[death.channel]), (
+                    f"{death.name}: polled, once"
+                )
+    finally:
+        for death in deaths:
+            await done(death.mend(scene))
+            scene.write(death.channel)  # what is pushed again shows that pushing works again
     for death in deaths:
         await scene.until(death.channel, "proven", 30)
     await all_is_well(scene)
 
 
-async def found_in_time(scene: Channels, deaths: tuple[Death, ...]) -> None:
+async def found_in_time(scene: Channels, deaths: Sequence[Death]) -> None:
     """Every one of them is found, with its reason, and those who subscribed are told of it once."""
     open = list(deaths)
     for passed in range(1, WITHIN + 1):
@@ -332,6 +462,27 @@ async def all_is_well(scene: Channels) -> None:
         assert sorted(scene.told(name)) == sorted(scene.written[name]), "everything is there, once"
         health = await scene.health(name)
         assert health["state"] == "proven", (name, health)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(600)
+async def test_a_look_at_the_moment_of_a_poll_does_not_hide_what_it_brought(scene: Channels) -> None:
+    """It reads what was there before; the next one would come only five minutes later, and conviction after the ten."""
+    await rotate_at_x(scene)
+    scene.write("x")
+    scene.write("x")
+    for table in ("cursor", "channel_health"):
+        await scene.gateway.execute(
+            f"UPDATE {table} SET next_at = :at WHERE connection_id = :id",
+            at=scene.clock.now() + timedelta(minutes=4),
+            id=scene.ids["x"],
+        )
+    passed, health = await scene.until("x", "unhealthy", WITHIN)
+    assert (health["reason"]["code"], passed < WITHIN - 1) == ("signature_refused", True), passed
+    await enter_at_gateway(scene)
+    scene.write("x")
+    await scene.until("x", "proven", 30)
+    await all_is_well(scene)
 
 
 # what is told, and what is not

@@ -70,6 +70,8 @@ class AuthorisationRequest(SQLModel, table=True):
     connection_id: UUID = Field(foreign_key="connection.id", ondelete="CASCADE")
     caller_id: UUID
     caller: str = string()
+    caller_subject: str | None = maybe_string()
+    """`<issuer> <subject>` of a token; None for an API key, whose id `caller_id` is."""
     redirect_uri: str = string()
     verifier: bytes | None = sealed("authorisation_request:{id}")
     """The PKCE verifier."""

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import fetch_all
 from gateway.security.audit.entries import COLUMNS, NOTHING, Entry, Head, audit_key, content_digest
 from gateway.security.audit.log import REDACTED, read_head
+from gateway.security.root_keys import learn
 from gateway.security.vault import Vault, VaultError
 
 AT_ONCE = 1000
@@ -64,12 +65,18 @@ class Verification:
 
 
 class _Keys:
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, connection: AsyncConnection) -> None:
         self._vault = vault
+        self._connection = connection
         self._known: dict[int, bytes | None] = {}
+        self._asked = False
 
-    def of(self, version: int) -> bytes | None:
+    async def of(self, version: int) -> bytes | None:
         if version not in self._known:
+            if not self._vault.knows(version) and not self._asked:
+                self._asked = True
+                # another process has made it since this one started; all that the log speaks of are there by now
+                await learn(self._connection, self._vault)
             try:
                 self._known[version] = audit_key(self._vault, version)
             except VaultError:
@@ -83,7 +90,7 @@ async def verify(connection: AsyncConnection, vault: Vault, heads: Sequence[Head
     Without one, entries cut off at the end leave no trace. Needs about a second for each 20 000 entries.
     """
     told = Verification()
-    keys = _Keys(vault)
+    keys = _Keys(vault, connection)
     expected = {one.seq: one for one in heads if one.seq}
     blank: set[int] = set()
     redacted: set[int] = set()
@@ -91,7 +98,7 @@ async def verify(connection: AsyncConnection, vault: Vault, heads: Sequence[Head
     upto = await read_head(connection)  # entries are written meanwhile
     async for entry in _entries(connection, upto.seq):
         told.entries += 1
-        _check(told, entry, before, keys.of(entry.key_version))
+        _check(told, entry, before, await keys.of(entry.key_version))
         if entry.changes is None:
             blank.add(entry.seq)
         elif entry.action == REDACTED:

@@ -23,6 +23,8 @@ OVERHEAD = 1_000_000
 """What a command's answers may have beside the literals that were asked for."""
 IDLE_FOR = 25 * 60.0
 """Seconds after which IDLE is begun again: servers may close what idles for half an hour (RFC 2177)."""
+ANSWER_IN = 30.0
+"""Seconds that a server may take to begin and to end IDLE. One whose connection died without a word answers never."""
 BEAT = 60.0
 """Seconds between two looks where a server knows no IDLE."""
 
@@ -140,24 +142,36 @@ class Imap:
         """Put a mail into a mailbox, as read."""
         await self.command(b"APPEND", mailbox_argument(mailbox), b"(\\Seen)", _Literal(mail))
 
-    async def idle(self) -> AsyncIterator[None]:
-        """Yield whenever the server says that something came. Without IDLE it is asked every minute."""
+    async def idle(self, *, last: float = IDLE_FOR, answer_in: float = ANSWER_IN) -> AsyncIterator[None]:
+        """Yield whenever the server says that something came, and once it begins to. Without IDLE it is asked every
+        minute.
+
+        Begun again after `last` seconds. Raises Retry, also where the server does not answer within `answer_in`.
+        """
+        clock = asyncio.get_running_loop().time
         if "IDLE" not in self.capabilities:
             while True:
                 await asyncio.sleep(BEAT)
                 before = self.exists
-                for line in await self.command(b"NOOP"):
+                async with _within(clock() + answer_in):
+                    told = await self.command(b"NOOP")
+                for line in told:
                     self._noted(line)
                 if self.exists != before:
                     yield
+        begun = False
         while True:
             tag = self._tag()
-            await self._send(tag + b" IDLE\r\n")
-            line = await self._line(OVERHEAD)
+            async with _within(clock() + answer_in):
+                await self._send(tag + b" IDLE\r\n")
+                line = await self._line(OVERHEAD)
             if not line[0].startswith(b"+"):
                 raise Retry(f"{self._host} does not idle: {_shown(line[0])}", code="no_idle")
+            if not begun:
+                begun = True
+                yield
             try:
-                async with asyncio.timeout(IDLE_FOR):
+                async with asyncio.timeout(last):
                     while True:
                         line = await self._line(OVERHEAD)
                         if line[0].upper().startswith(b"* BYE"):
@@ -166,8 +180,9 @@ class Imap:
                             yield
             except TimeoutError:
                 pass
-            await self._send(b"DONE\r\n")
-            await self._until(tag, b"IDLE", OVERHEAD)
+            async with _within(clock() + answer_in):
+                await self._send(b"DONE\r\n")
+                await self._until(tag, b"IDLE", OVERHEAD)
 
     async def command(self, name: bytes, *arguments: bytes | str | _Literal, most: int = 0) -> list[list[bytes]]:
         """Send one command and give the untagged responses before its end. Raises Refused for NO and BAD."""

@@ -111,7 +111,10 @@ class Reader:
         raise Gone("the mail is not in the mailbox any more", code="no_mail")
 
     async def listen(self) -> AsyncIterator[Hint]:
-        """Follow the mailbox with IDLE. It only says that there is something: the poll reads it."""
+        """Follow the mailbox with IDLE. It only says that there is something: the poll reads it.
+
+        The first hint has polled what came while nobody listened.
+        """
         async with self.mailbox.read(bounded=False) as imap:
             await imap.examine(self.config.mailbox)
             async for _ in imap.idle():

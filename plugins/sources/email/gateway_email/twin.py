@@ -70,6 +70,8 @@ class EmailTwin(Twin):
         """Whether every login is refused."""
         self.refresh_tokens = {"twin-refresh"}
         self.access_tokens: set[str] = set()
+        self.deaf = False
+        """Whether whoever waits with IDLE is told nothing any more, nor answered: their connections are dead."""
         self.idling = 0
         """How many clients are waiting with IDLE."""
         self.connected: set[_Smtp] = set()
@@ -165,6 +167,11 @@ class EmailTwin(Twin):
                 self.connected.discard(one)
                 with contextlib.suppress(asyncio.CancelledError):
                     await one.over.wait()
+
+    def break_off(self) -> None:
+        """Every IMAP connection ends, as when the server is restarted."""
+        for task in self._sessions:
+            task.cancel()
 
     def _authenticator(self, _: Any, __: Any, ___: Any, mechanism: str, data: Any) -> AuthResult:
         if not isinstance(data, LoginPassword) or self.expired:

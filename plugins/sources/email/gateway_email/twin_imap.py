@@ -295,7 +295,8 @@ class ImapSession:
         self._write(b"+ idling")
 
         def tell() -> None:
-            self._write(b"* %d EXISTS" % len(folder.mails))
+            if not self.twin.deaf:
+                self._write(b"* %d EXISTS" % len(folder.mails))
 
         folder.watchers.add(tell)
         self.twin.idling += 1
@@ -304,6 +305,8 @@ class ImapSession:
         finally:
             folder.watchers.discard(tell)
             self.twin.idling -= 1
+        while self.twin.deaf and line:
+            line = await self.reader.readline()
         if line.strip().upper() != b"DONE":
             raise Bad("IDLE ends with DONE")
         return b"IDLE terminated"

@@ -152,8 +152,9 @@ async def test_sent_mail_is_the_brands_own(post: Any) -> None:
 
 
 async def test_idle_hints(post: Any) -> None:
-    """A hint carries nothing: the poll reads what came."""
+    """A hint carries nothing: the poll reads what came. The first is for what came while nobody listened."""
     hints = post.plugin.listen()
+    assert (await asyncio.wait_for(anext(hints), 5)).stream == "inbox"
     waiting = asyncio.ensure_future(anext(hints))
     while not post.twin.idling:
         await asyncio.sleep(0)
@@ -164,6 +165,18 @@ async def test_idle_hints(post: Any) -> None:
     await hints.aclose()
     while post.twin.idling:
         await asyncio.sleep(0)
+
+
+async def test_a_connection_that_died_without_a_word_is_noticed(post: Any) -> None:
+    """The server, or what stands between, has forgotten it: nothing is told, and nothing answered."""
+    async with post.plugin._mailbox.read(bounded=False) as imap:
+        await imap.examine("INBOX")
+        post.twin.deaf = True
+        post.twin.direct_message(RITA, HELP, "nobody hears of it")
+        with pytest.raises(Retry) as caught:
+            async for _ in imap.idle(last=0.05, answer_in=0.2):
+                pass
+        assert caught.value.code == "timeout"
 
 
 async def test_a_client_that_waits_is_no_webhook_under_way(post: Any) -> None:
