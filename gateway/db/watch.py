@@ -85,6 +85,7 @@ WATCHED = (
         shown=("id", "customer_id", "until", "requested_by", "reason", "requested_at"),
         quiet=("state", "step", "position", "rounds", "due_at", "counts", "elsewhere", "problem"),
     ),
+    Watched("invitation", hidden=("code",)),
     Watched("alarm", hidden=("message",)),
     Watched("incident", hidden=("title", "key"), quiet=("tell_at",)),
     Watched("promise", hidden=("quote", "detail", "evidence"), quiet=()),

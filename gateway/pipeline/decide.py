@@ -133,7 +133,8 @@ async def _facts_of(
             connection,
             needs,
             tickets=tickets,
-            customers={item.customer_id for item in matters.items},
+            customers={item.customer_id for item in matters.items}
+            | {one.customer_id for one in matters.invitations.values()},
             places=[(item.brand_id, item.provider, item.at) for item in matters.items],
             accounts={item.account_id for item in matters.items},
             now=now,

@@ -27,6 +27,7 @@ from gateway.pipeline.attach import join_files
 from gateway.pipeline.decide import apply_on_publication, decide_inbound
 from gateway.pipeline.decide_changes import decide_changes, write_changes
 from gateway.pipeline.enrich import wait_for_facts
+from gateway.pipeline.invitations import asks, mailboxes, write_claims
 from gateway.pipeline.leaving import tried
 from gateway.pipeline.normalise import Read, read_pending
 from gateway.pipeline.record import record
@@ -38,6 +39,7 @@ from gateway.policy.sets import PolicySets
 from gateway.privacy.marks import Marks, empty, keep_out
 from gateway.runtime import Runtime
 from gateway.sla.clocks import apply
+from gateway_schemas.ticket import AgentNote
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,8 @@ async def _write_reads(runtime: Runtime, sandbox: Sandbox, held: Held, reads: Se
     now = runtime.now()
     try:
         followed = await decide_changes(runtime, sandbox, [read for read in reads if read.role == "helpdesk"], now)
+        invites = any(isinstance(item, AgentNote) and asks(item.text) for read in reads for _, item in read.news)
+        boxes = await mailboxes(runtime) if invites else ()
         async with runtime.database.write() as connection:
             await held.check(connection)
             emptied = await keep_out(connection, Marks(runtime.vault), runtime.registry, reads)
@@ -73,6 +77,7 @@ async def _write_reads(runtime: Runtime, sandbox: Sandbox, held: Held, reads: Se
                 timedelta(hours=runtime.settings.reply_ttl_hours),
                 runtime.settings.file_patience,
                 runtime.calendars,
+                boxes,
             )
             wakes |= await write_changes(connection, runtime.calendars, followed, now)
             await _end(connection, reads, now)
@@ -115,7 +120,8 @@ async def _end(connection: AsyncConnection, reads: Sequence[Read], now: Any) -> 
 
 
 class Overtaken(Exception):
-    """A comment that an edit was to rewrite has gone out since it was looked for: the edit must be told by itself."""
+    """What a batch rests on has changed since it was read, and it is threaded anew: a comment that an edit was to
+    rewrite has gone out, or somebody else was the first to use an invitation."""
 
 
 async def drain_threads(runtime: Runtime, sandbox: Sandbox, policies: PolicySets, shard: int, held: Held) -> bool:
@@ -180,6 +186,8 @@ async def _write_plan(
     sources: Mapping[UUID, Endpoint | None],
 ) -> set[str]:
     """One transaction for all that a batch changes, set-based, rows in order of their keys."""
+    if plan.claims and not await write_claims(connection, plan.claims, plan.now):
+        raise Overtaken
     opened = [_opened(row, plan.changed_tickets.get(id), plan.now) for id, row in plan.tickets.items()]
     await insert_rows(connection, "ticket", opened)
     await insert_rows(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
+from gateway.pipeline.invitations import Invitation, named
 from gateway.pipeline.leaving import in_doubt, tried
 from gateway.restored import Restored, stable_id
 from gateway_schemas.interaction import Interaction
@@ -141,6 +142,10 @@ class Matters:
     restored: Restored | None = None
     helpdesks: dict[str, UUID] = field(default_factory=dict)
     """Helpdesk connections by name, for policies that route."""
+    invitations: dict[str, Invitation] = field(default_factory=dict)
+    """Those that messages of the batch claim, by code."""
+    forgotten: set[UUID] = field(default_factory=set)
+    """Customers who are being erased."""
 
     def fork(self) -> Matters:
         """A copy for one fold: what a fold changes is copied, the rest is shared."""
@@ -165,6 +170,7 @@ class Matters:
             ),
             answered=defaultdict(list, {key: [item(one) for one in some] for key, some in self.answered.items()}),
             of_account={id: row(one) for id, one in self.of_account.items()},
+            invitations={code: replace(one) for code, one in self.invitations.items()},
         )
 
     def ticket_of(self, thread_id: UUID, account_id: UUID) -> TicketRow | None:
@@ -183,6 +189,20 @@ class Matters:
         if ticket is None or ticket.ended or item.at - ticket.last_inbound_at > JOIN_WITHIN:
             return None
         return ticket if ticket.brand_id == item.brand_id else None
+
+    def invitation(self, item: ThreadedItem) -> Invitation | None:
+        """The invitation whose code the message carries; never one of another brand."""
+        found = self.invitations.get(item.news.claim) if item.news.claim else None
+        return found if found is not None and found.brand_id == item.brand_id else None
+
+    def join(self, former: UUID, customer_id: UUID) -> None:
+        """Two customers have proven to be one."""
+        for item in (*self.items, *(one for above in self.parents.values() for one in above)):
+            if item.customer_id == former:
+                item.customer_id = customer_id
+        for invitation in self.invitations.values():
+            if invitation.customer_id == former:
+                invitation.customer_id = customer_id
 
     def add_ticket(self, ticket: TicketRow) -> None:
         """Let later items of the batch see a new ticket."""
@@ -267,6 +287,10 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
         threads=thread_ids,
         accounts=account_ids,
     )
+    codes = {one.news.claim for one in matters.items if one.news.claim and one.news.visibility == "private"}
+    if codes:
+        matters.invitations = await named(connection, sorted(codes))
+        await _whose(connection, matters)
     private = list({one.account_id for one in matters.items if one.news.visibility == "private"})
     tickets = await fetch_all(
         connection,
@@ -285,7 +309,9 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
         ORDER BY t.last_inbound_at
         """,
         ids=list(
-            {row["ticket_id"] for row in legs} | {one.ticket_id for one in matters.items if one.ticket_id is not None}
+            {row["ticket_id"] for row in legs}
+            | {one.ticket_id for one in matters.invitations.values()}
+            | {one.ticket_id for one in matters.items if one.ticket_id is not None}
         ),
         private=private,
     )
@@ -374,6 +400,20 @@ async def _threads(
         rows = await fetch_all(connection, "SELECT id, root FROM thread WHERE id = ANY(:ids)", ids=more)
         named |= {row["id"]: row["root"] for row in rows}
     return found, named
+
+
+async def _whose(connection: AsyncConnection, matters: Matters) -> None:
+    """Whose the accounts are by now: another invitation may have joined one since its change was read."""
+    rows = await fetch_all(
+        connection,
+        """SELECT a.id, a.customer_id, EXISTS (SELECT 1 FROM erasure e WHERE e.customer_id = a.customer_id) AS forgotten
+           FROM account a WHERE a.id = ANY(:ids)""",
+        ids=list({one.account_id for one in matters.items}),
+    )
+    customers = {row["id"]: row["customer_id"] for row in rows}
+    for one in matters.items:
+        one.customer_id = customers[one.account_id]
+    matters.forgotten = {row["customer_id"] for row in rows if row["forgotten"]}
 
 
 async def _loose(connection: AsyncConnection, matters: Matters, thread_ids: Sequence[UUID]) -> None:

@@ -2,7 +2,8 @@
 
 Only a person's public comment from the composer or an app publishes. Rules, merges, bulk changes, e-mail and the API
 are kept on the timeline with the reason why they do not. A merge, close or delete by a person is followed, and so is
-what they say about held answers: `/approve` and `/reject` in private notes, the tags `gw_approve` and `reply:…`.
+what they say about held answers: `/approve` and `/reject` in private notes, the tags `gw_approve` and `reply:…`. The
+private note `/invite` asks for a way to go on by mail.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
 from gateway.db.tables.ticket import solving
 from gateway.events.announce import announce, announce_replies
-from gateway.pipeline import aftermath, outcomes
+from gateway.pipeline import aftermath, invitations, outcomes
 from gateway.pipeline.approvals import by_note, by_tag
 from gateway.pipeline.attach import Owner, note_files, patience
 from gateway.pipeline.fetch import want
 from gateway.pipeline.foreign import note_foreign
+from gateway.pipeline.invitations import Mailbox
 from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
@@ -56,8 +58,12 @@ async def take(
     ttl: timedelta,
     file_patience: float,
     calendars: Calendars,
+    boxes: Sequence[Mailbox] = (),
 ) -> set[str]:
-    """Write what helpdesks brought, in the caller's transaction. Returns the drains to wake after its commit."""
+    """Write what helpdesks brought, in the caller's transaction. Returns the drains to wake after its commit.
+
+    `boxes` are the connections that customers can be invited to, where a note asks for that.
+    """
     wanted: list[tuple[Endpoint, Wanted, datetime]] = []
     wakes: set[str] = set()
     clocks: list[Request] = []
@@ -80,7 +86,7 @@ async def take(
             elif isinstance(item, TicketChanged):
                 wakes |= await _changed(connection, endpoint, ticket, item, now, ttl, clocks)
             elif isinstance(item, AgentNote):
-                wakes |= await _noted(connection, endpoint, ticket, item, now, ttl)
+                wakes |= await _noted(connection, endpoint, ticket, item, now, ttl, boxes)
             elif isinstance(item, AgentReply):
                 wakes |= await _answered(connection, endpoint, ticket, item, now, ttl, file_patience)
     wakes |= (await apply(connection, calendars, clocks, now)).wakes
@@ -232,6 +238,7 @@ async def _noted(
     item: AgentNote,
     now: datetime,
     ttl: timedelta,
+    boxes: Sequence[Mailbox],
 ) -> set[str]:
     fresh = await insert_rows(
         connection,
@@ -250,8 +257,10 @@ async def _noted(
         ],
         tail="ON CONFLICT (helpdesk_id, comment_id) DO NOTHING RETURNING id",
     )
-    # told twice, it is heard once
-    return await by_note(connection, endpoint, ticket, item, now, ttl) if fresh else set()
+    if not fresh:
+        return set()  # told twice, it is heard once
+    wakes = await by_note(connection, endpoint, ticket, item, now, ttl)
+    return wakes | await invitations.by_note(connection, endpoint, ticket, item, boxes, now)
 
 
 async def _answered(

@@ -2,8 +2,9 @@
 
 A ticket's key is (thread, customer account). Under a brand's post every commenter is a matter of their own; a bystander
 in a customer's thread gets a linked ticket when they address the brand, else a line of context; a direct message joins
-the customer's open matter; a closed ticket is followed by a new one. The station takes a batch as a fold: each item is
-threaded knowing what the items before it did, so any partition of the same input gives the same tickets.
+the matter that it claims by an invitation, else the customer's open one; a closed ticket is followed by a new one. The
+station takes a batch as a fold: each item is threaded knowing what the items before it did, so any partition of the
+same input gives the same tickets.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gateway.db.tables.columns import new_id
 from gateway.pipeline import wording
 from gateway.pipeline.casebook import Casebook
 from gateway.pipeline.changes import mark_of
+from gateway.pipeline.invitations import Claim, Invitation
 from gateway.pipeline.matters import Matters, ThreadedItem, TicketRow
 from gateway.policy.combine import NEED_A_TICKET, Wish
 from gateway.policy.effects import Order, note, orders_of, update_ticket
@@ -51,6 +53,8 @@ class Plan:
     """Payloads of comments not yet pushed whose interaction was edited meanwhile."""
     told: dict[UUID, str] = field(default_factory=dict)
     """Keys of the comments that this batch makes, by interaction."""
+    claims: list[Claim] = field(default_factory=list)
+    """Invitations that this batch uses first, in order."""
     proven: dict[UUID, ThreadedItem] = field(default_factory=dict)
     """Replies whose sending an echo proves, with the echo."""
     parked: dict[int, tuple[str, datetime]] = field(default_factory=dict)
@@ -93,9 +97,13 @@ def _thread_one(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook
 
 
 def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> None:
-    ticket = matters.ticket_of(item.thread_id, item.account_id)
+    ticket, invitation = matters.ticket_of(item.thread_id, item.account_id), None
+    joined = False
     if ticket is None and item.news.visibility == "private":
-        ticket = matters.open_matter(item)
+        invitation = matters.invitation(item)
+        ticket = _claimed(plan, matters, item, invitation) if invitation is not None else None
+        joined = ticket is not None
+        ticket = ticket or matters.open_matter(item)
         if ticket is not None:
             _add_leg(plan, matters, item, ticket)
     answers = matters.early_answers(item) if ticket is None and not item.news.addressed else []
@@ -116,6 +124,10 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -
     ticket = _writable(plan, matters, item, ticket, book) if ticket else _open(plan, matters, item, book, at=routed)
     if item.interaction_id not in plan.placed:
         _tell(plan, ticket, item, book)
+    if invitation is not None:
+        if joined:
+            invitation.ticket_id = ticket.id  # also where that is a follow-up
+        _tell_of_claim(plan, matters, item, ticket, invitation, joined=joined)
     for answer in sorted(answers, key=lambda one: one.order):
         _answered_at_source(plan, ticket, answer, book)
     for wish in wishes:
@@ -125,6 +137,42 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -
     ticket.last_inbound_at = max(ticket.last_inbound_at, item.news.published_at)
     plan.changed_tickets[ticket.id] = ticket
     plan.done[item.revision_id] = None
+
+
+def _claimed(plan: Plan, matters: Matters, item: ThreadedItem, invitation: Invitation) -> TicketRow | None:
+    """The ticket that a message joins by its invitation: whoever uses it first is the ticket's customer."""
+    ticket = matters.tickets.get(invitation.ticket_id)
+    if ticket is None or invitation.account_id not in (None, item.account_id) or item.customer_id in matters.forgotten:
+        return None
+    if invitation.account_id is None:
+        if _expired(item, invitation):
+            return None
+        former, customer_id = item.customer_id, invitation.customer_id
+        claim = Claim(invitation.id, item.interaction_id, invitation.ticket_id, item.account_id, former, customer_id)
+        plan.claims.append(claim)
+        invitation.account_id, invitation.claimed_by = item.account_id, item.news.author.external_id
+        matters.join(former, customer_id)
+        for row in plan.tickets.values():
+            if row["customer_id"] == former:
+                row["customer_id"] = customer_id
+    return ticket
+
+
+def _expired(item: ThreadedItem, invitation: Invitation) -> bool:
+    # by when our side had it: what a mail says of its own time anybody can write
+    return (item.news.visible_at or item.seen_at) >= invitation.expires_at
+
+
+def _tell_of_claim(
+    plan: Plan, matters: Matters, item: ThreadedItem, ticket: TicketRow, invitation: Invitation, *, joined: bool
+) -> None:
+    """Agents learn who came by an invitation: on the ticket that it was made for, unless that takes no more notes."""
+    if any(one.interaction_id == item.interaction_id for one in plan.claims):
+        _note(plan, ticket, item, wording.claimed(item.news, invitation.made_for, invitation.id))
+    elif not joined and (invitation.account_id is not None or _expired(item, invitation)):
+        theirs = matters.tickets.get(invitation.ticket_id)
+        if theirs is not None and theirs.ended is None and theirs.id != ticket.id:
+            _note(plan, theirs, item, wording.not_claimed(item.news, invitation.claimed_by))
 
 
 def _kept_from_ticket(plan: Plan, matters: Matters, item: ThreadedItem, wishes: Sequence[Wish], book: Casebook) -> bool:

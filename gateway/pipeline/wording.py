@@ -120,6 +120,40 @@ def incident(title: str, messages: int, newest: Sequence[Mapping[str, Any]], *, 
     return "\n\n".join(parts)
 
 
+def invitation(address: str, code: str, carries_code: bool, until: datetime) -> str:
+    """The note with what an agent gives to a customer who is to go on by mail."""
+    way = address if carries_code else f"{address} with the code {code} in the subject"
+    lines = [f"An invitation to go on with this matter by mail, until {_at(until)}:", way, ""]
+    if carries_code:
+        lines += [f"Or, written to the mailbox's usual address, with this code in the subject: {code}", ""]
+    lines += [
+        f"Words to use: Please write to us at {way}, so that we can look into it in private.",
+        "",
+        "The first address that uses it joins this ticket, and no other. Give it in a private message where you can: "
+        "what stands in public anybody may use, so ask for proof before you say what only the customer may know.",
+    ]
+    return "\n".join(lines)
+
+
+def claimed(item: Interaction, ticket_id: object, invitation_id: object) -> str:
+    """The note that a message joined the ticket by its invitation."""
+    return (
+        f"{item.author.handle or item.author.external_id} used the invitation of this matter first, and now counts as "
+        "the same customer. If the invitation stood in public, it may be somebody else: ask before you say what only "
+        f"the customer may know. To part them, DELETE /v1/tickets/{ticket_id}/invitations/{invitation_id}, then split "
+        "the conversation off."
+    )
+
+
+def not_claimed(item: Interaction, claimed_by: str | None) -> str:
+    """The note that a message named the ticket's invitation and did not join."""
+    why = f"which {claimed_by} had used before" if claimed_by else "which had expired by then"
+    return (
+        f"{item.author.handle or item.author.external_id} wrote with the invitation of this matter, {why}. "
+        "The message was not joined to this ticket; it belongs to a matter of its own."
+    )
+
+
 def carried(head: str, entries: Sequence[Mapping[str, Any]]) -> str:
     """What was said in a matter so far, for the ticket that goes on with it."""
     parts = [head]

@@ -227,6 +227,14 @@ REGISTRY: Mapping[str, Entry] = {
     "waiver": Entry(
         (Holding("why a policy was kept silent", f"ticket_id IN {TICKETS}", {"reason": "''"}),), {"author": STAFF}
     ),
+    "invitation": Entry(
+        (
+            Holding(
+                "invitations to go on in private, and which account used them",
+                f"ticket_id IN {TICKETS} OR account_id = ANY(:accounts)",
+            ),
+        )
+    ),
     "note": Entry(
         (Holding("what agents noted about the person", f"ticket_id IN {TICKETS}", {"text": "''"}),),
         {"author_id": STAFF, "author_name": STAFF, "comment_id": AT_HELPDESK},

@@ -117,6 +117,8 @@ class Interaction(Model):
     mentions: tuple[str, ...] = ()
     """External ids of the accounts named in the text."""
     quotes: str | None = None
+    claim: str | None = Field(default=None, max_length=64)
+    """A one-time code in it (`claims.claim_in`), by which a private message joins the matter that it was given for."""
     addressed: bool = True
     """Whether the author speaks to the brand (mention, reply to it, review, message). False for context that was
     fetched."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from gateway_schemas.capabilities import SourceCapabilities
+from gateway_schemas.claims import ClaimAddress
 from gateway_schemas.errors import Rejected
 from gateway_schemas.interaction import Normalised, Wanted
 from gateway_schemas.plugin import AccountRef, C, Health, InstallReport, Plugin
@@ -59,6 +60,12 @@ class Source(Plugin[C], ABC):
         Never truncates. Raises Rejected when this target cannot carry it (attachments, closed window).
         """
         raise Rejected(f"{self.name} cannot be answered", code="no_replies")
+
+    @classmethod
+    def claim_address(cls, config: C) -> ClaimAddress | None:
+        """Called with the config, when a customer is invited to go on in private: where to write so that the message
+        comes with `Interaction.claim`. None: claims do not come in here."""
+        return None
 
     async def send(self, rendered: Rendered, key: str) -> Sent:
         """Called at most once per key, after the decision: send exactly this.

@@ -99,7 +99,7 @@ def test_every_route_says_who_may_call_and_how_it_refuses(document: dict[str, An
         assert takes_key is name.startswith("POST"), name
 
 
-REVOKING = {"DELETE /v1/keys/{key_id}"}
+REVOKING = {"DELETE /v1/keys/{key_id}", "DELETE /v1/tickets/{ticket_id}/invitations/{invitation_id}"}
 """What is the same done twice, and by whomever: it needs no version."""
 
 

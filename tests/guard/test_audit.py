@@ -203,6 +203,8 @@ async def conversations(walk: Walk) -> None:
         await walk.call("POST", f"/replies/groups/{group}/{action}", body)
     path = f"/tickets/{matter.ticket}"
     await walk.call("POST", f"{path}/replies", {"text": WORDS})
+    invitation = await walk.call("POST", f"{path}/invitations", {})
+    await walk.call("DELETE", f"{path}/invitations/{invitation['id']}")
     until = (api.runtime.now() + timedelta(days=1)).isoformat()
     waiver = await walk.call("POST", f"{path}/waivers", {"policy": "second-look", "until": until, "reason": WHY})
     await walk.call("POST", f"{path}/waivers/{waiver['id']}/end")

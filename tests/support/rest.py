@@ -23,6 +23,7 @@ from gateway.registry import Listed, Registry
 from gateway.runtime import Runtime
 from gateway.settings import Settings
 from gateway_schemas.capabilities import HelpdeskCapabilities, SourceCapabilities
+from gateway_schemas.claims import PLACE, ClaimAddress
 from gateway_schemas.errors import Reauthorise, Rejected, Retry, Unknown, Unverified
 from gateway_schemas.helpdesk import Helpdesk, HelpdeskNews
 from gateway_schemas.interaction import Ignored, Normalised, Wanted
@@ -111,6 +112,10 @@ class ShoutSource(Source[ShoutConfig]):
     @classmethod
     def account_of(cls, config: ShoutConfig) -> str:
         return config.user_id
+
+    @classmethod
+    def claim_address(cls, config: ShoutConfig) -> ClaimAddress:
+        return ClaimAddress(address=f"{config.user_id}+{PLACE}@shout.example")
 
     def verify(self, request: WebhookRequest) -> WebhookResponse | None:
         return check_signature(request, self.config.secret.get_secret_value())

@@ -41,7 +41,7 @@ from gateway.db.tables.person import Person, PersonIdentity
 from gateway.db.tables.push import Attempt, Push
 from gateway.db.tables.reply import OutboundPause, Reply, ReplyGroup
 from gateway.db.tables.subscription import Event, EventAttempt, EventDelivery, Subscription
-from gateway.db.tables.ticket import Leg, Note, Ticket
+from gateway.db.tables.ticket import Invitation, Leg, Note, Ticket
 
 __all__ = [
     "Account",
@@ -84,6 +84,7 @@ __all__ = [
     "IncidentMember",
     "Interaction",
     "InteractionAlias",
+    "Invitation",
     "Lease",
     "Leg",
     "Listener",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy import ARRAY, Index, PrimaryKeyConstraint, UniqueConstraint, Uuid
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
@@ -94,6 +94,37 @@ class Leg(SQLModel, table=True):
     ticket_id: UUID = Field(foreign_key="ticket.id", index=True)
     visibility: str = string()
     created_at: datetime = timestamp()
+
+
+class Invitation(SQLModel, table=True):
+    """A one-time code by which a private message joins a ticket. The first account that uses it is the customer's."""
+
+    __table_args__ = (
+        Index(
+            "invitation_open",
+            "ticket_id",
+            "connection_id",
+            unique=True,
+            postgresql_where=sql("account_id IS NULL"),
+        ),
+    )
+
+    id: UUID = identifier()
+    ticket_id: UUID = Field(foreign_key="ticket.id", index=True)
+    connection_id: UUID = Field(foreign_key="connection.id")
+    """The source connection that the message comes to; any other of its brand will do."""
+    code: str = string(unique=True)
+    made_by: str = string()
+    created_at: datetime = timestamp()
+    expires_at: datetime = timestamp()
+    """After this nobody can use it who has not before."""
+    account_id: UUID | None = Field(default=None, foreign_key="account.id", index=True)
+    """Who used it; empty as long as nobody has."""
+    claimed_at: datetime | None = maybe_timestamp()
+    joined: list[UUID] | None = Field(default=None, sa_type=ARRAY(Uuid), nullable=True)
+    """The accounts that became the customer's by it."""
+    former_customer_id: UUID | None = None
+    """Whose these were: they return there when it is taken back."""
 
 
 class Note(SQLModel, table=True):

@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
+from gateway_schemas.claims import claim_in
+
 LONGEST_ID = 900
 MARK = "gw."
 """How the Message-IDs of our own mails begin, and the tokens in our reply addresses."""
@@ -109,5 +111,15 @@ def token_in(addresses: Iterable[str], own: Sequence[str] | frozenset[str]) -> t
             continue
         if _OWN.fullmatch(detail):
             return f"{detail}@{domain}", other
-        other = other or detail[:100]
+        other = other or (detail[:100] if claim_in(detail) is None else None)
     return None, other
+
+
+def claim_at(addresses: Iterable[str], own: Sequence[str] | frozenset[str]) -> str | None:
+    """The one-time code behind a plus of ours."""
+    for address in addresses:
+        local, _, domain = address.rpartition("@")
+        base, _, detail = local.partition("+")
+        if f"{base}@{domain}" in own and (claim := claim_in(detail)) is not None:
+            return claim
+    return None

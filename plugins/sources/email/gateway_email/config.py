@@ -91,8 +91,8 @@ class EmailConfig(BaseModel):
     forms: tuple[str, ...] = ()
     """Senders of contact forms: who wrote is the address in their `Reply-To`."""
     plus: bool = False
-    """Whether answers ask for replies at `address+token`: keeps conversations together where clients drop references.
-    The provider must deliver such addresses to the mailbox."""
+    """Whether answers ask for replies at `address+token`, and invitations lead to such an address: keeps conversations
+    together where clients drop references. The provider must deliver such addresses to the mailbox."""
     largest: int = Field(default=30_000_000, ge=100_000)
     """Bytes of a mail that is read as a whole; of a larger one the beginning."""
 

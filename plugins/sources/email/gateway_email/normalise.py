@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gateway_email.addresses import ids_of, is_own_id, normal_id, token_in
+from gateway_email.addresses import claim_at, ids_of, is_own_id, normal_id, token_in
 from gateway_email.automatic import LOOP, authentication, automatic_reason, bounce_of
 from gateway_email.config import EmailConfig
 from gateway_email.mime import File, Mail, read
 from gateway_email.quotes import new_words
+from gateway_schemas.claims import claim_in
 from gateway_schemas.errors import Malformed
 from gateway_schemas.interaction import (
     Attachment,
@@ -29,6 +30,8 @@ from gateway_schemas.webhook import RawDelivery
 REVISION = "1"
 """Mails are never edited: what comes again under an id that is known is the same mail, or somebody's forgery of it."""
 MOST_REFERENCES = 40
+RECIPIENTS = ("to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "x-delivered-to")
+"""Where the address stands that a mail was sent to: mail servers keep the envelope's under one of these names."""
 BELIEVED = timedelta(days=2)
 """How far a mail's own date may be from the time our mail server took it in; else the server's time counts."""
 
@@ -101,12 +104,19 @@ def _message(
         language=_language(mail),
         root=next((one for one in references if one != id), None),
         in_reply_to=parent,
+        claim=None if outbound or trust == "fail" else _claim(mail, subject, config),
         attachments=files,
         reply_target=None if outbound else _target(mail, id, sender, subject, references),
         published_at=at,
         visible_at=received,
         extra=extra,
     )
+
+
+def _claim(mail: Mail, subject: str, config: EmailConfig) -> str | None:
+    """The one-time code that the mail was sent to, or that stands in its subject."""
+    addresses = [address for name in RECIPIENTS for _, address in mail.people(name)]
+    return claim_at(addresses, config.own) or claim_in(subject)
 
 
 def message_id(mail: Mail, raw: bytes) -> str:

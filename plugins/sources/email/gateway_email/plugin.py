@@ -19,6 +19,7 @@ from gateway_email.sending import Sender, render
 from gateway_email.tokens import Tokens
 from gateway_schemas import hookimpl
 from gateway_schemas.capabilities import SourceCapabilities
+from gateway_schemas.claims import PLACE, ClaimAddress
 from gateway_schemas.errors import Unverified
 from gateway_schemas.files import Downloaded
 from gateway_schemas.interaction import Attachment, Normalised, Wanted
@@ -100,6 +101,14 @@ class EmailSource(Source[EmailConfig]):
     def render(self, draft: Draft) -> Rendered:
         """Recipient, subject and references of the mail, with the words as they are."""
         return render(draft, self.config)
+
+    @classmethod
+    def claim_address(cls, config: EmailConfig) -> ClaimAddress:
+        """With `plus` an address that carries the code; else the mailbox's own, and the code stands in the subject."""
+        if not config.plus:
+            return ClaimAddress(address=config.address)
+        local, _, domain = config.address.rpartition("@")
+        return ClaimAddress(address=f"{local}+{PLACE}@{domain}")
 
     async def send(self, rendered: Rendered, key: str) -> Sent:
         """By SMTP, under a Message-ID that follows from the key."""
