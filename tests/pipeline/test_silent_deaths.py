@@ -468,6 +468,7 @@ async def all_is_well(scene: Channels) -> None:
 @pytest.mark.timeout(600)
 async def test_a_look_at_the_moment_of_a_poll_does_not_hide_what_it_brought(scene: Channels) -> None:
     """It reads what was there before; the next one would come only five minutes later, and conviction after the ten."""
+    await scene.minute()
     await rotate_at_x(scene)
     scene.write("x")
     scene.write("x")
