@@ -13,7 +13,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 
 AT_ONCE = 2
-ALONE, IN_COMPANY = 0.4, 0.15
+"""Turns at once while nobody else delivers. In company there is one."""
+ALONE, IN_COMPANY = 0.3, 0.1
 """Seconds that a turn is to last while nobody else delivers, and while others do."""
 COMPANY = 2.0
 """Seconds for which somebody else's delivery counts as company."""
@@ -33,6 +34,7 @@ class Turns:
         self._most = most
         self._now = monotonic
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._one = asyncio.Lock()
         self._pace = BEGINS_WITH
         self._others_at = float("-inf")
         self._threading = 0
@@ -59,14 +61,19 @@ class Turns:
         """Have a turn, when there is a place: `drain` is told how many messages to take, and says whether there may be
         more. Returns when they are threaded, with what it said."""
         async with self._places:
-            company = self._now() - self._others_at < COMPANY
-            size = max(FEWEST, min(self._most, int(self._pace * (IN_COMPANY if company else ALONE))))
-            began = self._now()
-            more = await drain(size)
-            await asyncio.sleep(WAKING)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GIVE_WAY):
-                    await self._threaded.wait()
-            if more:
-                self._pace = (self._pace + size / max(self._now() - began, 1e-3)) / 2
-            return more
+            if self._now() - self._others_at >= COMPANY:
+                return await self._take(drain, ALONE)
+            async with self._one:
+                return await self._take(drain, IN_COMPANY)
+
+    async def _take(self, drain: Callable[[int], Awaitable[bool]], seconds: float) -> bool:
+        size = max(FEWEST, min(self._most, int(self._pace * seconds)))
+        began = self._now()
+        more = await drain(size)
+        await asyncio.sleep(WAKING)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GIVE_WAY):
+                await self._threaded.wait()
+        if more:
+            self._pace = (self._pace + size / max(self._now() - began, 1e-3)) / 2
+        return more

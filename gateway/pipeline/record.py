@@ -435,12 +435,12 @@ async def _revisions(
         stored = known[one.key]
         first = one.key in inserted and one.key not in seen
         seen.add(one.key)
-        if stored.revision != one.item.revision and said(stored.revision) == one.item.revision:
-            one.item = one.item.model_copy(update={"revision": stored.revision})
-        elif version_order(one.item) > stored.version_at and (
-            (stored.id, one.item.revision) in earlier or (stored.id, one.item.revision) in rows
-        ):
-            one.item = one.item.model_copy(update={"revision": said_again(one.item)})
+        if one.item.revision != stored.revision:
+            named = (stored.id, one.item.revision)
+            if said(stored.revision) == one.item.revision:
+                one.item = one.item.model_copy(update={"revision": stored.revision})
+            elif version_order(one.item) > stored.version_at and (named in earlier or named in rows):
+                one.item = one.item.model_copy(update={"revision": said_again(one.item)})
         if one.item.addressed and not stored.addressed:
             upgraded.append(stored.id)
             stored.addressed = True

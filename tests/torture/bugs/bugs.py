@@ -60,7 +60,11 @@ BUGS = (
     ),
     bug(
         "every message opens a ticket",
-        (THREAD, "    ticket = matters.ticket_of(item.thread_id, item.account_id)\n", "    ticket = None\n"),
+        (
+            THREAD,
+            "    ticket, invitation = matters.ticket_of(item.thread_id, item.account_id), None\n",
+            "    ticket = invitation = None\n",
+        ),
         pairs=FORUM,
     ),
     bug(
@@ -76,8 +80,8 @@ BUGS = (
         "ON CONFLICT removed from interactions",
         (
             RECORD,
-            'connection, "interaction", rows, tail="ON CONFLICT (scope, external_id) DO NOTHING RETURNING scope,',
-            'connection, "interaction", rows, tail="RETURNING scope,',
+            'tail=f"ON CONFLICT (scope, external_id) DO NOTHING RETURNING {KNOWN}"',
+            'tail=f"RETURNING {KNOWN}"',
         ),
         harm="webhooks",
     ),
@@ -131,7 +135,7 @@ BUGS = (
         "an edit rewrites a comment that is out already",
         (
             MATTERS,
-            "AND kind = 'comment'\n               AND state = 'pending'\n           AND tries = 0",
+            "AND kind = 'comment' AND state = 'pending' AND tries = 0",
             "AND kind = 'comment'",
         ),
     ),
