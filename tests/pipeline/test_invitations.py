@@ -149,6 +149,11 @@ async def test_from_a_public_complaint_by_an_invitation_to_an_answer_by_mail(off
     assert [one["code"] for one in reply["findings"]] == ["private_only"]
     await line.answer(1, "Thank you, order 4711-88 leaves today.", remove_tags=["reply:public"])
     assert [text for text, _ in line.published()] == [words], "what answers a mail is never public by itself"
+
+    async def mailed() -> bool:
+        return bool(offline.mail.outbox)
+
+    await offline.gateway.until(mailed, "the answer leaves by mail")
     [sent] = offline.mail.outbox
     assert (sent["to"], sent["in-reply-to"]) == (RITA, f"<{mail}>")
     await offline.write(RITA, str(sent["reply-to"]), "Thanks!", in_reply_to=mail)
