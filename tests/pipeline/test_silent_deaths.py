@@ -77,7 +77,7 @@ def x_unsubscribe(scene: Channels, type: str) -> None:
 
 async def rotate_at_x(scene: Channels) -> None:
     """An admin made a new secret at X and did not enter it here."""
-    scene.x.consumer_secret = "rotated-at-x"
+    scene.x.consumer_secret = f"{scene.x.consumer_secret}-rotated"
 
 
 async def enter_at_gateway(scene: Channels) -> None:
