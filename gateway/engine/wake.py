@@ -76,11 +76,11 @@ class Wake:
     async def __call__(self, names: Iterable[str]) -> None:
         """Wake these drains. Never raises: the rows are committed, and the tick finds what a lost word leaves."""
         due = []
-        for name in sorted(set(names)):
+        for name in sorted(set(names) - self._later):  # theirs goes out after this moment: it says it for us too
             wait = self._last.get(name, 0.0) + COALESCE - time.monotonic()
             if wait <= 0:
                 due.append(name)
-            elif name not in self._later:
+            else:
                 self._later.add(name)
                 task = asyncio.create_task(self._defer_later(name, wait))
                 self._tasks.add(task)

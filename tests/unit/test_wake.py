@@ -117,6 +117,18 @@ async def test_a_burst_for_one_drain_is_a_word_every_ten_milliseconds_at_most(of
         assert 2 <= len(listener.heard) <= took / COALESCE + 2
 
 
+async def test_a_word_that_waits_is_not_overtaken_by_another(office: Office) -> None:
+    """The loop was busy for longer than the wait: the delayed word goes out now and speaks for both."""
+    sent: list[str] = []
+    office.wake.nearby = lambda name: not sent.append(name)  # type: ignore[func-returns-value]
+    await office.wake(["inbox:1"])
+    await office.wake(["inbox:1"])
+    time.sleep(COALESCE * 2)  # noqa: ASYNC251
+    await office.wake(["inbox:1"])
+    await office.wake.settle()
+    assert len(sent) == 2
+
+
 async def test_the_last_word_of_a_burst_is_not_swallowed(office: Office) -> None:
     """Work committed right after a word went out needs another one that comes after it."""
     async with Listener(office) as listener:
