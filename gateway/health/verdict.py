@@ -172,7 +172,8 @@ UPDATE channel_health SET state = :state, since = :since, code = :code, concern 
     proven_by = :proven_by, looked_at = :now, probed_at = :probed, pushed_at = :pushed_at, repaired_at = :repaired,
     expires_at = :expires,
     -- what a person changed while this look was under way is looked at soon, and what was before counts no more
-    next_at = CASE WHEN next_at = :due THEN :next ELSE next_at END,
+    next_at = CASE WHEN next_at = :due THEN LEAST(:next, CASE WHEN again_at > :now THEN again_at END) ELSE next_at END,
+    again_at = CASE WHEN next_at = :due THEN NULL ELSE again_at END,
     missed = :missed, refused = CASE WHEN next_at = :due THEN :refused ELSE refused END,
     expiry_told_at = :told, quiet = :quiet, expectation = CAST(:expectation AS jsonb)
 WHERE connection_id = :id

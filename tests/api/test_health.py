@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from gateway.db.database import execute
-from gateway.health.probe import begin_to_look
+from gateway.health.probe import begin_to_look, look
 from gateway.health.soon import look_within
 from gateway.security.vault import Vault
 
@@ -113,27 +113,44 @@ async def test_a_channel_whose_news_does_not_arrive_is_told_and_keeps_the_door_o
 
 
 @pytest.mark.parametrize(
-    ("looked", "due", "then"),
+    ("due", "then"),
     [
-        (-4, 3, 1),  # sooner than it was
-        (-4, 0.5, 0.5),  # as soon anyway
-        (-4, 0, 1),  # under way now: it may have begun before there was anything to see
-        (-9, -2, -2),  # long overdue: not put off for ever
+        (3, 1),  # sooner than it was
+        (0.5, 0.5),  # as soon anyway
+        (0, 0),  # under way now
+        (-2, -2),  # long overdue
     ],
 )
-async def test_a_channel_is_looked_at_within_a_minute_and_not_too_early(
-    api: Any, name: str, looked: float, due: float, then: float
+async def test_a_channel_is_looked_at_within_a_minute_and_once_more_if_that_was_too_early(
+    api: Any, name: str, due: float, then: float
 ) -> None:
     id, now = UUID((await api.shout(name))["id"]), api.runtime.now()
     async with api.runtime.database.write() as connection:
         await begin_to_look(connection, now)
         await execute(
             connection,
-            "UPDATE channel_health SET looked_at = :looked, next_at = :due WHERE connection_id = :id",
+            "UPDATE channel_health SET next_at = :due WHERE connection_id = :id",
             id=id,
-            looked=now + timedelta(minutes=looked),
             due=now + timedelta(minutes=due),
         )
         await look_within(connection, id, now)
-    found = await api.value("SELECT next_at FROM channel_health WHERE connection_id = :id", id=id)
-    assert found == now + timedelta(minutes=then)
+    [found] = await api.rows("SELECT next_at, again_at FROM channel_health WHERE connection_id = :id", id=id)
+    assert found["next_at"] == now + timedelta(minutes=then)
+    assert found["again_at"] == now + timedelta(minutes=1)
+
+
+async def test_a_look_that_was_due_already_is_followed_by_the_one_that_was_asked_for(api: Any, name: str) -> None:
+    """It may have begun before there was anything to see."""
+    id, runtime = UUID((await api.shout(name))["id"]), api.runtime
+    now = runtime.now()
+    async with runtime.database.write() as connection:
+        await begin_to_look(connection, now)
+        await execute(connection, "UPDATE channel_health SET next_at = :now WHERE connection_id = :id", id=id, now=now)
+        await look_within(connection, id, now)
+    endpoint = (await runtime.connections.load([id]))[id]
+    held = await runtime.leases.take(f"probe:{id}")
+    await look(runtime, endpoint, held)
+    await runtime.leases.give_back(held)
+    [found] = await api.rows("SELECT looked_at, next_at, again_at FROM channel_health WHERE connection_id = :id", id=id)
+    assert found["looked_at"] >= now
+    assert (found["next_at"], found["again_at"]) == (now + timedelta(minutes=1), None)

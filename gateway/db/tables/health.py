@@ -52,6 +52,8 @@ class ChannelHealth(SQLModel, table=True):
     probed_at: datetime | None = maybe_timestamp()
     """When the provider was asked last."""
     next_at: datetime = timestamp()
+    again_at: datetime | None = maybe_timestamp()
+    """Something was seen that may be a symptom: the first look after then sees it for certain."""
     door: str | None = maybe_string()
     """The address that was registered at the provider; empty where nothing was installed."""
     pushed_at: datetime | None = maybe_timestamp()
