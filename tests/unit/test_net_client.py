@@ -32,6 +32,8 @@ from gateway_schemas.time import SystemTime
 from support.postgres import clone_database, drop_database, server_url  # noqa: F401  a fixture
 
 MIB = 2**20
+LONG = 30.0
+"""Seconds that a provider takes which never answers: longer than a busy machine makes anybody wait."""
 
 
 class Provider(Twin):
@@ -42,7 +44,7 @@ class Provider(Twin):
     def routes(self) -> Sequence[BaseRoute]:
         async def drip(request: Request) -> Response:
             async def drops() -> AsyncIterator[bytes]:
-                for _ in range(100):
+                for _ in range(int(LONG / 0.04)):
                     yield b"."
                     await asyncio.sleep(0.04)
 
@@ -140,14 +142,14 @@ async def test_no_answer_before_the_deadline_may_have_happened(
     http: httpx2.AsyncClient, provider: Provider, subtests: pytest.Subtests
 ) -> None:
     now = SystemTime().now()
-    for path, fault in (("/late", Fault("timeout_after", seconds=2.0)), ("/drip", None)):
+    for path, fault in (("/late", Fault("timeout_after", seconds=LONG)), ("/drip", None)):
         with subtests.test(path):
             provider.faults = [fault] if fault else []
             started = time.perf_counter()
             with pytest.raises(httpx2.ReadTimeout):
                 await http.post(provider.url + path)
-            assert 0.3 < time.perf_counter() - started < 1.0
-            provider.faults = [Fault("timeout_after", seconds=2.0)] if fault else []
+            assert time.perf_counter() - started < LONG / 2
+            provider.faults = [Fault("timeout_after", seconds=LONG)] if fault else []
             with pytest.raises(Unknown):
                 await call(http, "POST", provider.url + path, effect=True, now=now)
 
@@ -177,10 +179,8 @@ async def test_waiting_for_the_budget_counts_and_did_not_happen(
     await outgoing.ledger.flush()
     async with engine.begin() as connection:
         await connection.execute(text("SELECT 1 FROM budget WHERE key = 'app:waiting' FOR UPDATE"))
-        started = time.perf_counter()
         with pytest.raises(httpx2.ConnectTimeout):
             await http.post(provider.url + "/second")
-        assert time.perf_counter() - started < 1.0
     await http.get(provider.url + "/third")
     assert [path for _, path, _ in provider.requests] == ["/first", "/third"]
 
@@ -190,14 +190,14 @@ async def test_a_request_and_a_call_choose_their_own_deadline(http: httpx2.Async
     response = await http.get(provider.url + "/slow", extensions={DEADLINE: 2.0})
     assert response.status_code == 200
     # a call's time covers all of its requests, and no request can lengthen it
-    provider.faults = [Fault("latency", seconds=0.1, times=2), Fault("latency", seconds=5.0, times=1)]
+    provider.faults = [Fault("latency", seconds=0.1, times=2), Fault("latency", seconds=LONG, times=1)]
     started = time.perf_counter()
-    with calling(seconds=0.6):
+    with calling(seconds=1.5):
         await http.get(provider.url + "/1", extensions={DEADLINE: 5.0})
         await http.get(provider.url + "/2")
         with pytest.raises(httpx2.ReadTimeout):
             await http.get(provider.url + "/3", extensions={DEADLINE: None})
-        assert 0.5 < time.perf_counter() - started < 0.9
+        assert 1.4 < time.perf_counter() - started < LONG / 2
         with pytest.raises(httpx2.ConnectTimeout):
             await http.get(provider.url + "/4")
     provider.faults = []
@@ -307,12 +307,12 @@ async def test_many_at_once_to_one_host_hold_up_nobody(engine: AsyncEngine, prov
     async with quick.serve(), Outgoing(engine, SystemTime(), timeout=5.0) as outgoing:
         slow = outgoing.client(Target("connection:1", allow_private=["127.0.0.0/8"]))
         other = outgoing.client(Target("connection:2", allow_private=["127.0.0.0/8"]))
-        provider.faults = [Fault("latency", seconds=1.0, times=None)]
+        provider.faults = [Fault("latency", seconds=LONG, times=None)]
         hanging = [asyncio.create_task(slow.get(provider.url + "/")) for _ in range(150)]
         await asyncio.sleep(0.5)
         started = time.perf_counter()
         await other.get(quick.url + "/")
-        assert time.perf_counter() - started < 0.4
+        assert time.perf_counter() - started < LONG / 2
         for task in hanging:
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)

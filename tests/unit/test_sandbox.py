@@ -245,10 +245,8 @@ async def test_a_policy_that_keeps_hanging_is_not_asked_for_a_while() -> None:
         codes = [hang.code for _, hang in said]
         assert set(codes) == {"deadline", "suspended"}
         assert codes.count("deadline") < 5
-        began = time.monotonic()
         [[found, hang]] = await sandbox.judge(WILD, [question(0, 1)])
         assert (found.ok, hang.code) == (True, "suspended")
-        assert time.monotonic() - began < DEADLINE
     finally:
         await asyncio.to_thread(sandbox.close)
 

@@ -54,11 +54,11 @@ async def office(database_url: str) -> AsyncIterator[Office]:
 class Listener:
     """A real worker that writes down what it is woken for."""
 
-    def __init__(self, office: Office, *, work: float = 0.0, concurrency: int = 8) -> None:
+    def __init__(self, office: Office, *, work: float = 0.0, concurrency: int = 8, polling: float = 1.0) -> None:
         self.heard: list[tuple[str, float]] = []
         self.release = asyncio.Event()
         self.release.set()
-        self._office, self._concurrency = office, concurrency
+        self._office, self._concurrency, self._polling = office, concurrency, polling
 
         @office.app.task(name="drain", queue=QUEUE)
         async def drain(name: str) -> None:
@@ -72,7 +72,7 @@ class Listener:
                 queues=[QUEUE],
                 concurrency=self._concurrency,
                 delete_jobs="always",
-                fetch_job_polling_interval=1.0,
+                fetch_job_polling_interval=self._polling,
                 install_signal_handlers=False,
             )
         )
@@ -93,12 +93,10 @@ class Listener:
 
 
 async def test_a_worker_hears_it_at_once(office: Office) -> None:
-    async with Listener(office) as listener:
-        began = time.monotonic()
+    """By the notification, not by the polling that makes a lost one good."""
+    async with Listener(office, polling=60.0) as listener:
         await office.wake(["inbox:3"])
-        assert await listener.until(1) == ["inbox:3"]
-        # by the notification, not by the polling that makes a lost one good
-        assert listener.heard[0][1] - began < 0.8
+        assert await listener.until(1, seconds=30.0) == ["inbox:3"]
     await asyncio.sleep(0.1)
     assert await office.names() == []
 
@@ -114,7 +112,7 @@ async def test_a_burst_for_one_drain_is_a_word_every_ten_milliseconds_at_most(of
         took = time.monotonic() - began
         await asyncio.sleep(0.3)
         assert calls > 200
-        assert 2 <= len(listener.heard) <= took / COALESCE + 2
+        assert 2 <= len(listener.heard) <= took / COALESCE + 1
 
 
 async def test_a_word_that_waits_is_not_overtaken_by_another(office: Office) -> None:
@@ -259,7 +257,7 @@ async def test_a_database_that_is_away_raises_nothing_and_holds_nobody_up_for_lo
         with caplog.at_level(logging.CRITICAL, "psycopg.pool"), caplog.at_level(logging.WARNING, "gateway"):
             await office.wake(["inbox:1"])
             await office.wake.settle()
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20, "the pool's own patience is 30"
         assert "wake-ups of inbox:1 were not sent" in caplog.text
 
 
