@@ -34,6 +34,7 @@ from gateway.pipeline.record import record
 from gateway.pipeline.send import after_sent, published
 from gateway.pipeline.thread import Plan
 from gateway.pipeline.waiting import release_waiting
+from gateway.policy.combine import PRIORITIES
 from gateway.policy.effects import carry_out, clock_requests, raise_alarms
 from gateway.policy.sets import PolicySets
 from gateway.privacy.marks import Marks, empty, keep_out
@@ -210,12 +211,17 @@ async def _write_plan(
     )
     await execute_rows(
         connection,
+        # the helpdesk's word and a second account's messages on the ticket have other holders: theirs stays beside ours
         f"""UPDATE ticket t SET status = g.status, {solving("g.status", ":now")},
-               priority = g.priority, last_inbound_at = g.last_inbound_at,
-               tags = g.tags, fields = g.fields, updated_at = :now
+               priority = CASE WHEN array_position(CAST(:ranks AS text[]), g.priority)
+                   > array_position(CAST(:ranks AS text[]), t.priority) THEN g.priority ELSE t.priority END,
+               last_inbound_at = GREATEST(t.last_inbound_at, g.last_inbound_at),
+               tags = ARRAY(SELECT DISTINCT unnest(t.tags || g.tags) ORDER BY 1), fields = t.fields || g.fields,
+               updated_at = :now
            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id uuid, status text, priority text,
                last_inbound_at timestamptz, tags text[], fields jsonb) WHERE t.id = g.id""",
-        [{"id": id, **_state(row)} for id, row in sorted(plan.changed_tickets.items()) if id not in plan.tickets],
+        [{"id": id, **_change(row)} for id, row in sorted(plan.changed_tickets.items()) if id not in plan.tickets],
+        ranks=list(PRIORITIES),
         now=plan.now,
     )
     await insert_rows(connection, "push", list(plan.pushes.values()), tail="ON CONFLICT (key) DO NOTHING")
@@ -270,6 +276,22 @@ def _state(row: loading.TicketRow) -> dict[str, Any]:
         "last_inbound_at": row.last_inbound_at,
         "tags": row.tags,
         "fields": row.fields,
+    }
+
+
+def _change(row: loading.TicketRow) -> dict[str, Any]:
+    """What a batch did to a ticket that was there before: policies raise the priority, add tags, and set fields."""
+    before = row.loaded
+    assert before is not None
+    return {
+        **_state(row),
+        "priority": row.priority if row.priority != before.priority else None,
+        "tags": [tag for tag in row.tags if tag not in before.tags],
+        "fields": {
+            name: value
+            for name, value in row.fields.items()
+            if name not in before.fields or before.fields[name] != value
+        },
     }
 
 

@@ -114,6 +114,8 @@ class TicketRow:
     assignee: str | None = None
     reopen: bool = False
     mark: str | None = None
+    loaded: TicketRow | None = None
+    """As it was read; None for one that this batch opens."""
 
 
 @dataclass
@@ -336,6 +338,7 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
             },
             tags=tuple(row["tags"]),
         )
+        ticket.loaded = replace(ticket)
         matters.tickets[row["id"]] = matters.tickets.setdefault(row["effective"], ticket)
         if ticket.ended is None:
             matters.of_account[ticket.account_id] = matters.tickets[row["id"]]

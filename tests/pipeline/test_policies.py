@@ -14,6 +14,8 @@ import pytest
 
 from gateway.db.tables.columns import new_id
 from gateway.engine.sandbox import Sandbox
+from gateway.pipeline import inbox
+from gateway.pipeline.decide import decide_inbound
 from gateway.pipeline.drains import Drains, tick
 from gateway.pipeline.holds import mind_breaker
 from gateway.pipeline.incidents import GROWN, next_step
@@ -82,6 +84,43 @@ async def test_effects_reach_the_ticket_and_the_helpdesk_and_losers_are_recorded
     }
     assert decision["ticket_id"] is not None
     assert decision["case"]["source"] == "x"
+
+
+async def test_what_others_set_on_the_ticket_while_it_was_decided_on_stays(
+    line: LineLike, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The helpdesk's word, and messages of a second account that is on the ticket: they have other holders."""
+    await script(
+        line.gateway,
+        inbound("again", effect="add_tags", tags=["twice"]),
+        inbound("again", effect="set_fields", fields={"cause": "delay"}),
+        inbound("again", effect="set_priority", priority="high"),
+    )
+    post = line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    await line.settle()
+    await line.gateway.execute(
+        """UPDATE ticket SET tags = '{vip}', fields = '{"area": "north", "cause": "weather"}',
+               last_inbound_at = :early""",
+        early=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    late = line.gateway.runtime.now() + timedelta(minutes=5)
+
+    async def overtaken(*given: Any) -> Any:
+        decided = await decide_inbound(*given)
+        await line.gateway.execute(
+            """UPDATE ticket SET tags = '{angry}', priority = 'urgent', last_inbound_at = :late,
+                   fields = '{"area": "south", "cause": "weather", "rank": 1}'""",
+            late=late,
+        )
+        return decided
+
+    monkeypatch.setattr(inbox, "decide_inbound", overtaken)
+    line.x.post("rita", "@AcmeSupport stuck again", in_reply_to=post)
+    await line.settle()
+    [ticket] = await line.gateway.rows("SELECT priority, tags, fields, last_inbound_at FROM ticket")
+    assert ticket["tags"] == ["angry", "twice"]
+    assert ticket["fields"] == {"area": "south", "cause": "delay", "rank": 1}
+    assert (ticket["priority"], ticket["last_inbound_at"]) == ("urgent", late)
 
 
 async def test_what_is_ignored_opens_no_ticket_and_says_why(line: LineLike) -> None:
