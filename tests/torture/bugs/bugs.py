@@ -33,7 +33,8 @@ def paused(then: str) -> str:
     return f"settle,pause,answer,settle,{then},settle,lift"
 
 
-RECORD, THREAD, REPLY = "pipeline/record.py", "pipeline/thread.py", "pipeline/reply.py"
+RECORD, VERSIONS = "pipeline/record.py", "pipeline/versions.py"
+THREAD, REPLY = "pipeline/thread.py", "pipeline/reply.py"
 LEAVING, TARGETS = "pipeline/leaving.py", "pipeline/targets.py"
 RENDER, SEND, PUSH, OUTCOMES = "pipeline/render.py", "pipeline/send.py", "pipeline/push.py", "pipeline/outcomes.py"
 MATTERS, CHANGES, DRAINS, INBOX = (
@@ -88,7 +89,7 @@ BUGS = (
     bug(
         "ON CONFLICT removed from revisions",
         (
-            RECORD,
+            VERSIONS,
             'tail="ON CONFLICT (interaction_id, revision) DO NOTHING RETURNING interaction_id,',
             'tail="RETURNING interaction_id,',
         ),
@@ -98,7 +99,7 @@ BUGS = (
     bug(
         "an edit is skipped",
         (
-            RECORD,
+            VERSIONS,
             "elif not first and version_order(one.item) < stored.version_at and one.item.revision != stored.revision:",
             "elif not first:",
         ),
@@ -106,7 +107,7 @@ BUGS = (
     bug(
         "an older version that comes late is news",
         (
-            RECORD,
+            VERSIONS,
             "elif not first and version_order(one.item) < stored.version_at and one.item.revision != stored.revision:",
             "elif False:",
         ),
