@@ -108,11 +108,7 @@ class NoMailbox(Exception):
 
 async def mailboxes(runtime: Runtime) -> tuple[Mailbox, ...]:
     """The connections that take invitations, the oldest first. Called outside of transactions."""
-    able = [
-        name
-        for name, plugin in runtime.registry.sources.items()
-        if plugin.claim_address.__func__ is not Source.claim_address.__func__  # type: ignore[attr-defined]
-    ]
+    able = [name for name, plugin in runtime.registry.sources.items() if plugin.capabilities.invitations]
     async with runtime.database.read() as connection:
         rows = await fetch_all(
             connection,

@@ -37,6 +37,8 @@ class SourceCapabilities(Model):
     listen: bool = False
     reply: bool = False
     private: bool = False
+    invitations: bool = False
+    """Customers can be invited to go on here in private: see `claim_address`, and `Interaction.claim`."""
     edit: bool = False
     delete: bool = False
     hide: bool = False

@@ -63,8 +63,8 @@ class Source(Plugin[C], ABC):
 
     @classmethod
     def claim_address(cls, config: C) -> ClaimAddress | None:
-        """Called with the config, when a customer is invited to go on in private: where to write so that the message
-        comes with `Interaction.claim`. None: claims do not come in here."""
+        """Called with the config, where `invitations` is declared, when a customer is invited to go on in private:
+        where to write so that the message comes with `Interaction.claim`. None: claims do not come in here."""
         return None
 
     async def send(self, rendered: Rendered, key: str) -> Sent:

@@ -106,7 +106,13 @@ class ShoutSource(Source[ShoutConfig]):
     title: ClassVar[str] = "Shout"
     Config = ShoutConfig
     capabilities: ClassVar[SourceCapabilities] = SourceCapabilities(
-        kinds=frozenset({"post"}), webhook=True, poll=True, streams=("posts", "messages"), reply=True, delete=True
+        kinds=frozenset({"post"}),
+        webhook=True,
+        poll=True,
+        streams=("posts", "messages"),
+        reply=True,
+        invitations=True,
+        delete=True,
     )
 
     @classmethod

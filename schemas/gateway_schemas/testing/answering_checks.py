@@ -6,6 +6,7 @@ import contextlib
 import re
 from datetime import timedelta
 from email.utils import format_datetime
+from inspect import getattr_static
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from gateway_schemas.errors import Gone, Hold, Reauthorise, Rejected, Retry, Unk
 from gateway_schemas.interaction import Interaction
 from gateway_schemas.length import length
 from gateway_schemas.reply import Absent, Found, NotYet, Rendered, Sent
+from gateway_schemas.source import Source
 from gateway_schemas.testing.adapters import NotOffered
 from gateway_schemas.testing.failure import found, needs, staged, unless
 from gateway_schemas.testing.plugin_contract import PluginContract
@@ -486,23 +488,28 @@ class AnsweringChecks(PluginContract):
     @staged
     async def test_claims_without_method(self, stage: SourceStage) -> None:
         """What is not claimed is refused, what is claimed has a method of its own."""
-        from gateway_schemas.source import Source
-
-        caps, own = stage.capabilities, type(stage.plugin)
+        caps = stage.capabilities
         for claim, methods in (
             ("reply", ("render", "send", "find")),
             ("delete", ("retract",)),
             ("edit", ("amend",)),
+            ("invitations", ("claim_address",)),
             ("poll", ("poll",)),
             ("listen", ("listen",)),
         ):
             for method in methods:
-                has = getattr(own, method) is not getattr(Source, method)
+                has = _has_own(stage, method)
                 unless(has or not getattr(caps, claim), "claims_without_method", f"{claim} is claimed without {method}")
         unless(not caps.private or caps.reply, "claims_without_method", "private is claimed without reply")
         if caps.private:
             told = await self._asked(stage, private=True)
             unless(told.reply_target is not None, "claims_without_method", "private cannot be answered")
+
+    @staged
+    async def test_invitations_not_declared(self, stage: SourceStage) -> None:
+        """Where customers can be invited to, the capabilities say so."""
+        declared = stage.capabilities.invitations or not _has_own(stage, "claim_address")
+        unless(declared, "invitations_not_declared", "claim_address stands there, invitations is not declared")
 
     async def _find(
         self, stage: SourceStage, begun: Any, *, wait: bool = True, fault: str = "found_not_found"
@@ -532,6 +539,10 @@ class AnsweringChecks(PluginContract):
                 await stage.attempt(stage.plugin.amend(result, rendered(stage, told, "Corrected")))
             if stage.capabilities.delete:
                 await stage.attempt(stage.plugin.retract(result))
+
+
+def _has_own(stage: SourceStage, method: str) -> bool:
+    return getattr_static(type(stage.plugin), method) is not getattr_static(Source, method)
 
 
 def _to(given: str | None, told: Interaction) -> None:

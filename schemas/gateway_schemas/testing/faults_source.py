@@ -160,8 +160,12 @@ FAULTS: dict[str, tuple[str, str]] = {
     ),
     "claims_without_method": (
         "The capabilities claim what the plugin cannot do: agents are offered a button that fails.",
-        "Declare what works: `reply` needs render and send, `delete` retract, `edit` amend, `poll` and `webhook` what "
-        "their names say; `private` a direct message or a private comment.",
+        "Declare what works: `reply` needs render and send, `delete` retract, `edit` amend, `invitations` "
+        "claim_address, `poll` and `webhook` what their names say; `private` a direct message or a private comment.",
+    ),
+    "invitations_not_declared": (
+        "`claim_address` is written, and nobody is ever invited, because the capabilities do not say so.",
+        "Declare `invitations`.",
     ),
     "shared_delivery_unreadable": (
         "A callback shared by all accounts of an App cannot be read, because the App's instance has no configuration.",

@@ -48,6 +48,7 @@ class EmailSource(Source[EmailConfig]):
         listen=True,
         reply=True,
         private=True,
+        invitations=True,
         media=True,
         index_lag=None,
         conversation_per_account=False,
