@@ -47,7 +47,9 @@ from gateway.api import (
     people,
     plugins,
     policies,
+    policies_in_force,
     policy_trials,
+    policy_types,
     profiles,
     replies,
     reply_check,
@@ -184,6 +186,8 @@ def create_app(
         decisions,
         calendars,
         clocks,
+        policy_types,
+        policies_in_force,  # before `policies`, whose `{policy_id}` takes any word
         policies,
         profiles,
         lists,
@@ -199,7 +203,6 @@ def create_app(
         app.include_router(part.router, prefix="/v1")
     for router in (
         keys.callers,
-        policies.types,
         customers.erasures,
         commitments.promises,
         commitments.incidents,

@@ -1,4 +1,4 @@
-"""Policies: drafts, immutable revisions, and what of them is in force when."""
+"""Policies: their drafts, and the revisions made of them, which never change."""
 
 from __future__ import annotations
 
@@ -10,41 +10,21 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.api.deps import ActivatesPolicies, DraftsPolicies, ReadsPolicies, RuntimeDep
+from gateway.api.deps import DraftsPolicies, ReadsPolicies, RuntimeDep
 from gateway.api.etags import IfMatch, check_match, etag
-from gateway.api.lookup import as_id, brand_of
-from gateway.api.models import Answer, Input, Instant, Name, Page, Reason, Reference, Since
+from gateway.api.lookup import brand_of
+from gateway.api.models import Answer, Input, Name, Page, Reason, Reference
 from gateway.api.paging import Filters, PagingDep, list_page
 from gateway.api.problems import conflict, field_errors, invalid, invalid_fields, not_found, responses
 from gateway.api.routes import ApiRoute
-from gateway.db.database import Row, fetch_all, fetch_one
-from gateway.policy import library, trial
+from gateway.db.database import Row, fetch_one
+from gateway.policy import library
 from gateway.policy.content import Content, Mode, OnTimeout, Scope
-from gateway.policy.library import Activation, NotPossible, ParamsInvalid, UnknownType
-from gateway.policy.sets import PolicySets
+from gateway.policy.library import NotPossible, ParamsInvalid, UnknownType
 from gateway.runtime import Runtime
 from gateway_schemas.decision import Severity
 
-types = APIRouter(prefix="/policy-types", tags=["policies"], route_class=ApiRoute)
 router = APIRouter(prefix="/policies", tags=["policies"], route_class=ApiRoute)
-
-
-class PolicyType(Answer):
-    """An installed type of policy."""
-
-    type: str
-    title: str
-    description: str
-    version: str
-    tone: bool
-    """Whether it judges manners: such policies only warn while too large a share of replies is being held."""
-    many: bool
-    """Whether several of the type stand beside each other."""
-    default_mode: str
-    points: list[str]
-    """Where it acts: `on_interaction`, `review_reply`, `on_own_post`, `on_ticket`, `on_clock`."""
-    params_schema: dict[str, Any]
-    """JSON Schema of its parameters."""
 
 
 class NewPolicy(Input):
@@ -83,42 +63,6 @@ class Revise(Input):
 
     reason: Reason
     """Why; everybody who meets the policy reads it."""
-
-
-class Item(Input):
-    """One policy to put into force."""
-
-    policy: Reference
-    """By id or name."""
-    revision: int | None = None
-    """Left out: the newest."""
-
-
-class Activate(Input):
-    """Policies to put into force together."""
-
-    policies: list[Item] = Field(min_length=1, max_length=200)
-    reason: Reason
-    effective_from: Instant | None = None
-    """Left out: now."""
-    effective_until: Instant | None = None
-    """Then what was in force before is in force again. Left out: for good."""
-
-
-class Deactivate(Input):
-    """Policies to take out of force together."""
-
-    policies: list[Reference] = Field(min_length=1, max_length=200)
-    reason: Reason
-    effective_from: Instant | None = None
-    effective_until: Instant | None = None
-
-
-class RollBack(Input):
-    """Go back to what was in force at a time."""
-
-    to: Instant
-    reason: Reason
 
 
 class ContentView(Answer):
@@ -165,80 +109,6 @@ class RevisionView(ContentView):
     created_at: datetime
     differences: list[Difference]
     """From the revision before."""
-
-
-class ActivationView(Answer):
-    """One revision in force for a span of time, or a policy out of force."""
-
-    id: int
-    policy: str
-    revision: int | None
-    """Null: from then on the policy is not in force."""
-    effective_from: datetime
-    effective_until: datetime | None
-    reason: str
-    author: str
-    created_at: datetime
-    withdrawn_at: datetime | None
-
-
-class MemberView(Answer):
-    """One policy of a set."""
-
-    policy: str
-    type: str
-    type_version: str
-    revision: int
-    brand: str | None
-    locked: bool
-    mode: Mode
-    params: dict[str, Any]
-    scope: dict[str, Any]
-    order: int
-
-
-class SetView(Answer):
-    """The policies in force together, in their explicit order."""
-
-    id: UUID
-    policies: list[MemberView]
-    tightened: dict[str, dict[str, str]]
-    """Least severities of findings by policy, for each open incident."""
-    softened: bool
-    """Whether policies of manners only warn, because they were holding too much."""
-
-
-@types.get("")
-async def list_policy_types(runtime: RuntimeDep, _: ReadsPolicies) -> Page[PolicyType]:
-    """The installed types of policies, with the JSON Schema of their parameters. Always one page."""
-    return Page(items=[_type(runtime, name) for name in sorted(runtime.registry.policies)], next=None)
-
-
-@types.get("/{type}")
-async def read_policy_type(runtime: RuntimeDep, _: ReadsPolicies, type: str) -> PolicyType:
-    """One type."""
-    if type not in runtime.registry.policies:
-        raise not_found("policy type", type)
-    return _type(runtime, type)
-
-
-def _type(runtime: Runtime, name: str) -> PolicyType:
-    plugin = runtime.registry.policies[name]
-    own = {attribute for base in plugin.__mro__ if base.__name__ != "Policy" for attribute in vars(base)}
-    return PolicyType(
-        type=name,
-        title=plugin.title or name,
-        description=plugin.description,
-        version=plugin.version,
-        tone=plugin.tone,
-        many=plugin.many,
-        default_mode=plugin.default_mode,
-        points=[point for point in POINTS if point in own],
-        params_schema=plugin.Params.model_json_schema(),
-    )
-
-
-POINTS = ("on_interaction", "review_reply", "on_own_post", "on_ticket", "on_clock")
 
 
 @router.get("")
@@ -289,151 +159,6 @@ async def create_policy(runtime: RuntimeDep, _: DraftsPolicies, given: NewPolicy
     response.headers["Location"] = f"/v1/policies/{id}"
     response.headers["ETag"] = etag(version)
     return view
-
-
-@router.get("/in-force")
-async def read_policies_in_force(runtime: RuntimeDep, _: ReadsPolicies, at: Since | None = None) -> SetView:
-    """The set of policies in force now, or at another time; a time to come shows what is scheduled."""
-    found = await PolicySets(runtime.database, runtime.registry).at(at or runtime.now())
-    return SetView(
-        id=found.id,
-        policies=[
-            MemberView(**{name: getattr(one, name) for name in MemberView.model_fields}) for one in found.members
-        ],
-        tightened={key: dict(by) for key, by in found.tightened.items()},
-        softened=found.softened,
-    )
-
-
-@router.get("/activations")
-async def list_activations(
-    runtime: RuntimeDep, _: ReadsPolicies, paging: PagingDep, policy: Reference | None = None
-) -> Page[ActivationView]:
-    """What was put into force and taken out of it, by whom and why, newest first; also what is still to come."""
-    filters = Filters()
-    async with runtime.database.read() as database:
-        if policy is not None:
-            filters.add("a.policy_id = :policy", policy=await _policy_of(database, policy, "policy"))
-        rows, following = await list_page(database, ACTIVATIONS, filters, paging, id="a.id", kind=int)
-    return Page(items=[ActivationView(**row) for row in rows], next=following)
-
-
-ACTIVATIONS = """
-SELECT a.id, p.name AS policy, a.revision, a.effective_from, a.effective_until, a.reason, a.author, a.created_at,
-       a.withdrawn_at
-FROM policy_activation a JOIN policy p ON p.id = a.policy_id
-"""
-
-
-@router.post("/activations/{activation_id}/withdraw")
-async def withdraw_activation(runtime: RuntimeDep, caller: ActivatesPolicies, activation_id: int) -> ActivationView:
-    """Take back what has not come into force yet."""
-    async with runtime.database.write() as database:
-        if await fetch_one(database, ACTIVATIONS + " WHERE a.id = :id", id=activation_id) is None:
-            raise not_found("activation", activation_id)
-        try:
-            await library.withdraw(database, activation_id, author=caller.name, now=runtime.now())
-        except NotPossible as error:
-            raise conflict(str(error)) from error
-        row = await fetch_one(database, ACTIVATIONS + " WHERE a.id = :id", id=activation_id)
-    assert row is not None
-    return ActivationView(**row)
-
-
-@router.post("/activate")
-async def activate_policies(runtime: RuntimeDep, caller: ActivatesPolicies, given: Activate) -> list[ActivationView]:
-    """Put revisions of several policies into force together, now or for a span of time to come.
-
-    Answers that wait to go out are decided on again, should the set be another one by then.
-    """
-    async with runtime.database.write() as database:
-        items = []
-        for number, item in enumerate(given.policies):
-            id = await _policy_of(database, item.policy, f"policies.{number}.policy")
-            revision = item.revision
-            if revision is None:
-                row = await fetch_one(
-                    database, "SELECT max(number) AS newest FROM policy_revision WHERE policy_id = :id", id=id
-                )
-                revision = row["newest"] if row is not None else None
-            if revision is None:
-                fix = f"POST /v1/policies/{id}/revisions makes one of its draft"
-                raise invalid(f"policies.{number}.policy", "it has no revision", fix)
-            items.append(Activation(id, revision))
-        await refuse_failing(database, runtime, items)
-        return await _activated(database, runtime, items, given, caller.name)
-
-
-async def refuse_failing(database: AsyncConnection, runtime: Runtime, items: list[Activation]) -> None:
-    """A revision that fails a case kept with its policy does not come into force. Raises Problem 409."""
-    for number, item in enumerate(items):
-        cases = await trial.cases_of(database, item.policy_id)
-        policy = await library.read(database, item.policy_id)
-        if not cases or policy is None or item.revision is None:
-            continue
-        content = {row["number"]: row["content"] for row in await library.revisions(database, item.policy_id)}
-        active = trial.active_of(
-            runtime.registry,
-            policy["name"],
-            policy["type"],
-            item.revision,
-            Content.model_validate(content.get(item.revision, policy["draft"])),
-            policy["brand"],
-        )
-        failing = await trial.failing(runtime.sandbox, active, cases)
-        if failing:
-            told = "; ".join(f"{one.name}: {', '.join(one.misses)}" for one in failing[:5])
-            message = f"{policy['name']} fails {len(failing)} of the {len(cases)} cases kept with it ({told})"
-            fix = "mend the draft and make a revision of it, or change the cases"
-            raise conflict(message, field=f"policies.{number}.policy", fix=fix)
-
-
-@router.post("/deactivate")
-async def deactivate_policies(
-    runtime: RuntimeDep, caller: ActivatesPolicies, given: Deactivate
-) -> list[ActivationView]:
-    """Take policies out of force together, now, later, or for a span of time."""
-    async with runtime.database.write() as database:
-        ids = [await _policy_of(database, one, f"policies.{number}") for number, one in enumerate(given.policies)]
-        return await _activated(database, runtime, [Activation(id, None) for id in ids], given, caller.name)
-
-
-@router.post("/rollback")
-async def roll_back_policies(runtime: RuntimeDep, caller: ActivatesPolicies, given: RollBack) -> list[ActivationView]:
-    """Put into force again what was in force at a time: of all policies that differ. Answers what was changed."""
-    now = runtime.now()
-    if given.to > now:
-        raise invalid("to", "lies in the future", "name a time that has been")
-    async with runtime.database.write() as database:
-        items = await library.roll_back(database, given.to, reason=given.reason, author=caller.name, now=now)
-        rows = await fetch_all(
-            database,
-            ACTIVATIONS
-            + " WHERE a.created_at = :now AND a.policy_id = ANY(:ids) AND a.effective_from = :now ORDER BY a.id",
-            now=now,
-            ids=[item.policy_id for item in items],
-        )
-    return [ActivationView(**row) for row in rows]
-
-
-async def _activated(
-    database: AsyncConnection, runtime: Runtime, items: list[Activation], given: Activate | Deactivate, author: str
-) -> list[ActivationView]:
-    try:
-        ids = await library.activate(
-            database,
-            items,
-            reason=given.reason,
-            author=author,
-            now=runtime.now(),
-            effective_from=given.effective_from,
-            effective_until=given.effective_until,
-        )
-    except NotPossible as error:
-        raise conflict(str(error)) from error
-    runtime.policies.forget(runtime.now())
-    rows = await fetch_all(database, ACTIVATIONS + " WHERE a.id = ANY(:ids) ORDER BY a.id", ids=ids)
-    return [ActivationView(**row) for row in rows]
 
 
 @router.get("/{policy_id}")
@@ -586,13 +311,3 @@ def checked_content(runtime: Runtime, type: str, content: Content) -> Content:
     except ParamsInvalid as error:
         found = error.error.errors(include_url=False, include_input=False)
         raise invalid_fields(field_errors(found, within=("params",), model=error.model)) from None
-
-
-async def _policy_of(database: AsyncConnection, reference: str, field: str) -> UUID:
-    row = await fetch_one(
-        database, "SELECT id FROM policy WHERE id = :id OR name = :name", id=as_id(reference), name=reference
-    )
-    if row is None:
-        raise invalid(field, f"there is no policy {reference}", "GET /v1/policies lists them")
-    id: UUID = row["id"]
-    return id

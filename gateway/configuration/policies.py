@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.api.policies import NewPolicy, checked_content, content_of, refuse_failing
+from gateway.api.policies import NewPolicy, checked_content, content_of
+from gateway.api.policies_in_force import refuse_failing
 from gateway.api.problems import Problem, conflict
 from gateway.configuration.kinds import Faults, Ground, Kind, Stored, Wanted, Work, defaults_of, without
 from gateway.db.database import Row, fetch_all
