@@ -63,6 +63,10 @@ class Casebook:
         self.questions[item.revision_id] = Question(point, self._case(item, ticket), item.news, asked, stance)
         return self.verdicts.get(item.revision_id)
 
+    def lose(self, item: ThreadedItem, wish: Wish, why: str) -> None:
+        """Note that what a policy wants of a message cannot be done."""
+        self.lost.setdefault(item.revision_id, []).append((wish, why))
+
     def _brand(self, id: UUID | None) -> str | None:
         return self.facts.brands.get(id) if id is not None else None
 

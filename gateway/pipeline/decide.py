@@ -18,7 +18,8 @@ from gateway.db.database import Database, execute, fetch_one
 from gateway.engine.sandbox import Sandbox
 from gateway.pipeline.casebook import Casebook, changed
 from gateway.pipeline.matters import Matters
-from gateway.pipeline.thread import Plan, fold
+from gateway.pipeline.thread import fold
+from gateway.pipeline.thread_plan import Plan
 from gateway.policy.clocks import clocks_of, facts_of
 from gateway.policy.combine import Stance, Wish
 from gateway.policy.effects import carry_out_on_ticket, orders_of

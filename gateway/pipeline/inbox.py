@@ -32,7 +32,7 @@ from gateway.pipeline.leaving import tried
 from gateway.pipeline.normalise import Read, read_pending
 from gateway.pipeline.record import record
 from gateway.pipeline.send import after_sent, published
-from gateway.pipeline.thread import Plan
+from gateway.pipeline.thread_plan import Plan
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.combine import PRIORITIES
 from gateway.policy.effects import carry_out, clock_requests, raise_alarms

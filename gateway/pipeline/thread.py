@@ -10,9 +10,7 @@ same input gives the same tickets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from gateway.db.tables.columns import new_id
@@ -21,52 +19,18 @@ from gateway.pipeline.casebook import Casebook
 from gateway.pipeline.changes import mark_of
 from gateway.pipeline.invitations import Claim, Invitation
 from gateway.pipeline.matters import Matters, ThreadedItem, TicketRow
+from gateway.pipeline.thread_plan import Plan, comment, placement
 from gateway.policy.combine import NEED_A_TICKET, Wish
-from gateway.policy.effects import Order, note, orders_of, update_ticket
+from gateway.policy.effects import note
 from gateway.policy.engine import Verdict
 from gateway.restored import PATIENCE
 from gateway.sla.news import answered, customer_returned
-from gateway.sla.requests import Request
 from gateway_schemas.decision import Ignore, JoinIncident, Route, Severity
-from gateway_schemas.interaction import Interaction
 
 ECHO_PATIENCE = timedelta(minutes=10)
 """How long an own post waits for the reply that it may be the echo of."""
 ELSEWHERE_FOR = timedelta(days=1)
 """How old a post of the brand's may be when it is first seen for the policies to be asked about it."""
-
-
-@dataclass
-class Plan:
-    """What one batch changes; written in one transaction."""
-
-    now: datetime
-    file_patience: timedelta = timedelta()
-    """How long a message waits for its files to be copied."""
-    tickets: dict[UUID, dict[str, Any]] = field(default_factory=dict)
-    changed_tickets: dict[UUID, TicketRow] = field(default_factory=dict)
-    legs: dict[tuple[UUID, UUID], dict[str, Any]] = field(default_factory=dict)
-    placed: dict[UUID, dict[str, Any]] = field(default_factory=dict)
-    """Interactions with their ticket and reply."""
-    pushes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    rewritten: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Payloads of comments not yet pushed whose interaction was edited meanwhile."""
-    told: dict[UUID, str] = field(default_factory=dict)
-    """Keys of the comments that this batch makes, by interaction."""
-    claims: list[Claim] = field(default_factory=list)
-    """Invitations that this batch uses first, in order."""
-    proven: dict[UUID, ThreadedItem] = field(default_factory=dict)
-    """Replies whose sending an echo proves, with the echo."""
-    parked: dict[int, tuple[str, datetime]] = field(default_factory=dict)
-    """Revisions that wait for a reply in flight."""
-    done: dict[int, str | None] = field(default_factory=dict)
-    clocks: list[Request] = field(default_factory=list)
-    """What is asked of the tickets' clocks."""
-    alarms: list[dict[str, Any]] = field(default_factory=list)
-    orders: list[Order] = field(default_factory=list)
-    """What policies want done besides what changes on the ticket itself."""
-    ids: dict[tuple[UUID, UUID | None], UUID] = field(default_factory=dict)
-    """Ids of new tickets, by the message that opens them and the ticket they follow: the same in every fold."""
 
 
 def fold(
@@ -110,8 +74,8 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -
     if ticket is None and not item.news.addressed and not answers:
         owner = matters.first_ticket(item.thread_id)
         if owner is not None and item.origin != "fetch":
-            _place(plan, item, owner, book)
-            _note(plan, owner, item, wording.context(item.news))
+            plan.place(item, owner, book)
+            plan.note(owner, item, wording.context(item.news))
         plan.done[item.revision_id] = "context"
         matters.unclaimed(item)
         return
@@ -123,7 +87,7 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -
     routed = None if known else _routed(matters, item, wishes, book)
     ticket = _writable(plan, matters, item, ticket, book) if ticket else _open(plan, matters, item, book, at=routed)
     if item.interaction_id not in plan.placed:
-        _tell(plan, ticket, item, book)
+        plan.tell(ticket, item, book)
     if invitation is not None:
         if joined:
             invitation.ticket_id = ticket.id  # also where that is a follow-up
@@ -132,8 +96,8 @@ def _inbound(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -
         _answered_at_source(plan, ticket, answer, book)
     for wish in wishes:
         if known and isinstance(wish.effect, Ignore | JoinIncident):
-            _lose(book, item, wish, "it belongs to a ticket already")
-    _apply(plan, matters, ticket, item, wishes, book)
+            book.lose(item, wish, "it belongs to a ticket already")
+    plan.apply(matters, ticket, item, wishes, book)
     ticket.last_inbound_at = max(ticket.last_inbound_at, item.news.published_at)
     plan.changed_tickets[ticket.id] = ticket
     plan.done[item.revision_id] = None
@@ -168,11 +132,11 @@ def _tell_of_claim(
 ) -> None:
     """Agents learn who came by an invitation: on the ticket that it was made for, unless that takes no more notes."""
     if any(one.interaction_id == item.interaction_id for one in plan.claims):
-        _note(plan, ticket, item, wording.claimed(item.news, invitation.made_for, invitation.id))
+        plan.note(ticket, item, wording.claimed(item.news, invitation.made_for, invitation.id))
     elif not joined and (invitation.account_id is not None or _expired(item, invitation)):
         theirs = matters.tickets.get(invitation.ticket_id)
         if theirs is not None and theirs.ended is None and theirs.id != ticket.id:
-            _note(plan, theirs, item, wording.not_claimed(item.news, invitation.claimed_by))
+            plan.note(theirs, item, wording.not_claimed(item.news, invitation.claimed_by))
 
 
 def _kept_from_ticket(plan: Plan, matters: Matters, item: ThreadedItem, wishes: Sequence[Wish], book: Casebook) -> bool:
@@ -182,10 +146,10 @@ def _kept_from_ticket(plan: Plan, matters: Matters, item: ThreadedItem, wishes: 
         assert isinstance(joined.effect, JoinIncident)
         event = book.facts.incidents.get(joined.effect.key)
         if event is None or event.ticket_id is None:
-            _lose(book, item, joined, "there is no such open incident with a ticket")
+            book.lose(item, joined, "there is no such open incident with a ticket")
             joined = None
         else:
-            plan.placed[item.interaction_id] = _placement(item, event.ticket_id)
+            plan.placed[item.interaction_id] = placement(item, event.ticket_id)
             item.ticket_id = event.ticket_id
             book.grouped(item, event.ticket_id)
             plan.done[item.revision_id] = f"counted under the incident {event.key}"
@@ -198,12 +162,12 @@ def _kept_from_ticket(plan: Plan, matters: Matters, item: ThreadedItem, wishes: 
         matters.unclaimed(item)
         for wish in wishes:
             if isinstance(wish.effect, NEED_A_TICKET):
-                _lose(book, item, wish, f"{ignored.policy} ignores the message")
+                book.lose(item, wish, f"{ignored.policy} ignores the message")
     elif joined is not None:
         for wish in wishes:
             if isinstance(wish.effect, NEED_A_TICKET):
-                _lose(book, item, wish, "it is counted under an incident's ticket")
-    _order(plan, None, item, [wish for wish in wishes if not isinstance(wish.effect, Ignore)], book, grouped=True)
+                book.lose(item, wish, "it is counted under an incident's ticket")
+    plan.order(None, item, [wish for wish in wishes if not isinstance(wish.effect, Ignore)], book, grouped=True)
     return True
 
 
@@ -213,13 +177,9 @@ def _routed(matters: Matters, item: ThreadedItem, wishes: Sequence[Wish], book: 
         if isinstance(wish.effect, Route) and wish.effect.helpdesk is not None:
             found = matters.helpdesks.get(wish.effect.helpdesk)
             if found is None:
-                _lose(book, item, wish, f"there is no helpdesk connection {wish.effect.helpdesk}")
+                book.lose(item, wish, f"there is no helpdesk connection {wish.effect.helpdesk}")
             return found
     return None
-
-
-def _lose(book: Casebook, item: ThreadedItem, wish: Wish, why: str) -> None:
-    book.lost.setdefault(item.revision_id, []).append((wish, why))
 
 
 def _own(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> None:
@@ -293,12 +253,12 @@ def _judged_own(
         if ticket is not None:
             key = f"o:{item.name}:{item.news.revision}"
             # the post itself stands on the ticket already
-            _push(plan, ticket, item, key, "note", note(wording.own_post(*told, quote=False, ticket=True), plan.now))
+            plan.push(ticket, item, key, "note", note(wording.own_post(*told, quote=False, ticket=True), plan.now))
     if ticket is not None:
-        _apply(plan, matters, ticket, item, verdict.applied, book)
+        plan.apply(matters, ticket, item, verdict.applied, book)
         plan.changed_tickets[ticket.id] = ticket
     else:
-        _order(plan, None, item, verdict.applied, book)
+        plan.order(None, item, verdict.applied, book)
 
 
 def _edited(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -> None:
@@ -312,9 +272,9 @@ def _edited(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) ->
         verdict = book.ask("on_own_post" if own else "on_interaction", item, ticket)
     waiting = matters.unpushed.get(item.interaction_id) or plan.told.get(item.interaction_id)
     if waiting is not None:
-        plan.rewritten[waiting] = _comment(item, edited=False)
+        plan.rewritten[waiting] = comment(item, edited=False)
     elif not own:
-        _tell(plan, ticket, item, book, edited=True)
+        plan.tell(ticket, item, book, edited=True)
     if own:
         book.placed(item, ticket)
     plan.done[item.revision_id] = None
@@ -325,8 +285,8 @@ def _edited(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) ->
         return
     for wish in verdict.applied:
         if isinstance(wish.effect, Ignore | JoinIncident):
-            _lose(book, item, wish, "it belongs to a ticket already")
-    _apply(plan, matters, ticket, item, verdict.applied, book)
+            book.lose(item, wish, "it belongs to a ticket already")
+    plan.apply(matters, ticket, item, verdict.applied, book)
     plan.changed_tickets[ticket.id] = ticket
 
 
@@ -335,7 +295,7 @@ def _deleted(plan: Plan, matters: Matters, item: ThreadedItem, book: Casebook) -
     if ticket is not None:
         book.gone(item, ticket)
     if ticket is not None and item.reply_id is None:
-        _note(plan, ticket, item, wording.deleted(item.news, item.deleted_by, item.at))
+        plan.note(ticket, item, wording.deleted(item.news, item.deleted_by, item.at))
     plan.done[item.revision_id] = None
 
 
@@ -400,12 +360,12 @@ def _open(
             if one.news.direction == "outbound":
                 _answered_at_source(plan, ticket, one, book)
             else:
-                _tell(plan, ticket, one, book)
+                plan.tell(ticket, one, book)
         for other in matters.context_above(item):
-            _note(plan, ticket, other, wording.context(other.news))
+            plan.note(ticket, other, wording.context(other.news))
         parent = matters.parent(item)
         if linked is not None and parent is not None and parent.ticket_id is not None:
-            _note(plan, ticket, parent, wording.joined(parent.news))
+            plan.note(ticket, parent, wording.joined(parent.news))
     return ticket
 
 
@@ -434,132 +394,14 @@ def _add_leg(plan: Plan, matters: Matters, item: ThreadedItem, ticket: TicketRow
     matters.firsts.setdefault(item.thread_id, ticket.id)
 
 
-def _place(plan: Plan, item: ThreadedItem, ticket: TicketRow, book: Casebook) -> None:
-    plan.placed[item.interaction_id] = _placement(item, ticket.id)
-    item.ticket_id = ticket.id
-    book.placed(item, ticket)
-
-
 def _answered_at_source(plan: Plan, ticket: TicketRow, item: ThreadedItem, book: Casebook) -> None:
     """The brand answered outside the helpdesk: agents are told, and what waited for an answer has it."""
-    _place(plan, item, ticket, book)
-    _note(plan, ticket, item, wording.native_answer(item.news, item.provider))
+    plan.place(item, ticket, book)
+    plan.note(ticket, item, wording.native_answer(item.news, item.provider))
     by = f"interaction:{item.interaction_id}"
     stopped = answered(ticket.id, item.news.published_at, item.seen_at, by)
     plan.clocks.append(stopped)
     book.clock(item, ticket, stopped)
-
-
-def _placement(item: ThreadedItem, ticket_id: UUID) -> dict[str, Any]:
-    return {"ticket_id": ticket_id, "reply_id": item.reply_id, "thread_id": item.thread_id}
-
-
-def _tell(plan: Plan, ticket: TicketRow, item: ThreadedItem, book: Casebook, *, edited: bool = False) -> None:
-    """Tell the helpdesk what the customer wrote."""
-    _place(plan, item, ticket, book)
-    payload = _comment(item, edited=edited)
-    if ticket.reopen:
-        payload["status"], ticket.reopen = "open", False
-    key = f"i:{item.name}:{item.news.revision}"
-    plan.told[item.interaction_id] = key
-    _push(plan, ticket, item, key, "comment", payload)
-
-
-def _note(plan: Plan, ticket: TicketRow, item: ThreadedItem, text: str) -> None:
-    key = f"n:{item.name}:{item.change}:{item.news.revision}:{ticket.mark or ticket.id}"
-    _push(plan, ticket, item, key, "note", note(text, plan.now))
-
-
-def _push(plan: Plan, ticket: TicketRow, item: ThreadedItem, key: str, kind: str, payload: dict[str, Any]) -> None:
-    if ticket.helpdesk_id is None:
-        return
-    plan.pushes[key] = {
-        "key": key,
-        "ticket_id": ticket.id,
-        "helpdesk_id": ticket.helpdesk_id,
-        "kind": kind,
-        "lane": 1 if item.origin != "poll" else 2,
-        "payload": payload,
-        "interaction_id": item.interaction_id if kind == "comment" else None,
-        "reply_id": None,
-        "thread_id": item.thread_id,
-        "source_id": item.connection_id,
-        "state": "pending",
-        "epoch": 0,
-        "tries": 0,
-        "due_at": plan.now + (plan.file_patience if kind == "comment" and item.news.attachments else timedelta()),
-        "at": item.at,
-        "created_at": plan.now,
-    }
-
-
-def _comment(item: ThreadedItem, *, edited: bool) -> dict[str, Any]:
-    news: Interaction = item.news
-    return {
-        "text": wording.comment(news, edited=edited),
-        "author": item.requester,
-        "public": True,
-        "at": news.edited_at if edited and news.edited_at else news.published_at,
-        "url": news.url,
-        "attachments": [file.model_dump(mode="json") for file in news.attachments],
-        "custom": _custom(item),
-    }
-
-
-def _custom(item: ThreadedItem) -> dict[str, Any]:
-    """Values that a helpdesk's own fields may be mapped to."""
-    news = item.news
-    return {
-        "source": item.provider,
-        "kind": news.kind,
-        "visibility": news.visibility,
-        "rating": news.rating.value if news.rating else None,
-        "language": news.language,
-    }
-
-
-def _apply(
-    plan: Plan, matters: Matters, ticket: TicketRow, item: ThreadedItem, wishes: Sequence[Wish], book: Casebook
-) -> None:
-    """Do what the policies want: on the ticket itself at once, everything else when the batch is written."""
-    if not wishes:
-        return
-    at = next((name for name, id in matters.helpdesks.items() if id == ticket.helpdesk_id), None)
-    update = update_ticket(ticket, wishes, at)
-    for wish, why in update.lost:
-        _lose(book, item, wish, why)
-    thing = f"{item.name}:{item.news.revision}"
-    if update.payload:
-        _push(plan, ticket, item, f"e:{thing}", "update", update.payload)
-    if update.note is not None:
-        _push(plan, ticket, item, f"d:{thing}", "note", note(update.note, plan.now))
-    _order(plan, ticket, item, wishes, book)
-
-
-def _order(
-    plan: Plan,
-    ticket: TicketRow | None,
-    item: ThreadedItem,
-    wishes: Sequence[Wish],
-    book: Casebook,
-    *,
-    grouped: bool = False,
-) -> None:
-    lost = {id(wish) for wish, _ in book.lost.get(item.revision_id, ())}
-    orders = orders_of(
-        f"{item.name}:{item.news.revision}",
-        [wish for wish in wishes if id(wish) not in lost],
-        at=item.at,
-        seen_at=item.seen_at,
-        ticket_id=ticket.id if ticket is not None else None,
-        brand_id=item.brand_id,
-        # what was counted once is not counted again when it is edited
-        interaction_id=item.interaction_id if item.change == "created" else None,
-        grouped=grouped,
-    )
-    for order in orders:
-        book.did(order, item, ticket)
-    plan.orders += orders
 
 
 def _same_words(rendered: str, seen: str) -> bool:

@@ -34,7 +34,7 @@ def paused(then: str) -> str:
 
 
 RECORD, VERSIONS = "pipeline/record.py", "pipeline/versions.py"
-THREAD, REPLY = "pipeline/thread.py", "pipeline/reply.py"
+THREAD, PLAN, REPLY = "pipeline/thread.py", "pipeline/thread_plan.py", "pipeline/reply.py"
 LEAVING, TARGETS = "pipeline/leaving.py", "pipeline/targets.py"
 RENDER, SEND, PUSH, OUTCOMES = "pipeline/render.py", "pipeline/send.py", "pipeline/push.py", "pipeline/outcomes.py"
 MATTERS, CHANGES, DRAINS, INBOX = (
@@ -118,9 +118,9 @@ BUGS = (
     bug(
         "the key of a comment lacks the revision",
         (
-            THREAD,
-            'key = f"i:{item.name}:{item.news.revision}"\n    plan.told',
-            'key = f"i:{item.name}"\n    plan.told',
+            PLAN,
+            'key = f"i:{item.name}:{item.news.revision}"\n        self.told',
+            'key = f"i:{item.name}"\n        self.told',
         ),
     ),
     bug(
