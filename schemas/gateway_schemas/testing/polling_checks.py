@@ -5,15 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from gateway_schemas.errors import GatewayError
 from gateway_schemas.testing.failure import found, needs, staged, unless
 from gateway_schemas.testing.plugin_contract import PluginContract
-from gateway_schemas.testing.source_stage import SourceStage, interactions
+from gateway_schemas.testing.source_stage import LEGS, SourceStage, interactions
 
 Cursor = dict[str, Any] | None
-_LEGS = pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
 _LATER = timedelta(minutes=30)
 """Longer than any pause between two polls of one stream."""
 
@@ -21,7 +18,7 @@ _LATER = timedelta(minutes=30)
 class SourcePollingChecks(PluginContract):
     """Many customers write; the plugin polls."""
 
-    @_LEGS
+    @LEGS
     @staged
     async def test_poll_loses_items(self, stage: SourceStage, private: bool) -> None:
         """More than two pages at the first poll, and again later."""
@@ -32,7 +29,7 @@ class SourcePollingChecks(PluginContract):
             lost = written - told
             unless(not lost, "poll_loses_items", f"of {len(written)} items these are not told: {sorted(lost)[:5]}")
 
-    @_LEGS
+    @LEGS
     @staged
     async def test_poll_loses_arrivals(self, stage: SourceStage, private: bool) -> None:
         """More arrive after each page."""
@@ -58,7 +55,7 @@ class SourcePollingChecks(PluginContract):
         lost = written - told
         unless(not lost, "poll_loses_arrivals", f"of {len(written)} items these are never told: {sorted(lost)[:5]}")
 
-    @_LEGS
+    @LEGS
     @staged
     async def test_poll_repeats(self, stage: SourceStage, private: bool) -> None:
         """Once all is known and the overlap over, a poll brings nothing old."""
@@ -77,7 +74,7 @@ class SourcePollingChecks(PluginContract):
             f"{len(again)} of {len(written) + 1} known items come again with each poll",
         )
 
-    @_LEGS
+    @LEGS
     @staged
     async def test_cursor_moved_early(self, stage: SourceStage, private: bool) -> None:
         """Every page is lost once, before it could be stored; every second request fails once."""
@@ -107,7 +104,7 @@ class SourcePollingChecks(PluginContract):
             not lost, "cursor_moved_early", f"{len(lost)} of {len(written)} items are never told: {sorted(lost)[:5]}"
         )
 
-    @_LEGS
+    @LEGS
     @staged
     async def test_cursor_in_memory(self, stage: SourceStage, private: bool) -> None:
         """Each page is asked for by a new instance whose state document is gone, an hour later."""
@@ -127,7 +124,7 @@ class SourcePollingChecks(PluginContract):
         lost = written - told
         unless(not lost, "cursor_in_memory", f"{len(lost)} of {len(written)} items are never told: {sorted(lost)[:5]}")
 
-    @_LEGS
+    @LEGS
     @staged
     async def test_cursor_past_its_second(self, stage: SourceStage, private: bool) -> None:
         """Two customers write in the same second, one before and one after the poll."""

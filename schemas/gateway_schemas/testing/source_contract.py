@@ -21,10 +21,14 @@ from gateway_schemas.testing.failure import unless
 from gateway_schemas.testing.hearing_checks import HearingChecks
 from gateway_schemas.testing.polling_checks import SourcePollingChecks
 from gateway_schemas.testing.reading_checks import ReadingChecks
+from gateway_schemas.testing.rendering_checks import RenderingChecks
+from gateway_schemas.testing.sent_once_checks import SentOnceChecks
 from gateway_schemas.testing.trouble_checks import TroubleChecks
 
 
-class SourceTwinContract(HearingChecks, SourcePollingChecks, AnsweringChecks, TroubleChecks):
+class SourceTwinContract(
+    HearingChecks, SourcePollingChecks, RenderingChecks, AnsweringChecks, SentOnceChecks, TroubleChecks
+):
     """The checks that play at a twin: for a second adapter, where one plugin serves several kinds of account."""
 
     plugin: ClassVar[type[Source[Any]]]

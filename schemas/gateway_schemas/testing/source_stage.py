@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from gateway_schemas.errors import GatewayError
 from gateway_schemas.interaction import Interaction, version_order
 from gateway_schemas.reply import Draft, Rendered, SendIntent, Sent
 from gateway_schemas.testing.adapters import Answer, SourceAdapter
-from gateway_schemas.testing.failure import found, unless
+from gateway_schemas.testing.failure import found, needs, unless
 from gateway_schemas.testing.stage import Stage
 
 SourceStage = Stage[Any, SourceAdapter[Any]]
+LEGS = pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
+"""For checks that hold of public posts and of private messages."""
 
 
 def interactions(news: Iterable[Any]) -> dict[str, Interaction]:
@@ -38,6 +42,14 @@ async def heard(stage: SourceStage, text: str = "my parcel is late", *, private:
     """A customer writes, and the plugin tells of it."""
     id = stage.adapter.write(text, private=private)
     return about(await stage.learn(), id)
+
+
+async def asked(stage: SourceStage, *, private: bool = False, text: str = "where is it?") -> Interaction:
+    """A customer asks something that can be answered."""
+    needs(stage.capabilities.reply, "reply")
+    if stage.capabilities.webhook:
+        await stage.install()
+    return await heard(stage, text, private=private)
 
 
 def draft(interaction: Interaction, text: str, stage: SourceStage, **changes: Any) -> Draft:
