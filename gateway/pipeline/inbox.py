@@ -21,14 +21,14 @@ from gateway.db.tables.ticket import solving
 from gateway.engine.leases import Held
 from gateway.engine.sandbox import Sandbox
 from gateway.events.announce import Announcement, announce_many, announce_replies
-from gateway.pipeline import matters as loading
-from gateway.pipeline import reply
+from gateway.pipeline import matters_stored, reply
 from gateway.pipeline.attach import join_files
 from gateway.pipeline.decide import apply_on_publication, decide_inbound
 from gateway.pipeline.decide_changes import decide_changes, write_changes
 from gateway.pipeline.enrich import wait_for_facts
 from gateway.pipeline.invitations import asks, mailboxes, write_claims
 from gateway.pipeline.leaving import tried
+from gateway.pipeline.matters import Matters, ThreadedItem, TicketRow
 from gateway.pipeline.normalise import Read, read_pending
 from gateway.pipeline.record import record
 from gateway.pipeline.send import after_sent, published
@@ -128,7 +128,7 @@ class Overtaken(Exception):
 async def drain_threads(runtime: Runtime, sandbox: Sandbox, policies: PolicySets, shard: int, held: Held) -> bool:
     """Thread and decide the oldest pending changes of a shard. Returns whether there may be more."""
     async with runtime.database.read() as connection:
-        rows = await fetch_all(connection, loading.PENDING, shard=shard, limit=runtime.settings.batch)
+        rows = await fetch_all(connection, matters_stored.PENDING, shard=shard, limit=runtime.settings.batch)
     if not rows:
         return False
     await _write_threads(runtime, sandbox, policies, held, rows)
@@ -145,7 +145,7 @@ async def _write_threads(
         return
     try:
         async with runtime.database.write() as connection:
-            matters = await loading.load(connection, rows, now)
+            matters = await matters_stored.load(connection, rows, now)
         matters.restored = runtime.restored
         patience = timedelta(seconds=runtime.settings.file_patience)
         decided = await decide_inbound(runtime.database, runtime.calendars, sandbox, in_force, matters, now, patience)
@@ -182,7 +182,7 @@ async def _write_threads(
 async def _write_plan(
     connection: AsyncConnection,
     runtime: Runtime,
-    matters: loading.Matters,
+    matters: Matters,
     plan: Plan,
     sources: Mapping[UUID, Endpoint | None],
 ) -> set[str]:
@@ -262,14 +262,14 @@ async def _write_plan(
     return wakes | {f"push:{row['helpdesk_id']}" for row in plan.pushes.values()}
 
 
-def _opened(row: Mapping[str, Any], after: loading.TicketRow | None, now: datetime) -> dict[str, Any]:
+def _opened(row: Mapping[str, Any], after: TicketRow | None, now: datetime) -> dict[str, Any]:
     """A new ticket as it is at the end of its batch, policies and later messages included."""
     state = _state(after) if after is not None else {"fields": {}}
     solved_at = now if state.get("status") in ("solved", "closed") else None
     return {**row, **state, "solved_at": solved_at}
 
 
-def _state(row: loading.TicketRow) -> dict[str, Any]:
+def _state(row: TicketRow) -> dict[str, Any]:
     return {
         "status": row.status,
         "priority": row.priority,
@@ -279,7 +279,7 @@ def _state(row: loading.TicketRow) -> dict[str, Any]:
     }
 
 
-def _change(row: loading.TicketRow) -> dict[str, Any]:
+def _change(row: TicketRow) -> dict[str, Any]:
     """What a batch did to a ticket that was there before: policies raise the priority, add tags, and set fields."""
     before = row.loaded
     assert before is not None
@@ -300,7 +300,7 @@ async def _proven(
     runtime: Runtime,
     endpoint: Endpoint | None,
     reply_id: UUID,
-    echo: loading.ThreadedItem,
+    echo: ThreadedItem,
     plan: Plan,
 ) -> set[str]:
     touched = await execute(

@@ -37,8 +37,9 @@ RECORD, VERSIONS = "pipeline/record.py", "pipeline/versions.py"
 THREAD, PLAN, REPLY = "pipeline/thread.py", "pipeline/thread_plan.py", "pipeline/reply.py"
 LEAVING, TARGETS = "pipeline/leaving.py", "pipeline/targets.py"
 RENDER, SEND, PUSH, OUTCOMES = "pipeline/render.py", "pipeline/send.py", "pipeline/push.py", "pipeline/outcomes.py"
-MATTERS, CHANGES, DRAINS, INBOX = (
+MATTERS, STORED, CHANGES, DRAINS, INBOX = (
     "pipeline/matters.py",
+    "pipeline/matters_stored.py",
     "pipeline/changes.py",
     "pipeline/drains.py",
     "pipeline/inbox.py",
@@ -135,7 +136,7 @@ BUGS = (
     bug(
         "an edit rewrites a comment that is out already",
         (
-            MATTERS,
+            STORED,
             "AND kind = 'comment' AND state = 'pending' AND tries = 0",
             "AND kind = 'comment'",
         ),
