@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.api.apps import lock_app, merge_app_config
 from gateway.api.asking import ProviderProblem, ask, plugin_for
 from gateway.api.configs import SET, grant_of, note_fields, opened, reported_badly, secret_fields
-from gateway.api.connections import SELECT, ConnectionView, drains_of, may_work, merge_config, view_of
+from gateway.api.connection_changes import drains_of, may_work, merge_config
+from gateway.api.connections import SELECT, ConnectionView, view_of
 from gateway.api.deps import RuntimeDep, WritesConnections
 from gateway.api.models import Answer, Page
 from gateway.api.problems import Problem, conflict, not_found, responses

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.configs import checked_ranges, find_plugin, note_fields
 from gateway.api.connection_actions import set_paused
-from gateway.api.connections import (
+from gateway.api.connection_changes import (
     ConnectionChange,
     NewConnection,
     add_connection,

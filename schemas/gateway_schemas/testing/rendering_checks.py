@@ -8,14 +8,7 @@ from gateway_schemas.length import length
 from gateway_schemas.reply import Rendered, Sent
 from gateway_schemas.testing.failure import found, needs, staged, unless
 from gateway_schemas.testing.plugin_contract import PluginContract
-from gateway_schemas.testing.source_stage import (
-    LEGS,
-    SourceStage,
-    asked,
-    draft,
-    heard,
-    rendered,
-)
+from gateway_schemas.testing.source_stage import LEGS, SourceStage, asked, draft, heard, rendered
 from gateway_schemas.testing.trouble_checks import _named
 
 _PIECES = ("a", "é", "漢", "👩‍👩‍👧", "e\u0301", "https://example.com/a-long-path/to/somewhere ")
