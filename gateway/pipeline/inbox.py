@@ -30,8 +30,8 @@ from gateway.pipeline.invitations import asks, mailboxes, write_claims
 from gateway.pipeline.leaving import tried
 from gateway.pipeline.matters import Matters, ThreadedItem, TicketRow
 from gateway.pipeline.normalise import Read, read_pending
+from gateway.pipeline.published import after_sent, published
 from gateway.pipeline.record import record
-from gateway.pipeline.send import after_sent, published
 from gateway.pipeline.thread_plan import Plan
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.combine import PRIORITIES

@@ -2,48 +2,41 @@
 
 `sending` is committed with a deadline before the call; right before the first byte leaves, deadline and stops are
 looked at once more; the call's time ends before the deadline. Until then nobody else touches the row, and afterwards
-only `find` may say what became of it. "Not found" is believed only where the source proves it; else a person is asked.
+only the source may say what became of it (see `unknown_replies`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections import Endpoint
-from gateway.db.database import Row, execute, fetch_all, fetch_one
+from gateway.db.database import Row, execute, fetch_all
 from gateway.engine.leases import Held
 from gateway.events.announce import announce_replies
 from gateway.net.client import calling
 from gateway.pipeline import groups
-from gateway.pipeline.aftermath import follow_sent, retract_due
-from gateway.pipeline.decide import apply_on_publication, still_stands
+from gateway.pipeline.aftermath import retract_due
+from gateway.pipeline.decide import still_stands
 from gateway.pipeline.leaving import HEARD_BY, REPEAT, may_leave
-from gateway.pipeline.marks import mark_push, published_push
-from gateway.pipeline.record import scope_of
-from gateway.pipeline.statuses import UNDER_REVIEW
+from gateway.pipeline.marks import mark_push
+from gateway.pipeline.published import note_sent
 from gateway.pipeline.stops import STOPPED, STOPPED_CODE, StopGate
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
+from gateway.pipeline.unknown_replies import ask_after_unknown
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.sets import PolicySets
 from gateway.restored import WAITS, doubt_replies, waiting
 from gateway.runtime import Runtime
-from gateway.sla.clocks import apply
-from gateway.sla.news import answered
-from gateway.sla.requests import Fulfil
 from gateway.tracing.logs import about
-from gateway_schemas.reply import Absent, FindResult, Found, NotYet, Rendered, SendIntent, Sent, absent_is_proof
+from gateway_schemas.reply import Rendered, Sent
 from gateway_schemas.source import Source
-
-log = logging.getLogger(__name__)
 
 MARGIN = 3.0
 """Seconds between the end of a call's time and the deadline after which `find` may be asked."""
@@ -100,7 +93,7 @@ async def send_due(runtime: Runtime, policies: PolicySets, endpoint: Endpoint, h
     """Send what is decided and due on one connection, for a while. Returns whether there may be more."""
     source = runtime.connections.instance(endpoint, outgoing=runtime.outgoing)
     assert isinstance(source, Source)
-    await _ask_after_unknown(runtime, endpoint, source, held)
+    await ask_after_unknown(runtime, endpoint, source, held)
     await retract_due(runtime, endpoint, source, held)
     running: set[asyncio.Task[bool]] = set()
     began = time.monotonic()
@@ -229,7 +222,7 @@ async def _fly(runtime: Runtime, endpoint: Endpoint, source: Source[Any], flight
     wakes: set[str] = set()
     async with runtime.database.write() as connection:
         if sent is not None:
-            wakes |= await _sent(
+            wakes |= await note_sent(
                 connection,
                 runtime,
                 endpoint,
@@ -254,92 +247,6 @@ async def _fly(runtime: Runtime, endpoint: Endpoint, source: Source[Any], flight
         wakes |= await release_waiting(connection, now)
     await runtime.wake(wakes)
     return trouble is not None and trouble.kind in ("retry", "reauthorise") and trouble.code != STOPPED_CODE
-
-
-async def _sent(
-    connection: AsyncConnection,
-    runtime: Runtime,
-    endpoint: Endpoint,
-    reply_id: UUID,
-    external_id: str,
-    url: str | None,
-    at: datetime,
-    now: datetime,
-    epoch: int | None,
-    *,
-    under_review: bool = False,
-) -> set[str]:
-    """It is out: write so, join it with its echo, and let the helpdesk know."""
-    before = await fetch_one(connection, "SELECT state, code FROM reply WHERE id = :id FOR UPDATE", id=reply_id)
-    touched = await execute(
-        connection,
-        """UPDATE reply SET state = 'sent', external_id = :external, url = COALESCE(:url, url), sent_at = :at,
-               code = :code,
-               reason = NULL, deadline_at = NULL, updated_at = :now
-           WHERE id = :id AND state IN ('sending', 'unknown', 'sent') AND (CAST(:epoch AS bigint) IS NULL OR epoch =
-                  :epoch)""",
-        id=reply_id,
-        external=external_id,
-        url=url,
-        at=at,
-        code=UNDER_REVIEW if under_review else None,
-        now=now,
-        epoch=epoch,
-    )
-    if not touched:
-        log.error("reply %s was sent as %s, but its row has gone on without us", reply_id, external_id)
-        return set()
-    if before is not None and before["state"] != "sent" and not under_review:  # its echo may have been faster
-        await announce_replies(connection, "reply.published", [reply_id], now)
-    wakes = await apply_on_publication(connection, runtime.calendars, reply_id, at, now)
-    wakes |= await after_sent(
-        connection,
-        runtime.registry,
-        endpoint,
-        reply_id,
-        external_id,
-        url,
-        now,
-        was_marked=bool(before and before["code"]),
-        under_review=under_review,
-    )
-    stopped = await published(connection, reply_id, now)
-    return wakes | (await apply(connection, runtime.calendars, [stopped], now)).wakes
-
-
-async def after_sent(
-    connection: AsyncConnection,
-    registry: Any,
-    endpoint: Endpoint,
-    reply_id: UUID,
-    external_id: str,
-    url: str | None,
-    now: datetime,
-    *,
-    was_marked: bool,
-    under_review: bool = False,
-) -> set[str]:
-    """Whatever follows from the proof that a reply is out."""
-    scope = scope_of(registry, endpoint)
-    await execute(
-        connection,
-        """UPDATE interaction i SET reply_id = r.id, ticket_id = r.ticket_id FROM reply r
-           WHERE r.id = :id AND i.scope = :scope AND i.external_id = :external AND i.reply_id IS NULL""",
-        id=reply_id,
-        scope=scope,
-        external=external_id,
-    )
-    state: Literal["published", "under_review"] = "under_review" if under_review else "published"
-    drain = await published_push(connection, reply_id, url, now, was_marked=was_marked, state=state)
-    wakes = await follow_sent(connection, reply_id, now)
-    return wakes | ({drain} if drain else set())
-
-
-async def published(connection: AsyncConnection, reply_id: UUID, now: datetime) -> Fulfil:
-    """What a reply that is out means for its ticket's clocks."""
-    reply = await fetch_one(connection, "SELECT ticket_id, sent_at FROM reply WHERE id = :id", id=reply_id)
-    assert reply is not None
-    return answered(reply["ticket_id"], reply["sent_at"] or now, now, f"reply:{reply_id}")
 
 
 async def _not_sent(connection: AsyncConnection, flight: Flight, trouble: Trouble, now: datetime) -> set[str]:
@@ -381,123 +288,3 @@ async def _hold(connection: AsyncConnection, reply_id: UUID, code: str, reason: 
     await announce_replies(connection, "reply.held", [reply_id], now)
     drain = await mark_push(connection, reply_id, "held", reason=reason, now=now, suffix=f"{code}:{now.isoformat()}")
     return {drain} if drain else set()
-
-
-async def _ask_after_unknown(runtime: Runtime, endpoint: Endpoint, source: Source[Any], held: Held) -> None:
-    """Replies whose outcome nobody recorded: ask the source, and act on proof only."""
-    now = runtime.now()
-    async with runtime.database.write() as connection:
-        await held.check(connection)
-        await execute(
-            connection,
-            """UPDATE reply SET state = CASE WHEN amends IS NULL THEN 'unknown' ELSE 'queued' END, code = 'interrupted',
-                   reason = 'the call was interrupted', due_at = :now
-               WHERE connection_id = :connection AND state = 'sending' AND deadline_at < clock_timestamp()""",
-            connection=endpoint.id,
-            now=now,
-        )
-        rows = await fetch_all(
-            connection,
-            """SELECT id, key, rendered, started_at, tries, doubt FROM reply
-               WHERE connection_id = :connection AND state = 'unknown' AND code <> 'needs_person' AND due_at <= :now
-               ORDER BY started_at LIMIT 20""",
-            connection=endpoint.id,
-            now=now,
-        )
-    for row in rows:
-        started = time.monotonic()
-        answer: FindResult | None = None
-        trouble: Trouble | None = None
-        intent = SendIntent(
-            key=row["key"],
-            rendered=Rendered.model_validate(row["rendered"]),
-            started_at=row["started_at"],
-            until=runtime.restored.until if row["doubt"] == "asking" and runtime.restored is not None else None,
-        )
-        try:
-            async with asyncio.timeout(runtime.settings.call_timeout + OUTER):
-                answer = await source.find(intent)
-        except Exception as error:  # recorded; the reply stays unknown
-            trouble = trouble_of(error)
-        now = runtime.now()
-        async with runtime.database.write() as connection:
-            await held.check(connection)
-            wakes = await _learn(connection, runtime, endpoint, source, row, answer, trouble, now)
-            if trouble is not None:
-                await note_trouble(connection, endpoint, trouble, now)
-            await note_attempt(
-                connection, endpoint.id, "find", str(row["id"]), trouble, now, int((time.monotonic() - started) * 1000)
-            )
-        await runtime.wake(wakes)
-        if trouble is not None and trouble.kind in ("retry", "reauthorise"):
-            return
-
-
-async def _learn(
-    connection: AsyncConnection,
-    runtime: Runtime,
-    endpoint: Endpoint,
-    source: Source[Any],
-    row: Mapping[str, Any],
-    answer: FindResult | None,
-    trouble: Trouble | None,
-    now: datetime,
-) -> set[str]:
-    lag = source.capabilities.index_lag
-    match answer:
-        case Found():
-            return await _sent(
-                connection, runtime, endpoint, row["id"], answer.external_id, answer.url, answer.at or now, now, None
-            )
-        case Absent() if absent_is_proof(row["started_at"], now, lag):
-            await _requeue(connection, row["id"], now)
-            return {f"send:{endpoint.id}", f"reply:{endpoint.id}"}
-        case Absent() if lag is not None:
-            await _ask_again(connection, row["id"], row["started_at"] + lag, now)
-            return set()
-        case NotYet():
-            await _ask_again(connection, row["id"], now + answer.after, now)
-            return set()
-    if trouble is not None and trouble.kind in ("retry", "reauthorise", "unknown"):
-        await _ask_again(connection, row["id"], now + trouble.delay(min(row["tries"] + 2, 5)), now)
-        return set()
-    if source.capabilities.idempotent_send and trouble is not None:
-        await _requeue(connection, row["id"], now, code=REPEAT)
-        return {f"send:{endpoint.id}"}
-    reason = "The source cannot tell whether it was published. Please look there, and answer again only if it was not."
-    await execute(
-        connection,
-        """UPDATE reply SET code = 'needs_person', reason = :reason, updated_at = :now
-           WHERE id = :id AND state = 'unknown'""",
-        id=row["id"],
-        reason=reason,
-        now=now,
-    )
-    await announce_replies(connection, "reply.unknown", [row["id"]], now)
-    drain = await mark_push(connection, row["id"], "unknown", reason=reason, now=now)
-    return {drain} if drain else set()
-
-
-async def _requeue(connection: AsyncConnection, reply_id: UUID, now: datetime, code: str | None = None) -> None:
-    await execute(
-        connection,
-        # what was only in doubt after a restore is decided on as it stands now
-        """UPDATE reply SET state = CASE WHEN doubt = 'asking' AND CAST(:code AS text) IS NULL THEN 'received'
-                   ELSE 'queued' END,
-               doubt = CASE WHEN doubt = 'asking' THEN 'settled' ELSE doubt END,
-               code = :code, reason = NULL, due_at = :now, updated_at = :now
-           WHERE id = :id AND state = 'unknown'""",
-        id=reply_id,
-        code=code,
-        now=now,
-    )
-
-
-async def _ask_again(connection: AsyncConnection, reply_id: UUID, due: datetime, now: datetime) -> None:
-    await execute(
-        connection,
-        "UPDATE reply SET due_at = :due, updated_at = :now WHERE id = :id AND state = 'unknown'",
-        id=reply_id,
-        due=max(due, now + timedelta(seconds=1)),
-        now=now,
-    )

@@ -34,8 +34,8 @@ LISTED: dict[str, str] = {
     "gateway/pipeline/push.py:_ask_after_interrupted": "recorded on the push, which stays in flight",
     "gateway/pipeline/push.py:_call": "recorded on every push of the call",
     "gateway/pipeline/push.py:_resume_jobs": "recorded on every push of the jobs",
-    "gateway/pipeline/send.py:_ask_after_unknown": "recorded on the reply, which stays unknown",
     "gateway/pipeline/send.py:_fly": "recorded on the reply",
+    "gateway/pipeline/unknown_replies.py:ask_after_unknown": "recorded on the reply, which stays unknown",
     "gateway/registry.py:Registry.load": "the plugin is listed as broken with the error",
     **dict.fromkeys(
         (

@@ -36,7 +36,8 @@ def paused(then: str) -> str:
 RECORD, VERSIONS = "pipeline/record.py", "pipeline/versions.py"
 THREAD, PLAN, REPLY = "pipeline/thread.py", "pipeline/thread_plan.py", "pipeline/reply.py"
 LEAVING, TARGETS = "pipeline/leaving.py", "pipeline/targets.py"
-RENDER, SEND, PUSH, OUTCOMES = "pipeline/render.py", "pipeline/send.py", "pipeline/push.py", "pipeline/outcomes.py"
+RENDER, SEND, UNKNOWN = "pipeline/render.py", "pipeline/send.py", "pipeline/unknown_replies.py"
+PUSH, OUTCOMES = "pipeline/push.py", "pipeline/outcomes.py"
 MATTERS, STORED, CHANGES, DRAINS, INBOX = (
     "pipeline/matters.py",
     "pipeline/matters_stored.py",
@@ -307,7 +308,7 @@ BUGS = (
     bug(
         "a send that was interrupted is forgotten",
         (DRAINS, "        OR (r.state = 'sending' AND r.deadline_at < clock_timestamp())))", "        OR false))"),
-        (SEND, "AND state = 'sending' AND deadline_at < clock_timestamp()", "AND state = 'sending' AND false"),
+        (UNKNOWN, "AND state = 'sending' AND deadline_at < clock_timestamp()", "AND state = 'sending' AND false"),
         harm="kill",
         steps="post,settle,answer,add,settle",
     ),
@@ -339,7 +340,7 @@ BUGS = (
     ),
     bug(
         "a reply's absence is believed at once",
-        (SEND, '        case Absent() if absent_is_proof(row["started_at"], now, lag):', "        case Absent():"),
+        (UNKNOWN, '        case Absent() if absent_is_proof(row["started_at"], now, lag):', "        case Absent():"),
         pairs=X,
         harm="source,hidden,late webhooks",
         steps="post,settle,answer,add,settle",
