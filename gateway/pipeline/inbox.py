@@ -120,6 +120,10 @@ async def _end(connection: AsyncConnection, reads: Sequence[Read], now: Any) -> 
     )
 
 
+TRIES = 5
+"""How often a batch that was overtaken is threaded anew at once; then the next tick finds it."""
+
+
 class Overtaken(Exception):
     """What a batch rests on has changed since it was read, and it is threaded anew: a comment that an edit was to
     rewrite has gone out, or somebody else was the first to use an invitation."""
@@ -136,7 +140,12 @@ async def drain_threads(runtime: Runtime, sandbox: Sandbox, policies: PolicySets
 
 
 async def _write_threads(
-    runtime: Runtime, sandbox: Sandbox, policies: PolicySets, held: Held, rows: Sequence[Mapping[str, Any]]
+    runtime: Runtime,
+    sandbox: Sandbox,
+    policies: PolicySets,
+    held: Held,
+    rows: Sequence[Mapping[str, Any]],
+    tries: int = TRIES,
 ) -> None:
     now = runtime.now()
     in_force = await policies.in_force(now)
@@ -157,7 +166,10 @@ async def _write_threads(
             wakes = await _write_plan(connection, runtime, matters, decided.plan, sources)
             await insert_rows(connection, "decision", decided.decisions)
     except Overtaken:
-        await _write_threads(runtime, sandbox, policies, held, rows)
+        if tries > 1:
+            await _write_threads(runtime, sandbox, policies, held, rows, tries - 1)
+        else:
+            log.warning("revision %s and what comes with it was overtaken again and again", rows[0]["revision_id"])
         return
     except DBAPIError as error:
         if not is_data_error(error):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from gateway.pipeline import inbox
 from gateway_schemas.testing.twin import Fault
 
 LineLike = Any
@@ -204,3 +207,22 @@ async def test_the_brands_own_posts_open_nothing(line: LineLike) -> None:
     await line.settle()
     assert line.desk.tickets == {}
     assert await line.gateway.value("SELECT direction FROM interaction") == "outbound"
+
+
+async def test_a_batch_that_is_overtaken_again_and_again_waits_for_the_next_tick(
+    line: LineLike, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody turns round in a circle with a database connection in hand."""
+    written, seen = inbox._write_plan, []
+
+    async def overtaken(*given: Any) -> set[str]:
+        seen.append(len(seen))
+        if len(seen) <= inbox.TRIES + 2:
+            raise inbox.Overtaken
+        return await written(*given)
+
+    monkeypatch.setattr(inbox, "_write_plan", overtaken)
+    line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    await line.settle()
+    assert len(seen) == inbox.TRIES + 3
+    assert line.comments(1) == ["@AcmeSupport my parcel is stuck"]
