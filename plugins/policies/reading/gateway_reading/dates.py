@@ -46,19 +46,21 @@ class Words:
 
     def __init__(self, prepared: Prepared) -> None:
         self.tokens = prepared.tokens
-        self._at: dict[int, list[tuple[str, str, int]]] = {}
+        self._longest: dict[tuple[str, int], tuple[str, int]] = {}
         self._opening = {index for index, token in enumerate(self.tokens) if token.kind == "number"}
         for concept, spans in prepared.found.items():
             if concept.startswith("promise."):
                 kind, _, value = concept.removeprefix("promise.").partition("_")
                 for span in spans:
-                    self._at.setdefault(span.first, []).append((kind, value, span.last))
+                    longest = self._longest.get((kind, span.first))
+                    if longest is None or span.last > longest[1]:
+                        self._longest[kind, span.first] = (value, span.last)
                 if kind in _OPENING:
                     self._opening.update([span.first for span in spans])
 
     def starts(self) -> list[int]:
-        """The tokens at which a time word or a number begins."""
-        return sorted({*self._at, *self._opening})
+        """The tokens at which a moment may begin: with its first word, or with one before it that says `by`."""
+        return sorted({*self._opening, *(at for kind, at in self._longest if kind == "by")})
 
     def opens(self, at: int) -> bool:
         """Whether what begins here may be the first word of a moment."""
@@ -66,11 +68,7 @@ class Words:
 
     def take(self, kind: str, at: int) -> tuple[str, int] | None:
         """The value and the end of the longest word of this kind that begins here."""
-        best: tuple[str, int] | None = None
-        for found, value, last in self._at.get(at, ()):
-            if found == kind and (best is None or last > best[1]):
-                best = (value, last)
-        return best
+        return self._longest.get((kind, at))
 
     def skip(self, kind: str, at: int) -> int:
         """Past a word of this kind, where there is one."""

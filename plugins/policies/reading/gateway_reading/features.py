@@ -6,6 +6,7 @@ what is said in set words, and the concepts, in the order they come in, what is 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
@@ -44,11 +45,16 @@ class Features:
         return self.letters, self.phrases, self.concepts
 
 
-def features(text: Prepared, stretch: Stretch | None = None) -> Features:
-    """The features of a text, or of a stretch of it; linear in its length."""
+Concepts = list[tuple[int, int]]
+"""The concepts found in a text in the order they come in: the token where each begins, and its key."""
+
+
+def features(text: Prepared, stretch: Stretch | None = None, found: Concepts | None = None) -> Features:
+    """The features of a text, or of a stretch of it; linear in its length. Who asks about several stretches hands over
+    the `concepts` of the text."""
     whole = stretch or Stretch(0, len(text.tokens))
     words = [token for token in text.tokens[whole.first : whole.last] if token.kind not in ("url", "handle")]
-    return Features([_word(token) for token in words], _phrases(text, words), _concepts(text, whole))
+    return Features([_word(token) for token in words], _phrases(text, words), _pairs(text, whole, found))
 
 
 def _word(token: Token) -> str:
@@ -94,23 +100,35 @@ def _phrases(text: Prepared, words: list[Token]) -> list[int]:
     return keys
 
 
-def _concepts(text: Prepared, whole: Stretch) -> list[int]:
-    """The concepts found, each after each other one of its sentence, and beside those of the next sentence."""
+def concepts(text: Prepared) -> Concepts:
+    """The concepts of a text, as they are said: in quotation marks, under a negation, or plainly."""
     negated = _negated(text)
-    sentences: dict[int, list[int]] = {}
     spans = sorted(
         (span.first, -span.last, concept)
         for concept, found in text.found.items()
         if concept.startswith(FAMILIES)
         for span in found
-        if whole.first <= span.first < whole.last
     )
-    for first, _, concept in spans:
-        token = text.tokens[first]
-        said = f"q:{concept}" if token.quoted else f"n:{concept}" if first in negated else concept
-        if (sentence := sentences.get(token.sentence)) is None:
-            sentence = sentences[token.sentence] = [_ASKED] if text.sentences[token.sentence].question else []
-        sentence.append(_key(said))
+    tokens = text.tokens
+    return [
+        (
+            first,
+            _key(f"q:{concept}" if tokens[first].quoted else f"n:{concept}" if first in negated else concept),
+        )
+        for first, _, concept in spans
+    ]
+
+
+def _pairs(text: Prepared, whole: Stretch, found: Concepts | None) -> list[int]:
+    """The concepts of a stretch, each after each other one of its sentence, and beside those of the next sentence."""
+    if found is None:
+        found = concepts(text)
+    sentences: dict[int, list[int]] = {}
+    for first, key in found[bisect_left(found, (whole.first,)) : bisect_left(found, (whole.last,))]:
+        number = text.tokens[first].sentence
+        if (sentence := sentences.get(number)) is None:
+            sentence = sentences[number] = [_ASKED] if text.sentences[number].question else []
+        sentence.append(key)
     keys: list[int] = []
     for number, sentence in sentences.items():
         keys += sentence

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 
-from gateway_reading.features import KINDS, Features, features, letters_of
+from gateway_reading.features import KINDS, Features, concepts, features, letters_of
 from gateway_reading.prepared import Prepared
 from gateway_reading.tokens import Stretch
 from gateway_schemas.reading import Mark
@@ -169,8 +169,8 @@ def judge(text: Prepared, marks: list[Mark]) -> list[Mark]:
     if text.speaker != "brand" or text.coverage != "full" or len(text.tokens) < FEWEST:
         return marks
     weights = load()
-    scores = weights.scores(features(text, Stretch(0, MOST)))
     sentences = _Sentences(text, weights)
+    scores = sentences.scores(Stretch(0, MOST))
     marks = _trade(marks, weights.trade, scores[TRADE], sentences)
     for signal, fused in weights.fused.items():
         found = any(mark.signal == signal for mark in marks)
@@ -188,16 +188,21 @@ def _elsewhere(text: Prepared) -> bool:
 
 
 class _Sentences:
-    """The sentences of a text and their scores, which only a text needs that gets a mark."""
+    """The scores of a text and of its sentences, which only a text needs that gets a mark."""
 
     def __init__(self, text: Prepared, weights: Weights) -> None:
         self._text = text
         self._weights = weights
+        self._concepts = concepts(text)
+
+    def scores(self, stretch: Stretch) -> dict[str, float]:
+        """What the model says of a stretch of the text."""
+        return self._weights.scores(features(self._text, stretch, self._concepts))
 
     @cached_property
     def _scored(self) -> list[tuple[Stretch, dict[str, float]]]:
         sentences = [each for each in self._text.sentences if each.first < MOST]
-        return [(each, self._weights.scores(features(self._text, each))) for each in sentences]
+        return [(each, self.scores(each)) for each in sentences]
 
     def mark(self, signal: str, detail: str) -> Mark:
         """A mark on the sentence that speaks for the signal most."""

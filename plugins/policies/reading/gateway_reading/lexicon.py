@@ -62,6 +62,11 @@ class Node:
     _leaps: tuple[Leap, ...] | None = None
 
     @property
+    def last(self) -> bool:
+        """Whether nothing goes on from here."""
+        return not (self.edges or self.gaps) and self.any is None
+
+    @property
     def leaps(self) -> tuple[Leap, ...]:
         """The gaps, made ready on the first search."""
         if self._leaps is None:
@@ -89,11 +94,20 @@ class Opening(NamedTuple):
 
     node: Node
     sure: bool
-    """Whether it must be looked at in any case: something ends here, or anything may follow."""
+    """Whether it must be looked at in any case: anything may follow."""
     next: Elements
     """What may follow at once."""
     behind: Elements
     """What may follow behind a gap."""
+
+
+class Openings(NamedTuple):
+    """What begins with a word."""
+
+    ends: tuple[str, ...]
+    """The concepts that the word is by itself."""
+    further: tuple[Opening, ...]
+    """Where patterns go on."""
 
 
 class Span(NamedTuple):
@@ -355,16 +369,18 @@ class Lexicon:
         """The elements of several pieces read as one word; no typing errors on top of that."""
         return self._with_classes(set(self._plain(form)))
 
-    def _openings(self, elements: Elements) -> tuple[Opening, ...]:
-        """Where the patterns go on that may begin with a word."""
+    def _openings(self, elements: Elements) -> Openings:
+        """What the patterns come to, or where they go on, that may begin with a word."""
         known = self.root.edges or {}
-        return tuple(self.opening(element) for element in sorted(known.keys() & elements))
+        first = sorted(known.keys() & elements)
+        ends = dict.fromkeys(concept for element in first for concept in known[element].ends)
+        return Openings(tuple(ends), tuple(self.opening(element) for element in first if not known[element].last))
 
     def _opening(self, element: int) -> Opening:
         node = (self.root.edges or {})[element]
         return Opening(
             node,
-            bool(node.ends) or node.any is not None or any(leap.open for leap in node.leaps),
+            node.any is not None or any(leap.open for leap in node.leaps),
             frozenset(node.edges or ()),
             NONE.union(*(leap.next for leap in node.leaps)),
         )
@@ -441,51 +457,74 @@ class Lexicon:
             if end != sentence:
                 sentence, present = end, NONE.union(*here[start:end])
             waiting: list[tuple[Node, int]] = []
+            longest: dict[str, int] = {}
             for elements, following in edges[start]:
-                openings = self.openings(elements) if following <= end else ()
-                steps += len(openings)
+                if following > end:
+                    continue
+                ends_here, further = self.openings(elements)
+                steps += len(further)
+                for concept in ends_here:
+                    if longest.get(concept, -1) < following:
+                        longest[concept] = following
                 after = here[following] if following < end else NONE
                 waiting += [
                     (node, following)
-                    for node, sure, at_once, behind_gap in openings
+                    for node, sure, at_once, behind_gap in further
                     if sure or not after.isdisjoint(at_once) or not present.isdisjoint(behind_gap)
                 ]
             if self.root.any is not None:
                 waiting.append((self.root.any, start + 1))
-            longest: dict[str, int] = {}
             seen: set[tuple[int, int]] = set()
             while waiting:
                 node, at = waiting.pop()
                 for concept in node.ends:
                     if longest.get(concept, -1) < at:
                         longest[concept] = at
-                ways: list[tuple[Ways, Set[int], int]] = []
-                if node.edges and at < end:
-                    ways.append((node.edges, node.edges.keys(), at + 1))
-                for leap in node.leaps if node.gaps else ():
-                    behind = leap.node
-                    if leap.open:
-                        for place in range(at, min(at + leap.reach, end + 1)):
+                leaps = node.leaps if node.gaps else ()
+                for reach, is_open, _, behind in leaps:
+                    if is_open:
+                        for place in range(at, min(at + reach, end + 1)):
                             if (key := (id(behind), place)) not in seen:
                                 seen.add(key)
                                 waiting.append((behind, place))
-                    elif behind.edges and not present.isdisjoint(leap.next):
-                        ways.append((behind.edges, leap.next, min(at + leap.reach, end)))
                 if node.any is not None and at < end and (key := (id(node.any), at + 1)) not in seen:
                     seen.add(key)
                     waiting.append((node.any, at + 1))
-                for known, words, last in ways:
-                    steps += last - at
-                    for place in range(at, last):
-                        if words.isdisjoint(here[place]):
-                            continue
-                        for elements, following in edges[place]:
-                            if following <= end:
-                                for element in words & elements:
-                                    child = known[element]
-                                    if (key := (id(child), following)) not in seen:
-                                        seen.add(key)
-                                        waiting.append((child, following))
+                if (known := node.edges) and at < end:
+                    steps += 1
+                    if not here[at].isdisjoint(known):
+                        _go_on(known, known.keys(), edges[at], end, seen, waiting, longest)
+                for reach, is_open, words, behind in leaps:
+                    if not is_open and (known := behind.edges) and not present.isdisjoint(words):
+                        last = min(at + reach, end)
+                        steps += last - at
+                        for place in range(at, last):
+                            if not words.isdisjoint(here[place]):
+                                _go_on(known, words, edges[place], end, seen, waiting, longest)
             spans += [Span(concept, start, last) for concept, last in longest.items()]
         self.steps = steps
         return spans
+
+
+def _go_on(
+    known: Ways,
+    words: Set[int],
+    ways: list[tuple[Elements, int]],
+    end: int,
+    seen: set[tuple[int, int]],
+    waiting: list[tuple[Node, int]],
+    longest: dict[str, int],
+) -> None:
+    """Wait at the nodes that the words at one place of a text lead to, and note what ends at those that are last."""
+    for elements, following in ways:
+        if following <= end:
+            for element in words & elements:
+                child = known[element]
+                if (key := (id(child), following)) not in seen:
+                    seen.add(key)
+                    if not child.last:
+                        waiting.append((child, following))
+                        continue
+                    for concept in child.ends:
+                        if longest.get(concept, -1) < following:
+                            longest[concept] = following
