@@ -218,6 +218,8 @@ class PolicySets:
         self._registry = registry
         self._kept: tuple[float, PolicySetInForce] | None = None
         self._known: dict[str, UUID] = {}
+        self._seen: tuple[list[Any], PolicySetInForce] | None = None
+        """What was read last, and the set that it makes: most looks find nothing new."""
         self._looks = 0
         self._latest: datetime | None = None
 
@@ -248,6 +250,14 @@ class PolicySets:
         async with self._database.read() as connection:
             rows = await fetch_all(connection, IN_FORCE, at=at)
             moment = await fetch_all(connection, MOMENT)
+        seen = [tuple(row.values()) for row in (*rows, *moment)]
+        if self._seen is not None and self._seen[0] == seen:
+            return self._seen[1]
+        found = await self._made(rows, moment)
+        self._seen = (seen, found)
+        return found
+
+    async def _made(self, rows: Sequence[Mapping[str, Any]], moment: Sequence[Mapping[str, Any]]) -> PolicySetInForce:
         members = [member_of(row, self._registry) for row in rows if row["revision"] is not None]
         policies = ordered(Active.of(member, self._registry) for member in members)
         used = {name for one in policies for name in one.needs.lists}

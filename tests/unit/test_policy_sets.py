@@ -23,6 +23,7 @@ from gateway.policy.library import Activation, NotPossible
 from gateway.policy.sets import Active, Member, Place, PolicySetInForce, PolicySets, digest, ordered
 from gateway.registry import Registry
 from gateway.runtime import Runtime
+from gateway.security.audit import by_itself
 from gateway.sla.stored import Calendars
 from gateway_schemas.interaction import ReplyTarget
 from gateway_schemas.reply import Rendered
@@ -245,6 +246,26 @@ def test_a_brands_own_policy_takes_the_place_of_the_companys_unless_that_is_lock
     assert asked(locked, replace(own, mode="off")) == ["company"]
     rules = [replace(one, type="scripted", params={}) for one in (company, own)]
     assert asked(*rules) == ["company", "own"], "rules stand beside each other"
+
+
+async def test_a_set_is_made_anew_where_anything_that_it_was_made_of_has_changed(runtime: Runtime) -> None:
+    now = runtime.now()
+    await library.ensure_defaults(runtime.audit.on_record(by_itself("default_policies")), runtime.registry, now)
+    changes = {
+        "policies": "UPDATE policy_activation SET withdrawn_at = clock_timestamp()"
+        " WHERE id = (SELECT id FROM policy_activation ORDER BY id LIMIT 1)",
+        "softened": "INSERT INTO tone_breaker (id, tripped_at, held, total)"
+        " VALUES (gen_random_uuid(), clock_timestamp(), 1, 2)",
+    }
+    before = await runtime.policies.at(now)
+    assert before.policies
+    for changed, sql in changes.items():
+        assert await runtime.policies.at(now) is before
+        async with runtime.database.write() as connection:
+            await execute(connection, sql)
+        after = await runtime.policies.at(now)
+        assert getattr(after, changed) != getattr(before, changed)
+        before = after
 
 
 @pytest.fixture(scope="module")
