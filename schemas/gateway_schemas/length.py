@@ -146,11 +146,17 @@ def _fitting(text: str, limit: int, wide: int) -> int:
     """How many code points from the start weigh `limit` at most."""
     if len(text) * wide <= limit:
         return len(text)
-    for index, character in enumerate(text):
-        limit -= _weight(character, wide)
-        if limit < 0:
-            return index
-    return len(text)
+    done = 0
+    for run in _WIDE.finditer(text):
+        start, end = run.span()
+        if start - done > limit:
+            break
+        limit -= start - done
+        if (end - start) * wide > limit:
+            return start + limit // wide
+        limit -= (end - start) * wide
+        done = end
+    return min(len(text), done + limit)
 
 
 def _emoji(text: str) -> list[tuple[int, int]]:
