@@ -147,8 +147,8 @@ def test_trades_in_unusual_words_are_found_and_harmless_answers_pass(language: s
 
 @pytest.mark.parametrize(
     ("rows", "floor", "false_blocks"),
-    [("trade_said_*", 0.6, 0.03), ("trade_unseen*", 0.85, 0.03)],
-    ids=["said", "unseen"],
+    [("trade_said_*", 0.6, 0.03), ("trade_more_*", 0.6, 0.1), ("trade_unseen*", 0.85, 0.03)],
+    ids=["said", "more", "unseen"],
 )
 def test_trades_written_after_the_rules_are_found(rows: str, floor: float, false_blocks: float) -> None:
     """Oblique ones, of which the rules alone find half (said) and four in five (unseen); a hold counts as found."""

@@ -68,11 +68,11 @@ def test_the_weights_were_trained_on_the_corpus_as_it_is() -> None:
 
 def test_the_weights_are_small_and_complete() -> None:
     folder = files("gateway_reading") / "weights"
-    assert len((folder / "weights.bin").read_bytes()) < 600_000
+    assert len((folder / "weights.bin").read_bytes()) < 850_000
     assert [len(kept) for kept in load().rows] == about()["features"]
 
 
-@pytest.mark.parametrize("pattern", ["replies_said_*", "trade_said_*"])
+@pytest.mark.parametrize("pattern", ["replies_said_*", "replies_more_*", "trade_said_*", "trade_more_*"])
 def test_what_may_be_a_translation_is_in_one_part(pattern: str) -> None:
     parts = defaultdict(set)
     for part in ("tune", "held_out"):
@@ -82,7 +82,7 @@ def test_what_may_be_a_translation_is_in_one_part(pattern: str) -> None:
     assert 0.15 <= sum("held_out" in each for each in parts.values()) / len(parts) <= 0.25
 
 
-@pytest.mark.parametrize("pattern", ["replies_said_*", "replies_unseen*"])
+@pytest.mark.parametrize("pattern", ["replies_said_*", "replies_more_*", "replies_unseen*"])
 def test_manners_are_read_in_answers_written_after_the_rules(pattern: str) -> None:
     """Compares with the rules alone, which nobody tuned on these."""
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])

@@ -32,26 +32,29 @@ OUT = Path(__file__).parents[1] / "gateway_reading" / "weights"
 FUSED = ("acknowledges", "argues", "condescends_or_excuses", "invites_private", "asks_personal_data_publicly")
 """Signals where the learned part joins in. Apologies have so few wordings that the rules know them."""
 SIGNALS = (TRADE, *FUSED)
-SEEN = (6, 3, 14)
+SEEN = (9, 4, 18)
 """In how many texts a feature must be found to get a weight, by kind: letters, phrases, concepts."""
 SCALES = (5.0, 6.0, 5.0)
 """By what each kind is divided, so that they are of one size."""
 STRENGTH = 10.0
-NEWER = 3.0
+NEWER = 1.5
 """What a row counts that the rules were not tuned for; only for manners and contact."""
-BESIDE = 0.3
-"""What an answer without any word of a review counts among those that look like a trade."""
+BESIDE = 1.0
+"""What an answer that shows manners and contact counts among those that look like a trade."""
 TRIALS = 5
 SPREAD = 99.9
 """Percent of the weights that one byte spans; the few above are cut."""
-LEAST = {"asks_personal_data_publicly": 0.5}
-"""The lowest score that counts without the rules; nought elsewhere. Asking for data holds an answer: it takes more."""
-ABOUT = 0.01
+LEAST = {"asks_personal_data_publicly": 0.5, "argues": 1.0, "condescends_or_excuses": 1.0}
+"""The lowest score that counts without the rules; nought elsewhere. Asking for data holds an answer, and an argument or
+an excuse scolds whoever wrote it: that takes more."""
+ABOUT = 0.02
 """F1 by which two are about as good."""
 DISMISSED = -0.5
 """Only below this score the rules' word for a trade may count for nothing."""
-FALSE_BLOCKS, FALSE_HOLDS = 0.03, 0.05
-"""Of harmless answers that were written to look like a trade, how many may be stopped, and how many held."""
+FALSE_BLOCKS, FALSE_HOLDS, ORDINARY_HOLDS = 0.06, 0.08, 0.007
+"""Of harmless answers that were written to look like a trade, how many may be stopped, and how many held: many are the
+counterpart of a trade, word by word, and harder than what agents write. And of ordinary answers, how many may be held
+for the model's word alone."""
 
 Matrix = Any
 
@@ -222,9 +225,13 @@ def fuse(
     }
 
 
-def limits(score: np.ndarray, ruled: np.ndarray, wanted: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
-    """The limits of a trade that find most while few harmless answers are stopped or shown to a person."""
+def limits(
+    score: np.ndarray, ruled: np.ndarray, wanted: np.ndarray, ordinary: np.ndarray
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """The limits of a trade that find most while few harmless answers are stopped or shown to a person. `ordinary` are
+    the scores of answers that show manners and contact."""
     grid = np.arange(-3.0, 4.01, 0.1)
+    least = float(np.quantile(ordinary, 1 - ORDINARY_HOLDS))
     harmless = ~wanted
     sure = next(each for each in grid if ((ruled == 0) & (score > each))[harmless].mean() <= FALSE_BLOCKS / 10)
     tried = []
@@ -234,7 +241,7 @@ def limits(score: np.ndarray, ruled: np.ndarray, wanted: np.ndarray) -> tuple[di
             blocked = ((word == 2) & (score >= doubted)) | ((word == 0) & (score > sure))
             if blocked[harmless].mean() <= FALSE_BLOCKS:
                 break
-        for likely in grid[grid <= sure]:
+        for likely in grid[(grid <= sure) & (grid >= min(least, sure))]:
             found = (word > 0) | ((word == 0) & (score > likely))
             if (found & ~blocked)[harmless].mean() <= FALSE_HOLDS:
                 break
@@ -267,7 +274,8 @@ def main() -> None:
         fused[signal], figures[signal] = fuse(scores[signal][rows], ruled, wanted, LEAST.get(signal, 0.0))
     rows = np.array([each for each in aside if corpus.examples[each].trade])
     wanted, ruled = corpus.labelled(TRADE)[rows], corpus.ruled(TRADE)[rows]
-    trade, figures[TRADE] = limits(scores[TRADE][rows], ruled, wanted)
+    ordinary = np.array([each for each in aside if not corpus.examples[each].trade])
+    trade, figures[TRADE] = limits(scores[TRADE][rows], ruled, wanted, scores[TRADE][ordinary])
     figures[TRADE] |= {
         "rules alone: found": _share(ruled > 0, wanted),
         "rules alone: false blocks": _share(ruled == 2, ~wanted),
