@@ -118,6 +118,7 @@ WATCHED = (
             "external_id",
             "sent_at",
             "written_at",
+            "written_on",
             "created_at",
         ),
         quiet=("updated_at", "bands", "epoch", "tries", "due_at", "key", "deadline_at", "started_at"),

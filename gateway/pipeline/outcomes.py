@@ -247,7 +247,7 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
     # what is on its way out goes on with the matter, so that news in it is seen before it leaves
     await execute(
         connection,
-        """UPDATE reply SET ticket_id = :into
+        """UPDATE reply SET ticket_id = :into, written_on = COALESCE(written_on, ticket_id)
            WHERE ticket_id = :id AND state IN ('received', 'queued', 'held', 'blocked', 'sending', 'unknown')""",
         id=ticket_id,
         into=ours["id"],

@@ -36,9 +36,9 @@ from gateway_schemas.interaction import Interaction, ReplyTarget
 from gateway_schemas.reply import Draft, OutgoingFile, Rendered
 
 RECEIVED = f"""
-SELECT r.id, r.ticket_id, r.text, r.html, r.leg, r.interaction_id, r.written_at, r.attachments, r.helpdesk_id,
-       r.comment_id, r.approved_digest, r.waived, r.group_id, r.amends, t.account_id, t.status, t.priority, t.tags,
-       t.opened_at, b.name AS brand,
+SELECT r.id, r.ticket_id, r.text, r.html, r.leg, r.interaction_id, r.written_at, r.written_on, r.attachments,
+       r.helpdesk_id, r.comment_id, r.approved_digest, r.waived, r.group_id, r.amends, t.account_id, t.status,
+       t.priority, t.tags, t.opened_at, b.name AS brand,
        (SELECT array_agg(DISTINCT m.customer_id) FROM ticket m WHERE m.id = t.id OR m.merged_into = t.id) AS customers
 FROM reply r JOIN ticket t ON t.id = r.ticket_id LEFT JOIN brand b ON b.id = t.brand_id
 WHERE r.connection_id = :connection AND r.state = 'received' AND r.due_at <= :now AND NOT {WAITS}

@@ -83,6 +83,8 @@ async def take(
             ticket = tickets.get((endpoint.id, item.ticket))
             if ticket is None:
                 read.reason = read.reason or f"ticket {item.ticket} is not one of ours"
+            elif isinstance(item, TicketChanged) and ticket["written_on"] is not None:
+                continue  # it is the other one's state that counts
             elif isinstance(item, TicketChanged):
                 wakes |= await _changed(connection, endpoint, ticket, item, now, ttl, clocks)
             elif isinstance(item, AgentNote):
@@ -95,7 +97,7 @@ async def take(
 
 async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[tuple[UUID, str], Mapping[str, Any]]:
     """Our tickets among those named, locked in order with their answers; rows that name them may be written
-    meanwhile."""
+    meanwhile. One that was merged stands for the other, where what was said on it belongs now (`written_on`)."""
     named = sorted(
         {
             (str(endpoint.id), item.ticket)
@@ -110,23 +112,27 @@ async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[t
     # answers first: whoever decides on one or has sent it holds it, and then wants its ticket
     await fetch_all(
         connection,
-        """SELECT r.id FROM reply r JOIN ticket t ON t.id = r.ticket_id
-           WHERE t.merged_into IS NULL AND (t.helpdesk_id, t.external_id) IN
-               (SELECT * FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:ids AS text[])))
-           ORDER BY r.id FOR NO KEY UPDATE OF r""",
+        """SELECT r.id FROM reply r WHERE r.ticket_id IN (
+               SELECT COALESCE(t.merged_into, t.id) FROM ticket t WHERE (t.helpdesk_id, t.external_id) IN
+                   (SELECT * FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:ids AS text[]))))
+           ORDER BY r.id FOR NO KEY UPDATE""",
         **these,
     )
     rows = await fetch_all(
         connection,
-        """SELECT id, helpdesk_id, external_id, connection_id, status, tags, ended, moved_to, helpdesk_updated_at
-           FROM ticket
-           WHERE merged_into IS NULL AND (helpdesk_id, external_id) IN
-               (SELECT * FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:ids AS text[]))) ORDER BY id
+        """SELECT e.id, e.helpdesk_id, e.external_id, e.connection_id, e.status, e.tags, e.ended, e.moved_to,
+               e.helpdesk_updated_at, t.external_id AS named,
+               CASE WHEN t.merged_into IS NOT NULL THEN t.id END AS written_on
+           FROM ticket t JOIN ticket e ON e.id = COALESCE(t.merged_into, t.id) AND e.helpdesk_id = t.helpdesk_id
+           WHERE (t.helpdesk_id, t.external_id) IN
+               (SELECT * FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:ids AS text[])))
+           ORDER BY e.id, t.id
            -- no stronger: who holds a ticket's clocks writes rows that refer to the ticket
-           FOR NO KEY UPDATE""",
+           FOR NO KEY UPDATE OF e""",
         **these,
     )
-    return {(row["helpdesk_id"], row["external_id"]): row for row in rows}
+    # several of ours may go by one number after a merge: the one that still stands for itself comes last
+    return {(row["helpdesk_id"], row["named"]): row for row in sorted(rows, key=lambda row: row["written_on"] is None)}
 
 
 async def _stand(connection: AsyncConnection, reads: Sequence[Read]) -> None:
@@ -306,6 +312,7 @@ async def _answered(
                 due_at=now if refusal else now + patience(files, file_patience),
                 not_after=max(item.at, now) + ttl if now - item.at < ttl else item.at + ttl,
                 written_at=item.at,
+                written_on=ticket["written_on"],
                 now=now,
             )
         ],

@@ -22,8 +22,8 @@ def counted(interaction: str) -> str:
 
 
 HEARD = f"""
-SELECT i.id, i.external_id, i.revision, i.visibility, i.account_id, i.connection_id, i.published_at, i.deleted_at,
-       i.data, i.created_at AS seen_at, a.customer_id, p.done_at, p.done_at IS NOT NULL AS told,
+SELECT i.id, i.ticket_id, i.external_id, i.revision, i.visibility, i.account_id, i.connection_id, i.published_at,
+       i.deleted_at, i.data, i.created_at AS seen_at, a.customer_id, p.done_at, p.done_at IS NOT NULL AS told,
        {counted("i.id")} AS counted
 FROM interaction i JOIN account a ON a.id = i.account_id LEFT JOIN LATERAL (
     SELECT min(done_at) AS done_at FROM push WHERE interaction_id = i.id AND kind = 'comment'
@@ -56,9 +56,16 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
     """Which message an answer goes to. `heard` is what the matter's customers and others wrote, oldest first.
 
     `reply["customers"]` are those whose matter it is: one, or several where tickets were merged at the helpdesk. What
-    is only counted under an incident's ticket is answered where it is named, and is no news to anybody else.
+    is only counted under an incident's ticket is answered where it is named, and is no news to anybody else. An answer
+    that was written on a ticket before that was merged into another one answers those who had a say on it, and nobody
+    else.
     """
-    heard = [one for one in heard if not one["counted"] or one["id"] == reply["interaction_id"]]
+    there = {one["customer_id"] for one in heard if reply["written_on"] in (None, one["ticket_id"])}
+    heard = [
+        one
+        for one in heard
+        if one["id"] == reply["interaction_id"] or (one["customer_id"] in there and not one["counted"])
+    ]
     if not heard:
         return Target(None, "public", hold="There is no message by the customer to answer.", code="no_target")
     alive = [one for one in heard if one["deleted_at"] is None]

@@ -14,6 +14,7 @@ import pytest
 from gateway.connections import Endpoint
 from gateway.pipeline import reply as answers
 from gateway.pipeline.normalise import Read
+from gateway.pipeline.outcomes import follow_merge
 from gateway_inbound.twin import InboundTwin, Manners
 from gateway_schemas.testing.twin import Fault
 from gateway_schemas.ticket import Agent, AgentReply, TicketChanged
@@ -166,6 +167,25 @@ async def test_an_answer_on_a_ticket_that_is_merged_sees_what_comes_in_at_its_ne
     reply = await line.reply()
     assert (reply["state"], reply["code"]) == ("held", "newer_message"), first
     assert line.published() == []
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["the merge is known", "both are news"])
+async def test_an_answer_that_is_read_after_its_ticket_was_merged_goes_to_whom_it_was_written(
+    line: LineLike, known: bool
+) -> None:
+    first = await complaint(line)
+    await complaint(line, "@AcmeSupport where is bob's?", "bob")
+    await asyncio.sleep(1.1)  # helpdesks tell time in whole seconds
+    line.desk.agent_comment(1, "Ann", "We found it, Rita!")
+    line.desk.merge(1, 2, "Ann")
+    if known:  # as a push to the ticket that was merged finds out, before the answer is read
+        [one, two] = await line.gateway.rows("SELECT id FROM ticket ORDER BY external_id")
+        async with line.gateway.runtime.database.write() as connection:
+            await follow_merge(connection, one["id"], "2", line.gateway.runtime.now())
+        assert await line.gateway.value("SELECT merged_into FROM ticket WHERE external_id = '1'") == two["id"]
+    await line.desk.settle()
+    await line.settle()
+    assert line.published() == [("We found it, Rita!", first)]
 
 
 async def test_after_a_merge_the_last_one_seen_is_answered(line: LineLike) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,11 +50,15 @@ def judge(story: Story, limbo: Mapping[str, list[Any]]) -> Findings:
 
 def _comments(ticket: TicketView) -> list[str]:
     """What the gateway wrote in customers' names; what agents and merges repeat is not counted."""
-    return [line.text for line in ticket.lines if line.by_gateway and line.public]
+    return [line.text for line in ticket.lines if line.by_gateway and (line.public or _DIGEST.match(line.text))]
 
 
 def _notes(ticket: TicketView) -> list[str]:
-    return [line.text for line in ticket.lines if line.by_gateway and not line.public]
+    return [line.text for line in ticket.lines if line.by_gateway and not line.public and not _DIGEST.match(line.text)]
+
+
+_DIGEST = re.compile(r"\d+ messages, oldest first:")
+"""Of several customers on one ticket: it is in nobody's name."""
 
 
 def _messages(findings: Findings, story: Story, tickets: list[TicketView]) -> dict[str, set[int]]:
@@ -187,7 +192,7 @@ def _answers(
         out = [times[one.word] for one in answers if one.word in times and not one.approved]
         if out != sorted(out) and len({one.leg for one in answers}) == 1:
             findings.add("order", f"answers went out in another order than they were written: {answers}")
-    refused = story.place.refusals()
+    refused = story.place.refusals()[story.refused :]
     if refused and any(answer.target_gone for answer in story.answers):
         findings.add("published too much", f"the source was asked to publish under what is deleted: {refused}")
     known = {answer.word for answer in story.answers}

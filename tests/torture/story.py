@@ -102,6 +102,9 @@ class Story:
     """Whether the gateway has nothing left to take in."""
     rests: bool = False
     """Whether the gateway was at rest, but for what a pause holds back."""
+    refused: int = 0
+    """How many requests the source had refused before its last message was deleted at rest: what had crossed on the
+    way."""
     _words: int = 0
 
     def plan(self) -> list[str]:
@@ -254,7 +257,7 @@ class Story:
         gone = [one for one in self._alive(private=None) if one.customer == answer.customer]
         for message in gone:
             self._gone(message)
-        answer.target_gone = self.rests
+        answer.target_gone, self.refused = self.rests, len(self.place.refusals())
         return " ".join(one.words[-1] for one in gone)
 
     def _gone(self, message: Message) -> str:

@@ -30,6 +30,7 @@ def heard(
     by: str = "rita",
     deleted: float | None = None,
     counted: bool = False,
+    on: str = "ticket",
 ) -> Mapping[str, Any]:
     """A message: when it was published, when the helpdesk had it (None: not yet; by default at once), who wrote it."""
     done = at(said + 0.1 if told == -1 else told) if told is not None else None
@@ -42,6 +43,7 @@ def heard(
         "done_at": done,
         "told": done is not None,
         "counted": counted,
+        "ticket_id": on,
         "deleted_at": None if deleted is None else at(deleted),
         "revision": "1",
         "data": {},
@@ -58,6 +60,7 @@ def answer(written: float = 10, **changes: Any) -> Mapping[str, Any]:
         "interaction_id": None,
         "approved_digest": None,
         "written_at": at(written),
+        "written_on": None,
         **changes,
     }
 
@@ -96,6 +99,18 @@ GOES = {
         answer(),
         [heard("bob", "public", 3, by="bob")],
         "bob",
+        "public",
+    ),
+    "what was said on the ticket where it was written, merged since": (
+        answer(customers=("rita", "bob"), written_on="one"),
+        [heard("mine", "public", 1, on="one"), heard("theirs", "private", 2, by="bob", on="other")],
+        "mine",
+        "public",
+    ),
+    "on its own ticket, whatever is new on the other one": (
+        answer(customers=("rita", "bob"), written_on="one"),
+        [heard("mine", "public", 1, on="one"), heard("theirs", "private", 9, by="bob", on="other", told=None)],
+        "mine",
         "public",
     ),
     "nothing seen, one audience": (
@@ -199,6 +214,16 @@ def test_it_goes_to(reply: Mapping[str, Any], messages: list[Mapping[str, Any]],
 
 
 HOLDS = {
+    "its ticket was merged, and its customer wrote in private since": (
+        answer(customers=("rita", "bob"), written_on="one"),
+        [heard("mine", "public", 1, on="one"), heard("dm", "private", 9, on="other", told=None)],
+        "newer_message",
+    ),
+    "its ticket was merged, and all that was said on it is deleted": (
+        answer(customers=("rita", "bob"), written_on="one"),
+        [heard("mine", "public", 1, on="one", deleted=9), heard("theirs", "private", 2, by="bob", on="other")],
+        "target_deleted",
+    ),
     "nobody said anything": (answer(), [], "no_target"),
     "all is deleted": (answer(), [heard("a", "public", 1, deleted=2)], "target_deleted"),
     "named and deleted": (

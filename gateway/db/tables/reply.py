@@ -141,6 +141,9 @@ class Reply(SQLModel, table=True):
     sent_at: datetime | None = maybe_timestamp()
     written_at: datetime = timestamp()
     """When the agent wrote it, by the helpdesk's clock."""
+    written_on: UUID | None = None
+    """The ticket at which it was written, where a person merged that into another one: it answers what was said on
+    it."""
     created_at: datetime = timestamp()
     updated_at: datetime = timestamp()
 
