@@ -56,6 +56,7 @@ async def mark_push(
             limit=rendered.get("limit"),
             approve=reply["digest"][:8] if state == "held" and reply["digest"] else None,
             second_person=needs_second_person(findings),
+            visibility=rendered.get("visibility"),
         ),
         "author": None,
         "public": False,

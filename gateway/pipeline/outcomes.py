@@ -235,7 +235,7 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
         return
     await execute(
         connection,
-        """UPDATE ticket SET merged_into = :into, ended = 'merged', updated_at = :now
+        """UPDATE ticket SET merged_into = :into, merged_at = :now, ended = 'merged', updated_at = :now
            WHERE id = :id OR merged_into = :id""",
         id=ticket_id,
         into=ours["id"],

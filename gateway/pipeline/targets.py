@@ -24,7 +24,8 @@ def counted(interaction: str) -> str:
 HEARD = f"""
 SELECT i.id, i.ticket_id, i.external_id, i.revision, i.visibility, i.account_id, i.connection_id, i.published_at,
        i.deleted_at, i.data, i.created_at AS seen_at, a.customer_id, p.done_at, p.done_at IS NOT NULL AS told,
-       {counted("i.id")} AS counted
+       {counted("i.id")} AS counted,
+       (SELECT m.merged_at FROM ticket m WHERE m.id = i.ticket_id AND m.merged_into = :ticket) AS joined_at
 FROM interaction i JOIN account a ON a.id = i.account_id LEFT JOIN LATERAL (
     SELECT min(done_at) AS done_at FROM push WHERE interaction_id = i.id AND kind = 'comment'
         AND state IN ('done', 'job', 'in_flight')) p ON true
@@ -82,10 +83,14 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
         and one["done_at"] <= reply["written_at"]
         and (one["deleted_at"] is None or one["deleted_at"] > reply["written_at"])
     ]
+    # of what a merge brought here the agent may have known, or not
+    joined = [one for one in told if _joined_since(one, reply)]
+    sure = [one for one in told if one not in joined]
     mine = [one for one in told if one["customer_id"] in reply["customers"]] or told
     approved = given is not None and reply["approved_digest"] is not None
     if reply["leg"] is not None:
-        here = [one for one in mine if one["visibility"] == reply["leg"]]
+        on_leg = [one for one in mine if one["visibility"] == reply["leg"]]
+        here = [one for one in on_leg if one in sure] or on_leg
         # the agent chose the leg of a message that came in meanwhile
         newer = [one for one in alive if one["visibility"] == reply["leg"] and one["customer_id"] in reply["customers"]]
         target = given if approved and given is not None else (here or newer or mine or alive)[-1]
@@ -97,6 +102,8 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
         return _deleted(target)
     between = _between(reply, target, told, alive)
     if _audience(chosen) != _audience(target):
+        between = [*between, chosen]
+    if chosen in joined and sure and _audience(sure[-1]) != _audience(chosen):
         between = [*between, chosen]
     return _held(target, between) if between else Target(target, target["visibility"])
 
@@ -145,6 +152,10 @@ def _between(
     if target in doubtful and sure and _audience(sure[-1]) != _audience(target):
         found.append(target)
     return found
+
+
+def _joined_since(one: Mapping[str, Any], reply: Mapping[str, Any]) -> bool:
+    return reply["written_on"] is None and one["joined_at"] is not None and one["joined_at"] > reply["written_at"]
 
 
 def _deleted(one: Mapping[str, Any]) -> Target:

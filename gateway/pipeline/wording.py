@@ -182,10 +182,12 @@ def mark(
     limit: int | None = None,
     approve: str | None = None,
     second_person: bool = False,
+    visibility: str | None = None,
 ) -> str:
     """The one private note that gives an agent the reason why an answer did not go out, and what would help.
 
-    `approve` begins the digest of a held answer that a person may let go; `second_person`: not its author.
+    `approve` begins the digest of a held answer that a person may let go, which makes it `visibility`; `second_person`:
+    not its author.
     """
     lines = [f"This answer {STATES[state]}.", f"Reason: {reason}"]
     if length is not None and limit is not None and length > limit:
@@ -198,7 +200,8 @@ def mark(
             lines.append(f"  Instead: {finding['suggestion']}")
     if approve is not None:
         who = "somebody other than its author adds" if second_person else "add"
-        lines.append(f"To publish it as it is, {who} the private note: /approve {approve}")
+        where = f" in {visibility}" if visibility is not None else ""
+        lines.append(f"To publish it{where} as it is, {who} the private note: /approve {approve}")
     lines += ["", "The answer as it would have gone out:", text]
     return "\n".join(lines)
 

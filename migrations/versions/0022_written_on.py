@@ -1,4 +1,4 @@
-"""On which ticket an answer was written, where that was merged into another one later."""
+"""On which ticket an answer was written, where that was merged into another one later, and when that was learnt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("reply", sa.Column("written_on", sa.Uuid(), nullable=True))
+    op.add_column("ticket", sa.Column("merged_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("ticket", "merged_at")
     op.drop_column("reply", "written_on")

@@ -188,6 +188,23 @@ async def test_an_answer_that_is_read_after_its_ticket_was_merged_goes_to_whom_i
     assert line.published() == [("We found it, Rita!", first)]
 
 
+async def test_an_answer_that_is_read_with_a_merge_into_its_ticket_does_not_go_to_the_other_customer_unasked(
+    line: LineLike,
+) -> None:
+    """Whether it was written before or after cannot be told, so a person says whom it answers."""
+    await complaint(line)
+    await complaint(line, "@AcmeSupport where is bob's?", "bob")
+    await asyncio.sleep(1.1)  # helpdesks tell time in whole seconds
+    line.desk.agent_comment(1, "Ann", "We found it, Rita!")
+    line.desk.merge(2, 1, "Ann")
+    await line.desk.settle()
+    await line.settle()
+    reply = await line.reply()
+    assert (reply["state"], reply["code"]) == ("held", "newer_message")
+    assert line.published() == []
+    assert any("To publish it in public as it is" in text for text in line.comments(1))
+
+
 async def test_after_a_merge_the_last_one_seen_is_answered(line: LineLike) -> None:
     await complaint(line)
     second = await complaint(line, "@AcmeSupport where is bob's?", "bob")

@@ -102,6 +102,7 @@ class World:
                 "told": False,
                 "counted": False,
                 "ticket_id": "one",
+                "joined_at": None,
                 "deleted_at": None,
                 "revisions": 1,
                 "text": words,

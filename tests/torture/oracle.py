@@ -154,8 +154,9 @@ def _answers(
     published: list[Published],
     places: Mapping[str, set[int]],
 ) -> None:
-    by_ticket: dict[int, list[Answer]] = defaultdict(list)
+    by_ticket: dict[tuple[int, str | None], list[Answer]] = defaultdict(list)
     times: dict[str, int] = {}
+    accounts: dict[str, str | None] = {}
     for answer in story.answers:
         mine = [(place, one) for place, one in enumerate(published) if answer.word in one.text]
         told = [text for ticket in tickets for text in _notes(ticket) if answer.word in text and "Reason:" in text]
@@ -171,7 +172,7 @@ def _answers(
         if len(mine) > 1:
             findings.add("doubled post", f"{answer.word} was published {len(mine)} times")
         for place, one in mine:
-            times[answer.word] = place
+            times[answer.word], accounts[answer.word] = place, one.account
             # in private it may join another of the customer's matters
             if (
                 answer.overtaken
@@ -180,14 +181,15 @@ def _answers(
                 and not one.private
             ):
                 findings.add("published too much", f"{answer.word} was published after a newer message in private")
-            _check_published(findings, story, answer, one)
+            _check_published(findings, story, places, answer, one)
         if not mine and answer.ticket in story.trashed:
             continue  # a person deleted it, perhaps before it could be read
         if not mine and not told and not answer.withdrawn:
             findings.add("lost answer", f"{answer.word} was neither published nor is anybody told why not")
         elif not mine and not answer.withdrawn and not _may_hold(story, answer):
             findings.add("lost answer", f"{answer.word} was held without a reason: {told[0][:160]!r}")
-        by_ticket[answer.ticket].append(answer)
+        # another of the brand's accounts does not wait for one that cannot publish now
+        by_ticket[answer.ticket, accounts.get(answer.word)].append(answer)
     for answers in by_ticket.values():
         out = [times[one.word] for one in answers if one.word in times and not one.approved]
         if out != sorted(out) and len({one.leg for one in answers}) == 1:
@@ -201,7 +203,9 @@ def _answers(
             findings.add("private published", f"nobody meant to publish {one.text!r}")
 
 
-def _check_published(findings: Findings, story: Story, answer: Answer, one: Published) -> None:
+def _check_published(
+    findings: Findings, story: Story, places: Mapping[str, set[int]], answer: Answer, one: Published
+) -> None:
     if any(since + STOPS_WITHIN < one.at < until for since, until in story.pauses):
         findings.add("published too much", f"{answer.word} was published while everything outbound was stopped")
     if answer.taken_back:
@@ -209,13 +213,17 @@ def _check_published(findings: Findings, story: Story, answer: Answer, one: Publ
     if answer.target_gone:
         findings.add("published too much", f"{answer.word} was published after its target was deleted")
     wanted = answer.leg or ("public" if not answer.sees_private else None if answer.sees_public else "private")
-    if wanted == "private" and not one.private:
+    if wanted == "private" and not one.private and not answer.approved:
         findings.add("private published", f"{answer.word} belongs to the private leg and is public")
-    if answer.leg is None and wanted == "public" and one.private and not _mixed(story, answer):
+    # the last one seen on it may be the other one's
+    merged = any(target == answer.ticket for _, target, _ in story.merges)
+    if answer.leg is None and wanted == "public" and one.private and not merged and not _mixed(story, answer):
         findings.add("wrong leg", f"{answer.word} answers in public and was sent in private")
     if one.parent is not None:
         target = next((m for m in story.messages if one.parent in m.ids), None)
-        if target is None or target.customer not in _customers(story, answer):
+        # a ticket that follows one of several customers has them all
+        joined = target is not None and story.handled and answer.ticket in places[target.words[0]]
+        if target is None or (target.customer not in _customers(story, answer) and not joined):
             findings.add("wrong parent", f"{answer.word} stands under {one.parent}, written by {target}")
         elif one.parent in answer.gone:
             findings.add("published too much", f"{answer.word} answers {target.words[-1]}, which was deleted before")

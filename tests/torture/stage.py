@@ -32,6 +32,8 @@ class Published:
     private: bool
     at: datetime
     to: str | None = None
+    account: str | None = None
+    """The brand's, where it has several."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ class X(Place):
                 one.kind == "dm",
                 one.at,
                 one.data.get("recipient"),
+                one.data.get("author"),
             )
             for one in self.twin.ledger
             if one.kind in ("post", "dm") and one.data["by"] == "api"

@@ -31,6 +31,7 @@ def heard(
     deleted: float | None = None,
     counted: bool = False,
     on: str = "ticket",
+    joined: float | None = None,
 ) -> Mapping[str, Any]:
     """A message: when it was published, when the helpdesk had it (None: not yet; by default at once), who wrote it."""
     done = at(said + 0.1 if told == -1 else told) if told is not None else None
@@ -44,6 +45,7 @@ def heard(
         "told": done is not None,
         "counted": counted,
         "ticket_id": on,
+        "joined_at": None if joined is None else at(joined),
         "deleted_at": None if deleted is None else at(deleted),
         "revision": "1",
         "data": {},
@@ -111,6 +113,18 @@ GOES = {
         answer(customers=("rita", "bob"), written_on="one"),
         [heard("mine", "public", 1, on="one"), heard("theirs", "private", 9, by="bob", on="other", told=None)],
         "mine",
+        "public",
+    ),
+    "what a merge brought before it was written": (
+        answer(customers=("rita", "bob")),
+        [PUBLIC, heard("theirs", "private", 2, by="bob", on="other", joined=5)],
+        "theirs",
+        "private",
+    ),
+    "what a merge brought is older anyway": (
+        answer(customers=("rita", "bob")),
+        [heard("theirs", "private", 0.5, by="bob", on="other", joined=11), PUBLIC],
+        "public",
         "public",
     ),
     "nothing seen, one audience": (
@@ -214,6 +228,11 @@ def test_it_goes_to(reply: Mapping[str, Any], messages: list[Mapping[str, Any]],
 
 
 HOLDS = {
+    "a merge that became known later brought somebody else's newer message": (
+        answer(customers=("rita", "bob")),
+        [PUBLIC, heard("theirs", "private", 2, by="bob", on="other", joined=11)],
+        "newer_message",
+    ),
     "its ticket was merged, and its customer wrote in private since": (
         answer(customers=("rita", "bob"), written_on="one"),
         [heard("mine", "public", 1, on="one"), heard("dm", "private", 9, on="other", told=None)],

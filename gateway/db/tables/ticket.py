@@ -58,6 +58,8 @@ class Ticket(SQLModel, table=True):
     linked_to: UUID | None = Field(default=None, foreign_key="ticket.id")
     """The ticket in whose thread this customer joined in."""
     merged_into: UUID | None = Field(default=None, foreign_key="ticket.id")
+    merged_at: datetime | None = maybe_timestamp()
+    """When it became known that a person had merged it."""
     moved_to: UUID | None = Field(default=None, foreign_key="ticket.id")
     """The ticket at another helpdesk, or for a part of it at the same, that goes on with this matter."""
     ended: str | None = maybe_string()
