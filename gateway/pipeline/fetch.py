@@ -38,10 +38,13 @@ async def want(
     wanted: Sequence[tuple[Endpoint, Wanted, datetime]],
     now: datetime,
     depths: Mapping[tuple[UUID, str], int] | None = None,
+    *,
+    due: datetime | None = None,
 ) -> set[str]:
     """Note what is wanted, unless an answer that is fresh enough has been fetched. Returns the drains to wake.
 
-    `depths` says how far up its conversation an ancestor is, by connection and reference.
+    `depths` says how far up its conversation an ancestor is, by connection and reference. `due` is when it is asked
+    for if nobody wants it sooner; None: now.
     """
     rows: dict[tuple[Any, str, str], dict[str, Any]] = {}
     for endpoint, item, seen_at in wanted:
@@ -63,18 +66,20 @@ async def want(
         }
     if not rows:
         return set()
-    due = await fetch_all(
+    noted = await fetch_all(
         connection,
         """
         INSERT INTO wanted AS w
             (connection_id, kind, ref, reason, depth, state, generation, due_at, attempts, created_at)
-        SELECT connection_id, kind, ref, reason, depth, 'pending', 1, :now, 0, :now
+        SELECT connection_id, kind, ref, reason, depth, 'pending', 1, :due, 0, :now
         FROM jsonb_to_recordset(CAST(:rows AS jsonb))
              AS g (connection_id uuid, kind text, ref text, reason text, depth int, fresh_from timestamptz)
         ORDER BY connection_id, kind, ref
         ON CONFLICT (connection_id, kind, ref) DO UPDATE
         SET generation = w.generation + 1, state = 'pending', reason = EXCLUDED.reason,
-            due_at = CASE WHEN w.state = 'pending' THEN w.due_at ELSE EXCLUDED.due_at END,
+            due_at = CASE WHEN w.state <> 'pending' THEN EXCLUDED.due_at
+                          WHEN w.attempts > 0 THEN w.due_at  -- after a failure it has its time
+                          ELSE LEAST(w.due_at, EXCLUDED.due_at) END,
             attempts = CASE WHEN w.state = 'pending' THEN w.attempts ELSE 0 END
         WHERE EXISTS (
             SELECT 1 FROM jsonb_to_recordset(CAST(:rows AS jsonb))
@@ -85,9 +90,10 @@ async def want(
         RETURNING w.connection_id
         """,
         rows=as_json([rows[key] for key in sorted(rows, key=str)]),
+        due=due or now,
         now=now,
     )
-    return {f"fetch:{row['connection_id']}" for row in due}
+    return {f"fetch:{row['connection_id']}" for row in noted}
 
 
 async def fetch_due(runtime: Runtime, endpoint: Endpoint, held: Held) -> bool:

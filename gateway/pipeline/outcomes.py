@@ -9,11 +9,10 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.database import execute, execute_rows, fetch_all, fetch_one
-from gateway.db.tables.columns import new_id
 from gateway.events.announce import announce
-from gateway.pipeline.changes import Change, mark_of
+from gateway.pipeline.changes import Change
+from gateway.pipeline.succession import drop_lone_notes, follow_merge, follow_up, send_again
 from gateway.pipeline.trouble import Trouble
-from gateway.sla.rows import move_clocks
 from gateway_schemas.ticket import Done, FoundTicket, Pending
 
 MINE = "id = ANY(:ids) AND change_key = :key AND epoch = :epoch"
@@ -151,7 +150,7 @@ async def failed(connection: AsyncConnection, change: Change, trouble: Trouble, 
     if trouble.kind == "moved" and trouble.moved_to is not None:
         await follow_merge(connection, change.ticket_id, trouble.moved_to, now)
         target = await fetch_one(connection, "SELECT merged_into FROM ticket WHERE id = :id", id=change.ticket_id)
-        await _send_again(connection, change, (target["merged_into"] if target else None) or change.ticket_id, now)
+        await send_again(connection, change, (target["merged_into"] if target else None) or change.ticket_id, now)
         return set()
     if trouble.kind in ("closed", "moved", "gone") and await _has_moved(connection, change.ticket_id):
         # the matter goes on elsewhere: what this ticket was still to be told nobody needs any more
@@ -167,8 +166,8 @@ async def failed(connection: AsyncConnection, change: Change, trouble: Trouble, 
     if trouble.kind in ("closed", "moved", "gone"):
         ended = "deleted" if trouble.kind == "gone" else "closed"
         fresh = await follow_up(connection, change.ticket_id, ended, now)
-        await _send_again(connection, change, fresh, now)
-        await _drop_lone_notes(connection, fresh, now)
+        await send_again(connection, change, fresh, now)
+        await drop_lone_notes(connection, fresh, now)
         return set()
     await execute(
         connection,
@@ -211,159 +210,6 @@ async def _dead(
 async def _has_moved(connection: AsyncConnection, ticket_id: UUID) -> bool:
     row = await fetch_one(connection, "SELECT moved_to FROM ticket WHERE id = :id", id=ticket_id)
     return row is not None and row["moved_to"] is not None
-
-
-async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str, now: datetime) -> None:
-    """A person merged the ticket at the helpdesk: into another of ours, or into one that from now on is ours."""
-    ours = await fetch_one(
-        connection,
-        """SELECT o.id FROM ticket t JOIN ticket o ON o.helpdesk_id = t.helpdesk_id AND o.external_id = :target
-               AND o.merged_into IS NULL WHERE t.id = :id AND o.id <> t.id""",
-        id=ticket_id,
-        target=target,
-    )
-    if ours is None:
-        await execute(
-            connection,
-            "UPDATE ticket SET external_id = :target, external_url = NULL, updated_at = :now WHERE id = :id",
-            id=ticket_id,
-            target=target,
-            now=now,
-        )
-        await _adopt(connection, ticket_id, target, now)
-        await announce(connection, "ticket.merged", "ticket", ticket_id, {"into": None}, now)
-        return
-    await execute(
-        connection,
-        """UPDATE ticket SET merged_into = :into, merged_at = :now, ended = 'merged', updated_at = :now
-           WHERE id = :id OR merged_into = :id""",
-        id=ticket_id,
-        into=ours["id"],
-        now=now,
-    )
-    await announce(connection, "ticket.merged", "ticket", ticket_id, {"into": ours["id"]}, now)
-    await execute(connection, "UPDATE leg SET ticket_id = :into WHERE ticket_id = :id", id=ticket_id, into=ours["id"])
-    await move_clocks(connection, ticket_id, ours["id"], now)
-    # what is on its way out goes on with the matter, so that news in it is seen before it leaves
-    await execute(
-        connection,
-        """UPDATE reply SET ticket_id = :into, written_on = COALESCE(written_on, ticket_id)
-           WHERE ticket_id = :id AND state IN ('received', 'queued', 'held', 'blocked', 'sending', 'unknown')""",
-        id=ticket_id,
-        into=ours["id"],
-    )
-    await execute(
-        connection,
-        "UPDATE push SET ticket_id = :into WHERE ticket_id = :id AND state = 'pending'",
-        id=ticket_id,
-        into=ours["id"],
-    )
-
-
-async def _adopt(connection: AsyncConnection, ticket_id: UUID, target: str, now: datetime) -> None:
-    """A change with nothing in it: the plugin makes the ticket known as ours, or what agents do there is not seen."""
-    await execute(
-        connection,
-        """INSERT INTO push (key, ticket_id, helpdesk_id, kind, lane, payload, state, epoch, tries, due_at, at,
-               created_at)
-           SELECT :key, id, helpdesk_id, 'update', 1, '{}', 'pending', 0, 0, :now, :now, :now FROM ticket WHERE id = :id
-           ON CONFLICT (key) DO NOTHING""",
-        key=f"t:{ticket_id}:{target}",
-        id=ticket_id,
-        now=now,
-    )
-
-
-async def follow_up(connection: AsyncConnection, ticket_id: UUID, ended: str, now: datetime) -> UUID:
-    """Open the ticket that goes on where this one was closed or deleted for good; there is at most one."""
-    ending = await execute(
-        connection,
-        "UPDATE ticket SET ended = :ended, updated_at = :now WHERE id = :id AND ended IS NULL",
-        id=ticket_id,
-        ended=ended,
-        now=now,
-    )
-    if ending:
-        await announce(connection, "ticket.closed", "ticket", ticket_id, {"ended": ended}, now)
-    existing = await fetch_one(
-        connection,
-        "SELECT id FROM ticket WHERE followup_of = :id AND ended IS NULL ORDER BY created_at LIMIT 1",
-        id=ticket_id,
-    )
-    if existing is not None:
-        found: UUID = existing["id"]
-        return found
-    fresh = new_id()
-    before = await fetch_one(connection, "SELECT mark FROM ticket WHERE id = :id", id=ticket_id)
-    await execute(
-        connection,
-        """INSERT INTO ticket (id, mark, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, status,
-               priority,
-               tags, followup_of, opened_at, last_inbound_at, created_at, updated_at)
-           SELECT :fresh, :mark, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, 'new',
-               priority,
-               tags, id,
-               :now, last_inbound_at, :now, :now FROM ticket WHERE id = :id""",
-        fresh=fresh,
-        mark=mark_of((before["mark"] if before else None) or ticket_id, "followed"),
-        id=ticket_id,
-        now=now,
-    )
-    await execute(connection, "UPDATE leg SET ticket_id = :fresh WHERE ticket_id = :id", fresh=fresh, id=ticket_id)
-    await move_clocks(connection, ticket_id, fresh, now)
-    await announce(connection, "ticket.created", "ticket", fresh, {"followup_of": ticket_id}, now)
-    return fresh
-
-
-async def _send_again(connection: AsyncConnection, change: Change, ticket_id: UUID, now: datetime) -> None:
-    """What customers said goes to the ticket that takes its place; field updates of the old one are over."""
-    ids = list(change.push_ids)
-    await execute(
-        connection,
-        """UPDATE push SET ticket_id = :ticket, state = 'pending', change_key = NULL, due_at = :now
-           WHERE id = ANY(:ids) AND kind <> 'update'""",
-        ids=ids,
-        ticket=ticket_id,
-        now=now,
-    )
-    await execute(
-        connection,
-        """UPDATE push SET ticket_id = :ticket WHERE ticket_id = :old AND state = 'pending' AND kind <> 'update'""",
-        ticket=ticket_id,
-        old=change.ticket_id,
-    )
-    await execute(
-        connection,
-        """UPDATE push SET state = 'dropped', reason = 'the ticket was closed, merged or deleted at the helpdesk',
-               done_at = :now
-           WHERE (id = ANY(:ids) OR (ticket_id = :old AND state = 'pending')) AND kind = 'update'
-                  AND :old <> :ticket""",
-        ids=ids,
-        old=change.ticket_id,
-        ticket=ticket_id,
-        now=now,
-    )
-    await execute(
-        connection,
-        """UPDATE interaction SET ticket_id = :ticket WHERE id IN
-           (SELECT interaction_id FROM push WHERE id = ANY(:ids) AND interaction_id IS NOT NULL)""",
-        ids=ids,
-        ticket=ticket_id,
-    )
-
-
-async def _drop_lone_notes(connection: AsyncConnection, ticket_id: UUID, now: datetime) -> None:
-    """That a message on a closed ticket was deleted, say, opens no ticket by itself: nobody has to do anything."""
-    await execute(
-        connection,
-        """UPDATE push SET state = 'dropped', reason = 'the ticket was closed, merged or deleted at the helpdesk',
-               done_at = :now
-           WHERE ticket_id = :id AND kind = 'note' AND state = 'pending' AND NOT EXISTS (
-               SELECT 1 FROM push o WHERE o.ticket_id = :id AND o.kind IN ('comment', 'mark')
-                 AND o.state NOT IN ('dropped', 'failed'))""",
-        id=ticket_id,
-        now=now,
-    )
 
 
 async def _place_ticket(

@@ -21,7 +21,7 @@ from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
 from gateway.db.tables.ticket import solving
 from gateway.events.announce import announce, announce_replies
-from gateway.pipeline import aftermath, invitations, outcomes
+from gateway.pipeline import aftermath, invitations
 from gateway.pipeline.approvals import by_note, by_tag
 from gateway.pipeline.attach import Owner, note_files, patience
 from gateway.pipeline.fetch import want
@@ -31,6 +31,7 @@ from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
 from gateway.pipeline.record import revoke
+from gateway.pipeline.succession import follow_merge
 from gateway.restored import stable_id
 from gateway.security.audit import Origin, attribute
 from gateway.sla.clocks import apply
@@ -67,6 +68,7 @@ async def take(
     wanted: list[tuple[Endpoint, Wanted, datetime]] = []
     wakes: set[str] = set()
     clocks: list[Request] = []
+    unknown: list[tuple[Endpoint, TicketChanged]] = []
     tickets = await _tickets(connection, reads)
     await _stand(connection, reads)
     await note_foreign(connection, reads)
@@ -82,7 +84,9 @@ async def take(
                 continue
             ticket = tickets.get((endpoint.id, item.ticket))
             if ticket is None:
-                read.reason = read.reason or f"ticket {item.ticket} is not one of ours"
+                read.reason = read.reason or f"ticket {item.ticket} is not known as one of ours"
+                if isinstance(item, TicketChanged) and item.ticket_key is not None:
+                    unknown.append((endpoint, item))
             elif isinstance(item, TicketChanged) and ticket["written_on"] is not None:
                 continue  # it is the other one's state that counts
             elif isinstance(item, TicketChanged):
@@ -92,7 +96,36 @@ async def take(
             elif isinstance(item, AgentReply):
                 wakes |= await _answered(connection, endpoint, ticket, item, now, ttl, file_patience)
     wakes |= (await apply(connection, calendars, clocks, now)).wakes
+    wakes |= await _ask_again(connection, unknown, now)
     return wakes | await want(connection, wanted, now)
+
+
+async def _ask_again(
+    connection: AsyncConnection, unknown: Sequence[tuple[Endpoint, TicketChanged]], now: datetime
+) -> set[str]:
+    """A ticket bears our key, and its creation is still to be answered, or its outcome unknown: which of ours it is
+    will be known soon, and what agents did there is read then. It is asked for again after as long as that has taken
+    so far, and in half a minute at the latest."""
+    if not unknown:
+        return set()
+    rows = await fetch_all(
+        connection,
+        """SELECT g.place, max(COALESCE(p.started_at, p.created_at)) AS since
+           FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:keys AS text[])) WITH ORDINALITY AS g (helpdesk, key, place)
+           JOIN push p ON p.helpdesk_id = g.helpdesk AND p.state IN ('pending', 'in_flight', 'job')
+           JOIN ticket t ON t.id = p.ticket_id AND t.external_id IS NULL
+               AND COALESCE(t.mark, 'gateway:' || t.id) = g.key
+           GROUP BY g.place ORDER BY g.place""",
+        helpdesks=[endpoint.id for endpoint, _ in unknown],
+        keys=[item.ticket_key for _, item in unknown],
+    )
+    wakes: set[str] = set()
+    for row in rows:
+        endpoint, item = unknown[row["place"] - 1]
+        again = Wanted(ref=item.ticket, kind="ticket", reason="thin", account=endpoint.account)
+        due = now + min(max(now - row["since"], timedelta(seconds=1)), timedelta(seconds=30))
+        wakes |= await want(connection, [(endpoint, again, now)], now, due=due)
+    return wakes
 
 
 async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[tuple[UUID, str], Mapping[str, Any]]:
@@ -167,13 +200,14 @@ async def _changed(
     if item.updated_at is not None and seen is not None and item.updated_at < seen:
         return set()  # an older state that arrives late
     if item.merged_into is not None:
-        await outcomes.follow_merge(connection, ticket["id"], item.merged_into, now)
+        await follow_merge(connection, ticket["id"], item.merged_into, now)
         return {f"push:{ticket['helpdesk_id']}", f"reply:{ticket['connection_id']}"}
     clocks += status_changed(ticket["id"], item.status, item.updated_at or now, now, deleted=item.deleted)
     ended = "deleted" if item.deleted else "closed" if item.status == "closed" else None
     ending = ended is not None and await fetch_one(
         connection, "SELECT 1 FROM ticket WHERE id = :id AND ended IS NULL AND moved_to IS NULL", id=ticket["id"]
     )
+    told, added, removed = await _still_to_be_told(connection, ticket["id"])
     await execute(
         connection,
         f"""UPDATE ticket SET status = COALESCE(:status, status), {SOLVING}, priority = COALESCE(:priority, priority),
@@ -183,8 +217,8 @@ async def _changed(
            WHERE id = :id""",
         id=ticket["id"],
         status=item.status,
-        priority=item.priority,
-        tags=None if item.tags is None else list(item.tags),
+        priority=None if "priority" in told else item.priority,
+        tags=None if item.tags is None else sorted({*item.tags, *added} - removed),
         assignee=item.assignee.name or item.assignee.external_id if item.assignee else None,
         ended=ended,
         updated=item.updated_at,
@@ -198,6 +232,24 @@ async def _changed(
         return set()
     wakes = await _leg_chosen(connection, endpoint, ticket, item.tags, now)
     return wakes | await by_tag(connection, endpoint, ticket, item.tags, item.updated_at or now, now, ttl)
+
+
+async def _still_to_be_told(connection: AsyncConnection, ticket_id: UUID) -> tuple[set[str], set[str], set[str]]:
+    """What the helpdesk has not been told yet of a ticket, which its own state therefore does not show: the names, and
+    the tags that are added and removed."""
+    rows = await fetch_all(
+        connection,
+        """SELECT payload FROM push WHERE ticket_id = :id AND state IN ('pending', 'in_flight', 'job') ORDER BY id""",
+        id=ticket_id,
+    )
+    names: set[str] = set()
+    added: set[str] = set()
+    removed: set[str] = set()
+    for row in rows:
+        names |= {name for name, value in row["payload"].items() if value is not None}
+        added = (added | set(row["payload"].get("add_tags", ()))) - set(row["payload"].get("remove_tags", ()))
+        removed = (removed | set(row["payload"].get("remove_tags", ()))) - set(row["payload"].get("add_tags", ()))
+    return names, added, removed
 
 
 async def _drop_answers(connection: AsyncConnection, ticket_id: UUID, now: datetime) -> None:

@@ -23,6 +23,8 @@ EventKind = Literal["warned", "breached", "escalated", "voided", "met"]
 
 REOPENED_SHARE = 10
 """A clock that is reopened runs for at least this part of its target: a tenth."""
+CLOSED = "the ticket was closed at the helpdesk"
+"""Why clocks are cancelled on a ticket that nobody can answer on any more; what was written by then still goes out."""
 ASKED = 100
 """How many later messages a clock remembers."""
 
@@ -182,10 +184,13 @@ class Clock:
             self.changed = True
 
     def fulfil(self, at: datetime, by: str, now: datetime) -> list[datetime]:
-        """Stop it: answered at `at`, which may be before it was paused, breached or stopped.
+        """Stop it: answered at `at`, which may be before it was paused, breached or stopped. It may have been cancelled
+        since, for its ticket was closed: the time until the answer counts all the same.
 
         Returns the messages that came after that and still want an answer.
         """
+        if self.state == "cancelled" and self.stretches and self.stretches[-1][1] == self.stopped_at:
+            *self.stretches, (self.running_since, _) = self.stretches
         self._run_until(at)
         self.stopped_at, self.stopped_by, self.reason = at, by, None
         self.state = "met"  # unless settling finds it late

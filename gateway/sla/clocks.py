@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.sla.calendars import Calendar
-from gateway.sla.clock import Clock, copy_of
+from gateway.sla.clock import CLOSED, Clock, copy_of
 from gateway.sla.requests import Cancel, Fulfil, Pause, Request, Resume, Retarget, Start, bounded
 from gateway.sla.rows import load, write
 from gateway.sla.stored import Calendars
@@ -305,7 +305,7 @@ def _is_fulfilled(clock: Clock, one: Fulfil, at: datetime) -> bool:
     if clock.kind == "resolution":
         # it may be reopened, so the newest word counts, and one from before that is over
         return clock.open and _had_begun(clock, at)
-    if clock.open:
+    if clock.open or (clock.state == "cancelled" and clock.reason == CLOSED):
         return clock.started_at <= at
     # an answer that took longer to arrive than a later one
     earlier = clock.stopped_at is not None and clock.started_at <= at < clock.stopped_at

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from gateway.sla.clock import CLOSED
 from gateway.sla.requests import Cancel, Fulfil, Pause, Request, Resume
 from gateway_schemas.ticket import TicketStatus
 
@@ -15,7 +16,8 @@ def status_changed(
     """What a ticket's state at the helpdesk means for its clocks.
 
     Waiting for the customer or solved, clocks that pause stand still; solved, a resolution is there; open again,
-    everything goes on. On a closed ticket nobody answers any more, but a promise made is still a promise.
+    everything goes on. On a closed ticket nobody answers any more, but a promise made is still a promise, and an answer
+    that was written before still counts when it is out.
     """
     if deleted:
         return [Cancel(ticket_id, at, seen_at, "the ticket was deleted at the helpdesk")]
@@ -34,7 +36,7 @@ def status_changed(
                     ticket_id,
                     at,
                     seen_at,
-                    "the ticket was closed at the helpdesk",
+                    CLOSED,
                     frozenset({"first_response", "next_response", "resolution"}),
                 ),
             ]

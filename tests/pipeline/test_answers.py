@@ -152,3 +152,28 @@ async def test_a_ticket_or_comment_whose_outcome_is_unknown_is_there_once(line: 
     await line.settle(30)
     assert len(line.desk.tickets) == 1
     assert line.comments(1) == ["@AcmeSupport my parcel is stuck", "@AcmeSupport hello?"]
+
+
+async def test_an_answer_on_a_ticket_whose_number_is_not_known_yet_is_not_lost(line: LineLike) -> None:
+    """Its creation is still to be answered, or its outcome unknown, and the helpdesk tells of an agent's answer."""
+    line.desk.faults.append(
+        Fault("timeout_after", path="/api/v2/tickets(.json)?$", method="POST", status=502, seconds=2)
+    )
+    post = line.x.post("rita", "@AcmeSupport my parcel is stuck")
+
+    async def there() -> bool:
+        return bool(line.desk.tickets)
+
+    await line.gateway.until(there, "the ticket is at the helpdesk")
+    line.desk.agent_comment(1, "Ann", "We found it!")
+
+    async def read() -> Any:
+        return await line.gateway.value("SELECT count(*) FROM delivery WHERE origin = 'fetch' AND state <> 'pending'")
+
+    await line.gateway.until(read, "what the agent did was read")
+    assert await line.gateway.value("SELECT external_id FROM ticket") is None
+    await line.settle()
+    assert line.published() == [("We found it!", post)]
+    assert line.comments(1) == ["@AcmeSupport my parcel is stuck", "We found it!"]
+    fetches = await line.gateway.value("SELECT count(*) FROM delivery WHERE role = 'helpdesk' AND origin = 'fetch'")
+    assert fetches < 10, "it is asked for now and then, not all the time"

@@ -12,7 +12,7 @@ import pytest
 from gateway.db.database import fetch_all
 from gateway.db.tables.columns import new_id
 from gateway.pipeline.drains import DUE
-from gateway.pipeline.outcomes import follow_merge, follow_up
+from gateway.pipeline.succession import follow_merge, follow_up
 from gateway.policy.combine import Wish
 from gateway.policy.effects import carry_out_on_ticket, orders_of
 from gateway.runtime import Runtime

@@ -14,7 +14,7 @@ import pytest
 from gateway.connections import Endpoint
 from gateway.pipeline import reply as answers
 from gateway.pipeline.normalise import Read
-from gateway.pipeline.outcomes import follow_merge
+from gateway.pipeline.succession import follow_merge
 from gateway_inbound.twin import InboundTwin, Manners
 from gateway_schemas.testing.twin import Fault
 from gateway_schemas.ticket import Agent, AgentReply, TicketChanged

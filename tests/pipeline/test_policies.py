@@ -202,6 +202,61 @@ async def test_the_ticket_of_an_incident_can_be_answered(line: LineLike) -> None
     assert (await line.reply())["state"] == "sent", "what was counted since is no message of this customer's"
 
 
+@pytest.mark.parametrize("ending", ["closed", "merged"])
+async def test_what_a_policy_wishes_goes_on_with_the_matter_when_its_ticket_ends_meanwhile(
+    line: LineLike, ending: str
+) -> None:
+    """The helpdesk tells of the ticket's end, with its older tags, before it was told what the policy wishes."""
+    first = line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    await line.settle()
+    line.x.post("rita", "@AcmeSupport another thing")
+    await line.settle()
+    await script(
+        line.gateway,
+        inbound("lawyer", effect="add_tags", tags=["legal"]),
+        inbound("lawyer", effect="set_fields", fields={"cause": "delay"}),
+        inbound("lawyer", effect="route", group="7"),
+        inbound("lawyer", effect="set_priority", priority="high"),
+    )
+    await line.gateway.execute(
+        "UPDATE connection SET paused_out = true, version = version + 1 WHERE id = :id", id=line.helpdesk
+    )
+    line.gateway.runtime.connections.forget(line.helpdesk)
+    line.x.post("rita", "@AcmeSupport I will ask my lawyer", in_reply_to=first)
+    await line.x.settle()
+
+    async def wished() -> Any:
+        return await line.gateway.value("SELECT count(*) FROM push WHERE state = 'pending' AND kind = 'update'")
+
+    await line.gateway.until(wished, "the policy's wishes wait to be told")
+    if ending == "closed":
+        line.desk.set_status(1, "closed", "Ann")
+    else:
+        line.desk.merge(1, 2, "Ann")
+    await line.desk.settle()
+
+    async def ended() -> Any:
+        return await line.gateway.value("SELECT ended FROM ticket ORDER BY created_at LIMIT 1")
+
+    await line.gateway.until(ended, "it is known")
+    await line.gateway.execute(
+        "UPDATE connection SET paused_out = false, version = version + 1 WHERE id = :id", id=line.helpdesk
+    )
+    line.gateway.runtime.connections.forget(line.helpdesk)
+    await line.gateway.runtime.wake([f"push:{line.helpdesk}"])
+    await line.settle()
+    assert len(line.desk.tickets) == (3 if ending == "closed" else 2)
+    there = line.ticket(3 if ending == "closed" else 2)
+    assert "@AcmeSupport I will ask my lawyer" in [one.body.split("\n\nhttp")[0] for one in there.comments]
+    assert "legal" in there.tags
+    assert (there.priority, there.group_id) == ("high", 7)
+    assert "legal" not in line.ticket(1).tags
+    ours = await line.gateway.rows(
+        "SELECT tags, priority FROM ticket WHERE external_id = :id AND merged_into IS NULL", id=str(there.id)
+    )
+    assert [("legal" in one["tags"], one["priority"]) for one in ours] == [(True, "high")]
+
+
 async def test_an_incident_that_is_closed_is_told_of_no_more(line: LineLike) -> None:
     await script(line.gateway, *OUTAGE)
     for who in ("rita", "bob"):

@@ -204,8 +204,16 @@ class Gateway:
             if found:
                 return found
             if loop.time() > end:
-                raise AssertionError(f"timed out waiting until {what}")
+                raise AssertionError(f"timed out waiting until {what}; {await self.standing()}")
             await asyncio.sleep(0.02)
+
+    async def standing(self) -> str:
+        """How answers, and what is on its way to helpdesks, stand: for who reads why a test failed."""
+        replies = await self.rows("SELECT left(text, 40) AS text, state, code, reason, due_at FROM reply ORDER BY id")
+        pushes = await self.rows(
+            "SELECT kind, state, code, reason, due_at FROM push WHERE state <> 'done' ORDER BY id LIMIT 20"
+        )
+        return f"answers: {[dict(row) for row in replies]}; pushes: {[dict(row) for row in pushes]}"
 
     async def quiet(self, seconds: float = 60.0) -> None:
         """Wait until nothing is under way: every delivery ended, every change threaded, every push and reply

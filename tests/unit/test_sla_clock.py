@@ -320,6 +320,38 @@ def test_a_solved_ticket_stands_still_and_a_customer_who_returns_lets_it_go_on()
     assert states == {"first_response": "cancelled", "resolution": "met", "acknowledged": "running"}
 
 
+@pytest.mark.parametrize(("minutes", "state"), [(10.1, "met"), (300.0, "missed")])
+def test_an_answer_on_its_way_when_its_ticket_was_closed_counts_once_it_is_out(
+    minutes: float, state: str
+) -> None:
+    here = matter()
+    here.ask(0, "first_response")
+    here.status("closed", 10)
+    (one,) = here.ticket.clocks
+    assert (one.state, one.stopped_at) == ("cancelled", at(10))
+    here.answer(minutes)
+    assert (one.state, one.stopped_at, one.stretches) == (state, at(minutes), [(at(0), at(minutes))])
+    assert one.reason is None
+
+
+def test_time_in_which_the_customer_was_waited_for_does_not_count_for_an_answer_after_the_closing() -> None:
+    here = matter()
+    here.ask(0, "first_response")
+    here.status("waiting", 10)
+    here.status("closed", 100)
+    here.answer(300)
+    (one,) = here.ticket.clocks
+    assert (one.state, one.stretches) == ("met", [(at(0), at(10))])
+
+
+def test_an_answer_revives_no_clock_that_was_cancelled_for_another_reason() -> None:
+    here = matter()
+    here.ask(0, "first_response")
+    _change(here.ticket, Cancel(here.ticket.id, at(10), at(10), "the ticket was deleted at the helpdesk"), at(10))
+    here.answer(11)
+    assert [one.state for one in here.ticket.clocks] == ["cancelled"]
+
+
 @pytest.mark.parametrize(
     ("owner", "kinds"),
     [("gateway", {"first_response", "promise"}), ("helpdesk", {"promise"}), ("none", set())],
