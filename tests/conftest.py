@@ -12,7 +12,7 @@ import pytest
 
 from gateway.engine.forks import Forks
 from gateway.runtime import Runtime, open_runtime
-from support.gateway import fresh_database, settings_for
+from support.gateway import fresh_database, installed, settings_for
 from support.postgres import server_url  # noqa: F401  a fixture
 
 
@@ -37,5 +37,5 @@ async def database_url(server_url: str) -> AsyncIterator[str]:  # noqa: F811
 @pytest.fixture
 async def runtime(database_url: str, tmp_path: Path) -> AsyncIterator[Runtime]:
     """One process's runtime on a database of its own, without door and worker."""
-    async with open_runtime(settings_for(database_url, tmp_path)) as opened:
+    async with open_runtime(settings_for(database_url, tmp_path), registry=installed()) as opened:
         yield opened

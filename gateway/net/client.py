@@ -7,6 +7,7 @@ budget, Rejected from the guard and the size cap.
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,9 +139,7 @@ class Outgoing:
         return GuardedSockets(places, AllowList.parse(allow_private), self._resolve, self._tls(), self._timeout)
 
     def _tls(self) -> ssl.SSLContext:
-        if self._ssl_context is None:
-            self._ssl_context = httpcore2.default_ssl_context()
-        return self._ssl_context
+        return self._ssl_context or _authorities()
 
     def _pool(self, allow: AllowList) -> httpcore2.AsyncConnectionPool:
         # Addresses are checked when a connection is made, so only targets with the same list may share connections.
@@ -154,3 +153,9 @@ class Outgoing:
                 network_backend=GuardedBackend(allow, self._resolve),
             )
         return pool
+
+
+@functools.cache
+def _authorities() -> ssl.SSLContext:
+    """Whom this process believes in; reading them takes some 25 ms."""
+    return httpcore2.default_ssl_context()

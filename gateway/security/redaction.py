@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -154,8 +154,26 @@ def redacted(text: str) -> str:
 
 
 def redacted_model(model: M) -> M:
-    """The same with every text in it redacted: for what a plugin says and is shown as it is."""
-    return model.model_validate(_redacted_document(model.model_dump()))
+    """The same with every text in it redacted: for what a plugin says and is shown as it is. A word that the model
+    itself prescribes (a status, say) stays, though somebody has chosen it as a secret."""
+    said = model.model_dump()
+    document = _redacted_document(said)
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        for one in error.errors():
+            _put(document, one["loc"], _get(said, one["loc"]))
+        return model.model_validate(document)
+
+
+def _get(document: Any, path: Sequence[int | str]) -> Any:
+    for step in path:
+        document = document[step]
+    return document
+
+
+def _put(document: Any, path: Sequence[int | str], value: Any) -> None:
+    _get(document, path[:-1])[path[-1]] = value
 
 
 def _redacted_document(value: Any) -> Any:

@@ -56,9 +56,9 @@ async def demo(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, 
 
 
 async def gone(family: list[psutil.Process], seconds: float = 40.0) -> list[psutil.Process]:
-    """Those of the processes that are still there after so long."""
+    """Those of the processes that are still there after so long; not who has ended and is only not buried yet."""
     _, alive = await asyncio.to_thread(psutil.wait_procs, family, seconds)
-    return list(alive)
+    return [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.slow

@@ -29,10 +29,12 @@ from typer.testing import CliRunner
 from gateway.app import create_app
 from gateway.cli import app as commands
 from gateway.connections import build
+from gateway.security import redaction
 from gateway.security.keys import NewKey, generate, prefix_of
 from gateway.security.redaction import Redactor, masked, redacted
 from gateway.security.vault import Vault
 from gateway.tracing.logs import JsonLines, TextLines
+from gateway_schemas.plugin import Step
 from gateway_schemas.signatures import sign_standard
 from support.gateway import Gateway, fresh_database, running
 from support.leaky import ERRORS, FORMS, MODULE
@@ -527,6 +529,13 @@ def test_what_is_forgotten_is_not_looked_for_and_the_rest_still_is() -> None:
     assert redactor.clean("secret-one-1 secret-two-2 secret-three-3") == "secret-one-1 [secret] [secret]"
     redactor.learn(["secret-two-2", "secret-four-4"])
     assert redactor.clean("secret-two-2 secret-three-3 secret-four-4") == "[secret] secret-three-3 [secret]"
+
+
+def test_a_status_is_told_though_somebody_has_chosen_its_word_as_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_redactor", redactor := Redactor())
+    redactor.learn(["create", "swordfish"])
+    step = redaction.redacted_model(Step(action="create", what="a trigger", detail="We create it for swordfish."))
+    assert step == Step(action="create", what="a trigger", detail="We [secret] it for [secret].")
 
 
 def test_short_words_and_addresses_stay_readable() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,12 @@ from support.postgres import clone_database, drop_database, ensure_template, fin
 from support.repository import ROOT
 
 LOOPBACK = ["127.0.0.1/32"]
+
+
+@functools.cache
+def installed() -> Registry:
+    """The installed plugins, looked for once: that takes as long as many a test."""
+    return Registry.load()
 
 
 async def template(server_url: str) -> str:
@@ -247,7 +254,8 @@ async def running(
 ) -> AsyncIterator[Gateway]:
     """A gateway whose door listens on loopback and whose worker runs in this process."""
     settings = settings_for(url, folder, **changes)
-    app = create_app(settings, workers=0)
+    shared = installed() if not settings.plugin_modules else None
+    app = create_app(settings, workers=0, registry=shared)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
@@ -258,13 +266,14 @@ async def running(
             await serving
     stop = asyncio.Event()
     try:
-        async with open_runtime(settings, registry=registry) as runtime:
+        async with open_runtime(settings, registry=registry or shared) as runtime:
             gateway = Gateway(runtime, f"http://127.0.0.1:{listener.getsockname()[1]}")
             working = asyncio.create_task(work(runtime, stop)) if worker else None
             try:
                 yield gateway
             finally:
                 stop.set()
+                server.should_exit = True
                 if working is not None:
                     await working
     finally:
@@ -273,4 +282,4 @@ async def running(
         listener.close()
 
 
-__all__ = ["Gateway", "fresh_database", "insert_rows", "running", "settings_for", "template"]
+__all__ = ["Gateway", "fresh_database", "insert_rows", "installed", "running", "settings_for", "template"]

@@ -1,7 +1,7 @@
 """One embedded PostgreSQL for all tests of this repository and all of their worker processes, and databases in it.
 
 The server keeps its data folder between runs, so that only the first one pays for making it: the folder that
-GATEWAY_TEST_DATA names, or one in the temporary folder that belongs to this checkout.
+GATEWAY_TEST_DATA names, or one of this checkout in memory or in the temporary folder.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,12 +28,23 @@ UNSAFE = {"fsync": "off", "full_page_writes": "off", "max_connections": "400", "
 """Settings of a server whose data nobody will miss after a power cut."""
 
 
+MEMORY = Path("/dev/shm")
+ROOM = 4 * 1024**3
+"""Bytes that must be free in memory before data go there."""
+
+
 def data_folder() -> Path:
-    """Where the shared server keeps its data: the same folder in every run of this checkout by this user."""
+    """Where the shared server keeps its data: the same folder in every run of this checkout by this user.
+
+    In memory, where there is room: a database of some 700 files is cloned there in 20 ms, and on a disk in up to 500.
+    """
     if chosen := os.environ.get("GATEWAY_TEST_DATA"):
         return Path(chosen)
     key = hashlib.sha256(f"{ROOT} {os.geteuid()}".encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"helpdesk-gateway-tests-{key}"
+    name = f"helpdesk-gateway-tests-{key}"
+    if (MEMORY / name).exists() or (os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM):
+        return MEMORY / name
+    return Path(tempfile.gettempdir()) / name
 
 
 @contextmanager
@@ -100,7 +112,7 @@ async def ensure_template(server_url: str, name: str, mark: str, build: Callable
 
 
 async def clone_database(server_url: str, template: str) -> str:
-    """A fresh copy of the template, as a URL. Takes about 25 ms."""
+    """A fresh copy of the template, as a URL. Takes about 20 ms in memory."""
     name = f"test_{os.getpid()}_{secrets.token_hex(6)}"
     # Copying files beats writing the copy to the log (25 against 45 to 100 ms) where nothing waits for the disk.
     clone = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY = FILE_COPY")

@@ -321,9 +321,7 @@ def test_a_solved_ticket_stands_still_and_a_customer_who_returns_lets_it_go_on()
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(10.1, "met"), (300.0, "missed")])
-def test_an_answer_on_its_way_when_its_ticket_was_closed_counts_once_it_is_out(
-    minutes: float, state: str
-) -> None:
+def test_an_answer_on_its_way_when_its_ticket_was_closed_counts_once_it_is_out(minutes: float, state: str) -> None:
     here = matter()
     here.ask(0, "first_response")
     here.status("closed", 10)

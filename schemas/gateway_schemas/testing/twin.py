@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -166,7 +168,7 @@ class Twin:
     def client(self) -> httpx2.AsyncClient:
         """The twin's own outgoing HTTP, for webhooks and challenges."""
         if self._client is None:
-            self._client = httpx2.AsyncClient(timeout=15.0, trust_env=False)
+            self._client = httpx2.AsyncClient(timeout=15.0, trust_env=False, verify=_tls())
         return self._client
 
     @client.setter
@@ -204,9 +206,7 @@ class Twin:
             yield self.url
         finally:
             await self.aclose()
-            server.should_exit = True
-            server.force_exit = True
-            await task
+            await _stop(server, task)
             listener.close()
 
 
@@ -214,6 +214,26 @@ async def _serve_quietly(server: uvicorn.Server, listener: socket.socket) -> Non
     # capture_signals would take SIGINT and SIGTERM from the process that runs the twin
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     await server.serve(sockets=[listener])
+
+
+async def _stop(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    """At once: left to itself, uvicorn looks whether it is to stop every tenth of a second, and then waits another."""
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    for listening in server.servers:
+        listening.close()
+    for connection in list(server.server_state.connections):
+        connection.shutdown()
+    handlers = list(server.server_state.tasks)
+    for handler in handlers:
+        handler.cancel()
+    await asyncio.gather(*handlers, return_exceptions=True)
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Authorities are read once: that takes longer than most tests have to wait for anything else."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 class _Faulty:

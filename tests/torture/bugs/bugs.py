@@ -37,7 +37,7 @@ RECORD, VERSIONS = "pipeline/record.py", "pipeline/versions.py"
 THREAD, PLAN, REPLY = "pipeline/thread.py", "pipeline/thread_plan.py", "pipeline/reply.py"
 LEAVING, TARGETS = "pipeline/leaving.py", "pipeline/targets.py"
 RENDER, SEND, UNKNOWN = "pipeline/render.py", "pipeline/send.py", "pipeline/unknown_replies.py"
-PUSH, OUTCOMES = "pipeline/push.py", "pipeline/outcomes.py"
+PUSH, OUTCOMES, SUCCESSION = "pipeline/push.py", "pipeline/outcomes.py", "pipeline/succession.py"
 MATTERS, STORED, CHANGES, DRAINS, INBOX = (
     "pipeline/matters.py",
     "pipeline/matters_stored.py",
@@ -239,7 +239,7 @@ BUGS = (
     bug(
         "what a closed ticket refused is dropped",
         (
-            OUTCOMES,
+            SUCCESSION,
             """UPDATE push SET ticket_id = :ticket, state = 'pending', change_key = NULL, due_at = :now
            WHERE id = ANY(:ids)""",
             """UPDATE push SET ticket_id = :ticket, state = 'dropped', change_key = NULL, due_at = :now
