@@ -1,7 +1,8 @@
 """Which message an answer goes to, and whether a person should look at that first. Pure: rows in, a target out.
 
-The agent's explicit choice wins; else it is the last message that was at the helpdesk when the agent wrote. If
-something of another visibility or author has come in since, a person looks again. In doubt nothing grows more public.
+The agent's explicit choice wins; else it is the last message that was at the helpdesk when the agent wrote, or a
+private one that came there after it. If something of another visibility or author has come in since, a person looks
+again. In doubt nothing grows more public.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
         newer = [one for one in alive if one["visibility"] == reply["leg"] and one["customer_id"] in reply["customers"]]
         target = given if approved and given is not None else (here or newer or mine or alive)[-1]
         return _deleted(target) if target["deleted_at"] is not None else Target(target, reply["leg"])
-    chosen = mine[-1] if mine else alive[0]
+    chosen = _newest(mine, "done_at") if mine else alive[0]
     # decided on before: it answers what it answered then
     target = given or chosen
     if target["deleted_at"] is not None:
@@ -117,7 +118,7 @@ def _over_rest(reply: Mapping[str, Any], alive: Sequence[Mapping[str, Any]], giv
     seen = [one for one in alive if one["seen_at"] <= reply["written_at"]]
     mine = [one for one in seen if one["customer_id"] in reply["customers"]] or seen or alive[:1]
     on_leg = [one for one in mine if reply["leg"] in (None, one["visibility"])]
-    target = (on_leg or mine)[-1]
+    target = _newest(on_leg or mine, "seen_at")
     if reply["leg"] is not None:
         return Target(target, reply["leg"])
     between = [
@@ -126,6 +127,14 @@ def _over_rest(reply: Mapping[str, Any], alive: Sequence[Mapping[str, Any]], giv
         if one not in seen and one["published_at"] > target["published_at"] and _audience(one) != _audience(target)
     ]
     return _held(target, between) if between else Target(target, target["visibility"])
+
+
+def _newest(some: Sequence[Mapping[str, Any]], known: str) -> Mapping[str, Any]:
+    """The one that was said last. The clocks of two channels differ, and a mail's is its sender's: what became known
+    after that is the newest where it is private and that is not, so that nothing grows more public."""
+    said = some[-1]
+    last = max(reversed(some), key=lambda one: one[known])
+    return last if (said["visibility"], last["visibility"]) == ("public", "private") else said
 
 
 def _held(target: Mapping[str, Any], between: Sequence[Mapping[str, Any]]) -> Target:

@@ -79,6 +79,24 @@ GOES = {
     "the only message": (answer(), [PUBLIC], "public", "public"),
     "the last one seen, private": (answer(), [PUBLIC, PRIVATE], "private", "private"),
     "the last one seen, public": (answer(), [heard("dm", "private", 1), heard("post", "public", 2)], "post", "public"),
+    "private and seen last, by a clock that is behind": (
+        answer(),
+        [heard("mail", "private", 0.5, told=3), PUBLIC],
+        "mail",
+        "private",
+    ),
+    "the same over REST": (
+        over_rest(),
+        [{**heard("mail", "private", 0.5), "seen_at": at(3)}, PUBLIC],
+        "mail",
+        "private",
+    ),
+    "private, though a public one that was said before was told after it": (
+        answer(),
+        [PUBLIC, heard("missed", "public", 1.5, told=8), PRIVATE],
+        "private",
+        "private",
+    ),
     "what came after it was written does not count": (
         answer(),
         [PUBLIC, heard("more", "public", 12)],
