@@ -167,7 +167,7 @@ async def failed(connection: AsyncConnection, change: Change, trouble: Trouble, 
         ended = "deleted" if trouble.kind == "gone" else "closed"
         fresh = await follow_up(connection, change.ticket_id, ended, now)
         await send_again(connection, change, fresh, now)
-        await drop_lone_notes(connection, fresh, now)
+        await drop_lone_notes(connection, fresh, ended, now)
         return set()
     await execute(
         connection,

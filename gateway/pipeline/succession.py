@@ -221,15 +221,17 @@ def _lasting(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-async def drop_lone_notes(connection: AsyncConnection, ticket_id: UUID, now: datetime) -> None:
-    """That a message on a closed ticket was deleted, say, opens no ticket by itself: nobody has to do anything."""
+async def drop_lone_notes(connection: AsyncConnection, ticket_id: UUID, ended: str, now: datetime) -> None:
+    """That a message on a closed ticket was deleted, say, opens no ticket by itself: nobody has to do anything. What
+    became of an answer the agent is told, unless its ticket was deleted: nobody waits for that."""
     await execute(
         connection,
         f"""UPDATE push SET state = 'dropped', reason = {OVER}, done_at = :now
-            WHERE ticket_id = :id AND kind IN ('note', 'update') AND state = 'pending' AND NOT EXISTS (
-                SELECT 1 FROM push o WHERE o.ticket_id = :id AND o.kind IN ('comment', 'mark')
+            WHERE ticket_id = :id AND kind <> 'comment' AND state = 'pending' AND NOT EXISTS (
+                SELECT 1 FROM push o WHERE o.ticket_id = :id AND o.kind = ANY(:telling)
                   AND o.state NOT IN ('dropped', 'failed'))
               AND EXISTS (SELECT 1 FROM ticket t WHERE t.id = :id AND t.external_id IS NULL)""",
         id=ticket_id,
+        telling=["comment"] if ended == "deleted" else ["comment", "mark"],
         now=now,
     )

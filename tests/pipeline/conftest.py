@@ -79,6 +79,23 @@ class Line:
 
         return (await self.gateway.until(decided, "it is decided"))[0]
 
+    async def pause_helpdesk(self) -> None:
+        """The helpdesk is told nothing for a while."""
+        await self._pause(True)
+
+    async def resume_helpdesk(self) -> None:
+        """It is told what waited."""
+        await self._pause(False)
+        await self.gateway.runtime.wake([f"push:{self.helpdesk}"])
+
+    async def _pause(self, paused: bool) -> None:
+        await self.gateway.execute(
+            "UPDATE connection SET paused_out = :paused, version = version + 1 WHERE id = :id",
+            id=self.helpdesk,
+            paused=paused,
+        )
+        self.gateway.runtime.connections.forget(self.helpdesk)
+
     @contextlib.asynccontextmanager
     async def rest(self) -> AsyncIterator[httpx2.AsyncClient]:
         """The REST API with the first key."""

@@ -62,11 +62,7 @@ async def told(line: LineLike, endpoint: Endpoint, news: AgentReply | TicketChan
 
 
 async def test_a_message_edited_before_the_helpdesk_had_it_is_told_once_as_it_reads_now(line: LineLike) -> None:
-    await line.gateway.execute(
-        "UPDATE connection SET paused_out = true, version = version + 1 WHERE id = :id", id=line.helpdesk
-    )
-    line.gateway.runtime.connections.forget(line.helpdesk)
-    await asyncio.sleep(0)
+    await line.pause_helpdesk()
     post = line.x.post("rita", "@AcmeSupport my parcel is stukc")
     await line.x.settle()
 
@@ -81,23 +77,13 @@ async def test_a_message_edited_before_the_helpdesk_had_it_is_told_once_as_it_re
         return "stuck" in str(await line.gateway.value("SELECT payload ->> 'text' FROM push WHERE kind = 'comment'"))
 
     await line.gateway.until(rewritten, "the edit is known")
-    await line.gateway.execute(
-        "UPDATE connection SET paused_out = false, version = version + 1 WHERE id = :id", id=line.helpdesk
-    )
+    await line.resume_helpdesk()
     await line.settle()
     assert line.comments(1) == ["@AcmeSupport my parcel is stuck"]
 
 
 async def test_an_edit_is_told_by_itself_when_the_message_goes_out_while_it_is_threaded(line: LineLike) -> None:
-    async def hold(paused: bool) -> None:
-        await line.gateway.execute(
-            "UPDATE connection SET paused_out = :paused, version = version + 1 WHERE id = :id",
-            paused=paused,
-            id=line.helpdesk,
-        )
-        line.gateway.runtime.connections.forget(line.helpdesk)
-
-    await hold(True)
+    await line.pause_helpdesk()
     post = line.x.post("rita", "@AcmeSupport my parcel is stukc")
     await line.x.settle()
 
@@ -116,7 +102,7 @@ async def test_an_edit_is_told_by_itself_when_the_message_goes_out_while_it_is_t
         await line.x.settle()
         await line.gateway.until(waits, "the edit is about to be written")
         await claim.commit()
-    await hold(False)
+    await line.resume_helpdesk()
     await line.settle()
     assert line.comments(1) == ["@AcmeSupport my parcel is stukc", "[edited]\n@AcmeSupport my parcel is stuck"]
 

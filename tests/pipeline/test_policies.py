@@ -218,10 +218,7 @@ async def test_what_a_policy_wishes_goes_on_with_the_matter_when_its_ticket_ends
         inbound("lawyer", effect="route", group="7"),
         inbound("lawyer", effect="set_priority", priority="high"),
     )
-    await line.gateway.execute(
-        "UPDATE connection SET paused_out = true, version = version + 1 WHERE id = :id", id=line.helpdesk
-    )
-    line.gateway.runtime.connections.forget(line.helpdesk)
+    await line.pause_helpdesk()
     line.x.post("rita", "@AcmeSupport I will ask my lawyer", in_reply_to=first)
     await line.x.settle()
 
@@ -239,11 +236,7 @@ async def test_what_a_policy_wishes_goes_on_with_the_matter_when_its_ticket_ends
         return await line.gateway.value("SELECT ended FROM ticket ORDER BY created_at LIMIT 1")
 
     await line.gateway.until(ended, "it is known")
-    await line.gateway.execute(
-        "UPDATE connection SET paused_out = false, version = version + 1 WHERE id = :id", id=line.helpdesk
-    )
-    line.gateway.runtime.connections.forget(line.helpdesk)
-    await line.gateway.runtime.wake([f"push:{line.helpdesk}"])
+    await line.resume_helpdesk()
     await line.settle()
     assert len(line.desk.tickets) == (3 if ending == "closed" else 2)
     there = line.ticket(3 if ending == "closed" else 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -200,6 +201,30 @@ async def test_a_ticket_deleted_by_a_person_stays_deleted(line: LineLike) -> Non
     await line.settle()
     assert len(line.desk.tickets) == 2
     assert line.comments(2) == ["@AcmeSupport hello?"]
+
+
+@pytest.mark.parametrize("ending", ["deleted", "closed"])
+async def test_that_an_answer_was_held_opens_no_ticket_in_place_of_one_that_a_person_deleted(
+    line: LineLike, ending: str
+) -> None:
+    """In place of a closed one it does: the agent who answered and closed is to know."""
+    line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    await line.settle()
+    written = line.desk.time.now() - timedelta(seconds=1)
+    line.x.direct_message("rita", "AcmeSupport", "my address is 5 Elm Street")
+    await line.settle()
+    await line.pause_helpdesk()
+    line.desk.agent_comment(1, "Ann", "On its way to 5 Elm Street!", at=written)
+    await line.desk.settle()
+    await line.until("held")
+    if ending == "deleted":
+        line.desk.delete(1, "Ann")
+    else:
+        line.desk.close(1)
+    await line.resume_helpdesk()
+    await line.settle()
+    assert list(line.desk.tickets) == ([1] if ending == "deleted" else [1, 2])
+    assert line.published() == []
 
 
 async def test_the_brands_own_posts_open_nothing(line: LineLike) -> None:

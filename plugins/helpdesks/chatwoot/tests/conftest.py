@@ -209,7 +209,7 @@ async def stage() -> AsyncIterator[tuple[Stage, str, httpx2.AsyncClient]]:
     server = QuietServer(uvicorn.Config(stage, log_level="critical", lifespan="off"))
     task = asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    async with httpx2.AsyncClient(trust_env=False, timeout=1.0) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=httpx2.Timeout(30.0, read=1.0)) as http:
         yield stage, url, http
     server.should_exit = True
     await task

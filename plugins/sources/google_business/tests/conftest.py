@@ -85,7 +85,7 @@ def twin(clock: SharedTime, stage: Stage) -> GoogleTwin:
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
     """The host's client, with a time-out that tests can wait for."""
-    async with httpx2.AsyncClient(timeout=2.0, trust_env=False, verify=False) as client:
+    async with httpx2.AsyncClient(timeout=httpx2.Timeout(30.0, read=2.0), trust_env=False, verify=False) as client:
         yield client
 
 

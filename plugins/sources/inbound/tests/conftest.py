@@ -36,7 +36,7 @@ def make_source() -> MakeSource:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(timeout=0.5, trust_env=False) as client:
+    async with httpx2.AsyncClient(timeout=httpx2.Timeout(30.0, read=0.5), trust_env=False) as client:
         yield client
 
 

@@ -160,7 +160,7 @@ async def twin(clock: SharedTime, twin_stage: Stage) -> AsyncIterator[XTwin]:
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
     """The host's client, with a time-out that tests can wait for."""
-    async with httpx2.AsyncClient(timeout=1.0, trust_env=False, verify=False) as client:
+    async with httpx2.AsyncClient(timeout=httpx2.Timeout(30.0, read=1.0), trust_env=False, verify=False) as client:
         yield client
 
 
