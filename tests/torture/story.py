@@ -254,7 +254,9 @@ class Story:
         if not self.answers:
             return ""
         answer = self.answers[-1]
-        gone = [one for one in self._alive(private=None) if one.customer == answer.customer]
+        # from a ticket that others were merged into, theirs could be answered as well
+        who = set(self.customers) if answer.ticket in self.handled else {answer.customer}
+        gone = [one for one in self._alive(private=None) if one.customer in who]
         for message in gone:
             self._gone(message)
         answer.target_gone, self.refused = self.rests, len(self.place.refusals())
