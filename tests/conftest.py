@@ -5,6 +5,7 @@ The closed network and the clean environment are not here: `support.hermetic` br
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from gateway.engine.forks import Forks
 from gateway.runtime import Runtime, open_runtime
+from gateway.security import redaction
 from support.gateway import fresh_database, installed, settings_for
 from support.postgres import server_url  # noqa: F401  a fixture
 
@@ -22,6 +24,12 @@ def forks() -> Iterator[None]:
     share = Forks()
     yield
     share.release()
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test had for a secret is an ordinary word to the others of its process."""
+    monkeypatch.setattr(redaction, "_redactor", copy.deepcopy(redaction._redactor))
 
 
 # --- the database, running processes, twins: fixtures go below this line ---
