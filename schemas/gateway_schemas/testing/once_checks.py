@@ -54,7 +54,7 @@ class OnceChecks(PluginContract):
         """The write happened and its answer is lost: unknown, once, and then found."""
         what, request = await self._about_to(stage, write)
         before = stage.asked(request)
-        self._lose(stage, kind, request)
+        stage.lose(kind, request)
         (result,) = await push(stage, what)
         stage.adapter.twin.faults.clear()
         made = stage.asked(request) - before
@@ -87,7 +87,7 @@ class OnceChecks(PluginContract):
         for kind in ("500", "time-out", "broken off"):
             what, request = await self._about_to(stage, write, key=f"kit-{kind.replace(' ', '-')}")
             before = stage.asked(request)
-            self._lose(stage, kind, request, times=1)
+            stage.lose(kind, request, times=1)
             (result,) = await push(stage, what)
             stage.adapter.twin.faults.clear()
             made = stage.asked(request) - before
@@ -262,14 +262,3 @@ class OnceChecks(PluginContract):
         ticket = await opened(stage, f"{key}-before", "Another text")
         what = change(stage, key, [comment(stage, f"{key}-c", "Where is it?")], external_id=ticket)
         return what, stage.adapter.commenting
-
-    def _lose(self, stage: HelpdeskStage, kind: str, request: tuple[str, str], times: int = 9) -> None:
-        match kind:
-            case "time-out":
-                stage.strike("timeout_after", request, times=times)
-            case "broken off":
-                stage.strike("drop_after", request, times=times)
-            case "no JSON":
-                stage.strike("status_after", request, status=200, body=b"<html>", times=times)
-            case _:
-                stage.strike("status_after", request, status=int(kind), body=b"{}", times=times)

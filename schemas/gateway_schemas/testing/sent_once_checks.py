@@ -41,7 +41,7 @@ class SentOnceChecks(PluginContract):
         begun = intent(stage, what)
         request = publishing(stage, private=private)
         requests = stage.asked(request)
-        _lose(stage, kind, request)
+        stage.lose(kind, request)
         outcome = await stage.attempt(stage.plugin.send(what, "kit-key-1"))
         stage.adapter.twin.faults.clear()
         made = stage.asked(request) - requests
@@ -70,7 +70,7 @@ class SentOnceChecks(PluginContract):
             what = rendered(stage, told, f"An answer after {kind}")
             request = publishing(stage, private=private)
             before = stage.asked(request)
-            _lose(stage, kind, request, times=1)
+            stage.lose(kind, request, times=1)
             await stage.attempt(stage.plugin.send(what, f"kit-key-{kind}"))
             stage.adapter.twin.faults.clear()
             made = stage.asked(request) - before
@@ -199,20 +199,3 @@ class SentOnceChecks(PluginContract):
             found(fault, f"the answer is published, and find gives {_named(result)}")
         unless(result.external_id, "found_not_found", "find names no id")
         return result
-
-
-def _lose(stage: SourceStage, kind: str, request: tuple[str, str], times: int = 9) -> None:
-    match kind:
-        case "time-out":
-            stage.strike("timeout_after", request, times=times)
-        case "broken off":
-            stage.strike("drop_after", request, times=times)
-        case "no JSON":
-            stage.strike("status_after", request, status=200, body=b"<html>", times=times)
-        case "trouble":
-            status, body = stage.adapter.trouble or (500, b"{}")
-            stage.strike("status_after", request, status=status, body=body, times=times)
-        case "nothing":
-            stage.strike("status_after", request, status=200, times=times)
-        case _:
-            stage.strike("status_after", request, status=int(kind), body=b"{}", times=times)

@@ -242,6 +242,23 @@ class Stage(Generic[P, A]):
         self.adapter.strike(fault)
         return fault
 
+    def lose(self, kind: str, request: tuple[str, str], times: int = 9) -> None:
+        """Let the next such requests have their effect, and their answers be lost on the way back."""
+        match kind:
+            case "time-out":
+                self.strike("timeout_after", request, times=times)
+            case "broken off":
+                self.strike("drop_after", request, times=times)
+            case "no JSON":
+                self.strike("status_after", request, status=200, body=b"<html>", times=times)
+            case "nothing":
+                self.strike("status_after", request, status=200, times=times)
+            case "trouble":
+                status, body = self.adapter.trouble or (500, b"{}")
+                self.strike("status_after", request, status=status, body=body, times=times)
+            case _:
+                self.strike("status_after", request, status=int(kind), body=b"{}", times=times)
+
     def asked(self, request: tuple[str, str]) -> int:
         """How many such requests the twin has had."""
         probe = Fault("latency", method=request[0], path=request[1], times=None)
