@@ -22,6 +22,7 @@ from gateway.api import (
     apps,
     audit,
     authorisations,
+    backtests,
     brands,
     calendars,
     clocks,
@@ -207,7 +208,7 @@ def create_app(
         commitments.promises,
         commitments.incidents,
         commitments.alarms,
-        policy_trials.backtests,
+        backtests.router,
         subscriptions.kinds,
     ):
         app.include_router(router, prefix="/v1")
