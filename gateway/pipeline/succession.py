@@ -68,11 +68,12 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
     moved = await fetch_all(
         connection,
         """UPDATE push SET ticket_id = :into WHERE ticket_id = :id AND state = 'pending'
-           RETURNING kind, payload""",
+           RETURNING id, kind, payload""",
         id=ticket_id,
         into=ours["id"],
     )
-    await _write_down(connection, ours["id"], [row for row in moved if row["kind"] == "update"], now)
+    updates = sorted((row for row in moved if row["kind"] == "update"), key=lambda row: int(row["id"]))
+    await _hand_over(connection, ours["id"], updates, now)
 
 
 async def _adopt(connection: AsyncConnection, ticket_id: UUID, target: str, now: datetime) -> None:
@@ -156,16 +157,7 @@ async def send_again(connection: AsyncConnection, change: Change, ticket_id: UUI
         old=change.ticket_id,
     )
     lasting = updates if change.ticket_id == ticket_id else _lasting(updates)
-    await _write_down(connection, ticket_id, lasting, now)
-    await execute_rows(
-        connection,
-        """UPDATE push p SET ticket_id = :ticket, payload = g.payload, state = 'pending', change_key = NULL,
-               due_at = :now
-           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, payload jsonb) WHERE p.id = g.id""",
-        [{"id": row["id"], "payload": row["payload"]} for row in lasting],
-        ticket=ticket_id,
-        now=now,
-    )
+    await _hand_over(connection, ticket_id, lasting, now)
     kept = {row["id"] for row in lasting}
     await execute(
         connection,
@@ -182,29 +174,41 @@ async def send_again(connection: AsyncConnection, change: Change, ticket_id: UUI
     )
 
 
-async def _write_down(
+async def _hand_over(
     connection: AsyncConnection, ticket_id: UUID, updates: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
-    """Ours has at once what the helpdesk will be told: the tag that a policy had just set on the other one, say."""
-    told = [row["payload"] for row in updates]
-    removed = {tag for payload in told for tag in payload.get("remove_tags", ())}
-    values = {
-        "tags": sorted({tag for payload in told for tag in payload.get("add_tags", ())} - removed),
-        "fields": {name: value for payload in told for name, value in (payload.get("custom") or {}).items()},
-        "priority": max((one["priority"] for one in told if one.get("priority")), key=PRIORITIES.index, default=None),
-    }
-    if not any(values.values()):
+    """These updates are the ticket's from now on. Our row has at once what the helpdesk will be told: the tag that a
+    policy had just set on the other one, say. A priority only rises."""
+    ticket = await fetch_one(connection, "SELECT priority FROM ticket WHERE id = :id FOR NO KEY UPDATE", id=ticket_id)
+    if ticket is None or not updates:
         return
+    priority, tags, fields = ticket["priority"], set[str](), dict[str, Any]()
+    rows = []
+    for row in updates:
+        payload = dict(row["payload"])
+        if payload.get("priority") and PRIORITIES.index(payload["priority"]) < PRIORITIES.index(priority):
+            del payload["priority"]
+        priority = payload.get("priority") or priority
+        tags = (tags | {*payload.get("add_tags", ())}) - {*payload.get("remove_tags", ())}
+        fields |= payload.get("custom") or {}
+        rows.append({"id": row["id"], "payload": payload})
     await execute(
         connection,
         """UPDATE ticket SET tags = ARRAY(SELECT DISTINCT unnest(tags || CAST(:tags AS text[])) ORDER BY 1),
-               fields = fields || CAST(:fields AS jsonb), updated_at = :now,
-               priority = CASE WHEN array_position(CAST(:ranks AS text[]), CAST(:priority AS text))
-                   > array_position(CAST(:ranks AS text[]), priority) THEN :priority ELSE priority END
-           WHERE id = :id""",
+               fields = fields || CAST(:fields AS jsonb), priority = :priority, updated_at = :now WHERE id = :id""",
         id=ticket_id,
-        **{**values, "fields": as_json(values["fields"])},
-        ranks=list(PRIORITIES),
+        tags=sorted(tags),
+        fields=as_json(fields),
+        priority=priority,
+        now=now,
+    )
+    await execute_rows(
+        connection,
+        """UPDATE push p SET ticket_id = :ticket, payload = g.payload, state = 'pending', change_key = NULL,
+               due_at = :now
+           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (id bigint, payload jsonb) WHERE p.id = g.id""",
+        rows,
+        ticket=ticket_id,
         now=now,
     )
 

@@ -202,22 +202,25 @@ async def test_the_ticket_of_an_incident_can_be_answered(line: LineLike) -> None
     assert (await line.reply())["state"] == "sent", "what was counted since is no message of this customer's"
 
 
-@pytest.mark.parametrize("ending", ["closed", "merged"])
+@pytest.mark.parametrize(
+    ("ending", "other", "priority"), [("closed", "", "high"), ("merged", "", "high"), ("merged", " on fire", "urgent")]
+)
 async def test_what_a_policy_wishes_goes_on_with_the_matter_when_its_ticket_ends_meanwhile(
-    line: LineLike, ending: str
+    line: LineLike, ending: str, other: str, priority: str
 ) -> None:
     """The helpdesk tells of the ticket's end, with its older tags, before it was told what the policy wishes."""
-    first = line.x.post("rita", "@AcmeSupport my parcel is stuck")
-    await line.settle()
-    line.x.post("rita", "@AcmeSupport another thing")
-    await line.settle()
     await script(
         line.gateway,
+        inbound("fire", effect="set_priority", priority="urgent"),
         inbound("lawyer", effect="add_tags", tags=["legal"]),
         inbound("lawyer", effect="set_fields", fields={"cause": "delay"}),
         inbound("lawyer", effect="route", group="7"),
         inbound("lawyer", effect="set_priority", priority="high"),
     )
+    first = line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    await line.settle()
+    line.x.post("rita", f"@AcmeSupport another thing{other}")
+    await line.settle()
     await line.pause_helpdesk()
     line.x.post("rita", "@AcmeSupport I will ask my lawyer", in_reply_to=first)
     await line.x.settle()
@@ -242,12 +245,12 @@ async def test_what_a_policy_wishes_goes_on_with_the_matter_when_its_ticket_ends
     there = line.ticket(3 if ending == "closed" else 2)
     assert "@AcmeSupport I will ask my lawyer" in [one.body.split("\n\nhttp")[0] for one in there.comments]
     assert "legal" in there.tags
-    assert (there.priority, there.group_id) == ("high", 7)
+    assert (there.priority, there.group_id) == (priority, 7)
     assert "legal" not in line.ticket(1).tags
     ours = await line.gateway.rows(
         "SELECT tags, priority FROM ticket WHERE external_id = :id AND merged_into IS NULL", id=str(there.id)
     )
-    assert [("legal" in one["tags"], one["priority"]) for one in ours] == [(True, "high")]
+    assert [("legal" in one["tags"], one["priority"]) for one in ours] == [(True, priority)]
 
 
 async def test_an_incident_that_is_closed_is_told_of_no_more(line: LineLike) -> None:
