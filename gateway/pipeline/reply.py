@@ -32,6 +32,7 @@ from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
 from gateway.pipeline.record import revoke
 from gateway.pipeline.succession import follow_merge
+from gateway.pipeline.tags import LEG_TAGS
 from gateway.restored import stable_id
 from gateway.security.audit import Origin, attribute
 from gateway.sla.clocks import apply
@@ -48,8 +49,6 @@ KNOWN = """id, ticket_id, connection_id, helpdesk_id, interaction_id, visibility
     comment_revision, attachments, retract_by"""
 MOVED = "moved"
 SOLVING = solving("CAST(:status AS text)", "COALESCE(CAST(:updated AS timestamptz), :now)")
-LEG_TAGS = {"reply:public": "public", "reply_public": "public", "reply:private": "private", "reply_private": "private"}
-"""Tags by which an agent chooses, also afterwards, which leg a held answer goes to."""
 
 
 async def take(

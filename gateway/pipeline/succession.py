@@ -16,6 +16,7 @@ from gateway.db.database import as_json, execute, execute_rows, fetch_all, fetch
 from gateway.db.tables.columns import new_id
 from gateway.events.announce import announce
 from gateway.pipeline.changes import Change, mark_of
+from gateway.pipeline.tags import of_the_matter
 from gateway.policy.combine import PRIORITIES
 from gateway.sla.rows import move_clocks
 
@@ -110,7 +111,7 @@ async def follow_up(connection: AsyncConnection, ticket_id: UUID, ended: str, no
         found: UUID = existing["id"]
         return found
     fresh = new_id()
-    before = await fetch_one(connection, "SELECT mark FROM ticket WHERE id = :id", id=ticket_id)
+    before = await fetch_one(connection, "SELECT mark, tags FROM ticket WHERE id = :id", id=ticket_id)
     await execute(
         connection,
         """INSERT INTO ticket (id, mark, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, status,
@@ -118,10 +119,11 @@ async def follow_up(connection: AsyncConnection, ticket_id: UUID, ended: str, no
                tags, followup_of, opened_at, last_inbound_at, created_at, updated_at)
            SELECT :fresh, :mark, brand_id, connection_id, helpdesk_id, account_id, customer_id, subject, 'new',
                priority,
-               tags, id,
+               CAST(:tags AS text[]), id,
                :now, last_inbound_at, :now, :now FROM ticket WHERE id = :id""",
         fresh=fresh,
         mark=mark_of((before["mark"] if before else None) or ticket_id, "followed"),
+        tags=list(of_the_matter(before["tags"] if before else ())),
         id=ticket_id,
         now=now,
     )

@@ -19,6 +19,7 @@ from gateway.pipeline.casebook import Casebook
 from gateway.pipeline.changes import mark_of
 from gateway.pipeline.invitations import Claim, Invitation
 from gateway.pipeline.matters import Matters, ThreadedItem, TicketRow
+from gateway.pipeline.tags import of_the_matter
 from gateway.pipeline.thread_plan import Plan, comment, placement
 from gateway.policy.combine import NEED_A_TICKET, Wish
 from gateway.policy.effects import note
@@ -321,11 +322,12 @@ def _open(
         helpdesk_id=helpdesk_id,
         account_id=item.account_id,
         status="new",
-        priority="normal",
+        priority=follows.priority if follows else "normal",
         ended=None,
         opened_at=first.news.published_at,
         last_inbound_at=item.news.published_at,
         brand_id=item.brand_id,
+        tags=of_the_matter(follows.tags) if follows else (),
         mark=mark_of(
             item.scope,
             matters.roots.get(item.thread_id, item.thread_id),
@@ -343,8 +345,8 @@ def _open(
         "customer_id": item.customer_id,
         "subject": wording.subject(first.news, item.provider),
         "status": "new",
-        "priority": "normal",
-        "tags": [],
+        "priority": ticket.priority,
+        "tags": ticket.tags,
         "followup_of": follows.id if follows else None,
         "linked_to": linked.id if linked and item.news.root_owner != "brand" else None,
         "opened_at": first.news.published_at,

@@ -24,6 +24,7 @@ SetUp = Callable[[Stage, Evening], Awaitable[None]]
 CHANCE = re.compile(
     r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{9,}|https?://[^\s)]+"
     r"|(?<=/approve )[0-9a-f]+"  # names one answer of one installation
+    r"|(?<=merged into request #)\d+"  # tickets are numbered as they come
     r"|\d+(?=% of the time)"  # when the sweep came by
     r"|(?<=Context: )\S+"  # the handle, where the post was fetched before it was told
     r"|\d{4}-\d\d-\d\d \d\d:\d\d(?= UTC)"  # when it was said, which takes a moment

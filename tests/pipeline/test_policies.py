@@ -253,6 +253,34 @@ async def test_what_a_policy_wishes_goes_on_with_the_matter_when_its_ticket_ends
     assert [("legal" in one["tags"], one["priority"]) for one in ours] == [(True, priority)]
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_follow_up_has_the_tags_and_the_priority_of_its_matter(line: LineLike, known: bool) -> None:
+    """Whether the gateway knew that the ticket was closed, or is told so when it has something to say on it."""
+    await script(
+        line.gateway,
+        inbound("lawyer", effect="add_tags", tags=["legal"]),
+        inbound("lawyer", effect="set_priority", priority="high"),
+    )
+    post = line.x.post("rita", "@AcmeSupport I will ask my lawyer")
+    await line.settle()
+    line.desk.change(1, {"additional_tags": ["vip", "reply:public", "gw_held"]}, "Ann")
+    await line.desk.settle()
+    await line.settle()
+    if known:
+        line.desk.set_status(1, "closed", "Ann")
+        await line.desk.settle()
+        await line.settle()
+    else:
+        line.desk.close(1)
+    line.x.post("rita", "@AcmeSupport hello?", in_reply_to=post)
+    await line.settle()
+    there = line.ticket(2)
+    assert sorted({"legal", "vip", "reply:public", "gw_held"} & {*there.tags}) == ["legal", "vip"]
+    assert there.priority == "high"
+    [ours] = await line.gateway.rows("SELECT tags, priority FROM ticket WHERE followup_of IS NOT NULL")
+    assert ({"legal", "vip"} <= {*ours["tags"]}, ours["priority"]) == (True, "high")
+
+
 async def test_an_incident_that_is_closed_is_told_of_no_more(line: LineLike) -> None:
     await script(line.gateway, *OUTAGE)
     for who in ("rita", "bob"):
