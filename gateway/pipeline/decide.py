@@ -299,7 +299,7 @@ async def apply_on_publication(
         return set()
     row = await fetch_one(
         connection,
-        """SELECT d.effects, d.ticket_id, r.interaction_id FROM decision d JOIN reply r ON r.id = d.thing_id
+        """SELECT d.effects, d.ticket_id, r.written_at FROM decision d JOIN reply r ON r.id = d.thing_id
            WHERE d.thing_id = :id AND d.point = 'review_reply' AND d.revision = r.digest ORDER BY d.id DESC LIMIT 1""",
         id=reply_id,
     )
@@ -313,6 +313,7 @@ async def apply_on_publication(
         seen_at=now,
         ticket_id=row["ticket_id"],
         reply_id=reply_id,
+        written=row["written_at"],
     )
     return await carry_out_on_ticket(connection, calendars, row["ticket_id"], thing, orders, now)
 

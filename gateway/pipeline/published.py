@@ -106,6 +106,6 @@ async def after_sent(
 
 async def published(connection: AsyncConnection, reply_id: UUID, now: datetime) -> Fulfil:
     """What a reply that is out means for its ticket's clocks."""
-    reply = await fetch_one(connection, "SELECT ticket_id, sent_at FROM reply WHERE id = :id", id=reply_id)
+    reply = await fetch_one(connection, "SELECT ticket_id, sent_at, written_at FROM reply WHERE id = :id", id=reply_id)
     assert reply is not None
-    return answered(reply["ticket_id"], reply["sent_at"] or now, now, f"reply:{reply_id}")
+    return answered(reply["ticket_id"], reply["sent_at"] or now, now, f"reply:{reply_id}", reply["written_at"])

@@ -28,11 +28,15 @@ class ClockOrder:
     revision: int
     at: datetime
     seen_at: datetime
+    written: datetime | None = None
+    """Of an answer that was published `at`: when it was written."""
 
     def request(self) -> Request:
         """The same in the words of the part that runs clocks."""
         if isinstance(self.effect, StopClock):
-            return stop_request(self.effect, self.ticket_id, self.at, self.seen_at, policy=self.policy)
+            return stop_request(
+                self.effect, self.ticket_id, self.at, self.seen_at, policy=self.policy, written=self.written
+            )
         return start_request(
             self.effect, self.ticket_id, self.at, self.seen_at, policy=self.policy, revision=self.revision
         )

@@ -78,6 +78,8 @@ class Order:
     reply_id: UUID | None = None
     grouped: bool = False
     """For an incident: whether the message has no ticket of its own."""
+    written: datetime | None = None
+    """For an answer that was published `at`: when it was written."""
 
 
 def orders_of(thing: str, wishes: Iterable[Wish], **about: Any) -> list[Order]:
@@ -147,7 +149,7 @@ def clock_requests(orders: Sequence[Order]) -> list[Request]:
         if one.ticket_id is None:
             continue
         if isinstance(effect, StartClock | StopClock):
-            order = ClockOrder(one.ticket_id, effect, policy, one.wish.revision, one.at, one.seen_at)
+            order = ClockOrder(one.ticket_id, effect, policy, one.wish.revision, one.at, one.seen_at, one.written)
             found.append(order.request())
         elif isinstance(effect, SettlePromise):
             found.append(settle_request(effect, one.ticket_id, one.at, one.seen_at, by=f"policy:{policy}"))

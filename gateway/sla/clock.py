@@ -24,7 +24,9 @@ EventKind = Literal["warned", "breached", "escalated", "voided", "met"]
 REOPENED_SHARE = 10
 """A clock that is reopened runs for at least this part of its target: a tenth."""
 CLOSED = "the ticket was closed at the helpdesk"
-"""Why clocks are cancelled on a ticket that nobody can answer on any more; what was written by then still goes out."""
+BY_POLICY = "policy:"
+"""Why clocks are cancelled when nobody waits for an answer any more: the first by the gateway, the second by the policy
+named after it. What was written by then still goes out."""
 ASKED = 100
 """How many later messages a clock remembers."""
 
@@ -185,7 +187,7 @@ class Clock:
 
     def fulfil(self, at: datetime, by: str, now: datetime) -> list[datetime]:
         """Stop it: answered at `at`, which may be before it was paused, breached or stopped. It may have been cancelled
-        since, for its ticket was closed: the time until the answer counts all the same.
+        since, for its ticket was solved or closed: the time until the answer counts all the same.
 
         Returns the messages that came after that and still want an answer.
         """

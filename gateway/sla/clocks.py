@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import execute, fetch_all, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.sla.calendars import Calendar
-from gateway.sla.clock import CLOSED, Clock, copy_of
+from gateway.sla.clock import BY_POLICY, CLOSED, Clock, copy_of
 from gateway.sla.requests import Cancel, Fulfil, Pause, Request, Resume, Retarget, Start, bounded
 from gateway.sla.rows import load, write
 from gateway.sla.stored import Calendars
@@ -305,11 +305,21 @@ def _is_fulfilled(clock: Clock, one: Fulfil, at: datetime) -> bool:
     if clock.kind == "resolution":
         # it may be reopened, so the newest word counts, and one from before that is over
         return clock.open and _had_begun(clock, at)
-    if clock.open or (clock.state == "cancelled" and clock.reason == CLOSED):
+    if clock.open:
         return clock.started_at <= at
+    if clock.state == "cancelled":
+        return one.written is not None and _was_answered(clock, one.written)
     # an answer that took longer to arrive than a later one
     earlier = clock.stopped_at is not None and clock.started_at <= at < clock.stopped_at
     return earlier and clock.state in ("met", "missed")
+
+
+def _was_answered(clock: Clock, written: datetime) -> bool:
+    """Whether a clock that was cancelled because nobody waits any more had its answer written by then: helpdesks tell
+    time in whole seconds."""
+    if clock.stopped_at is None or not (clock.reason or "").startswith((CLOSED, BY_POLICY)):
+        return False
+    return clock.started_at.replace(microsecond=0) <= written <= clock.stopped_at
 
 
 def _fulfil(ticket: _Ticket, clock: Clock, at: datetime, by: str, now: datetime) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from gateway.sla.clock import Clock, Kind, Step, Terms
+from gateway.sla.clock import BY_POLICY, Clock, Kind, Step, Terms
 from gateway.sla.requests import Cancel, Fulfil, Start
 from gateway_schemas.decision import ClockFacts, ClockStep, MakePromise, SettlePromise, StartClock, StopClock
 
@@ -58,13 +58,20 @@ def start_request(
 
 
 def stop_request(
-    effect: StopClock, ticket_id: UUID, at: datetime, seen_at: datetime, *, policy: str
+    effect: StopClock,
+    ticket_id: UUID,
+    at: datetime,
+    seen_at: datetime,
+    *,
+    policy: str,
+    written: datetime | None = None,
 ) -> Fulfil | Cancel:
-    """The request of a policy's effect. For a reply, `at` is when it was published: until then nothing is fulfilled."""
+    """The request of a policy's effect. For a reply, `at` is when it was published, until then nothing is fulfilled,
+    and `written` when it was written."""
     kinds = frozenset(effect.kinds)
     if effect.outcome == "void":
-        return Cancel(ticket_id, at, seen_at, f"policy:{policy}", kinds)
-    return Fulfil(ticket_id, at, seen_at, f"policy:{policy}", "effect", kinds)
+        return Cancel(ticket_id, at, seen_at, f"{BY_POLICY}{policy}", kinds)
+    return Fulfil(ticket_id, at, seen_at, f"{BY_POLICY}{policy}", "effect", kinds, written=written)
 
 
 def promise_request(

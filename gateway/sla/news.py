@@ -46,9 +46,9 @@ def status_changed(
             return []
 
 
-def answered(ticket_id: UUID, at: datetime, seen_at: datetime, by: str) -> Fulfil:
-    """The brand's answer is out, through the gateway or given at the source itself."""
-    return Fulfil(ticket_id, at, seen_at, by)
+def answered(ticket_id: UUID, at: datetime, seen_at: datetime, by: str, written: datetime | None = None) -> Fulfil:
+    """The brand's answer is out, through the gateway, to which it was `written` before, or given at the source."""
+    return Fulfil(ticket_id, at, seen_at, by, written=written)
 
 
 def customer_returned(ticket_id: UUID, at: datetime, seen_at: datetime) -> Resume:

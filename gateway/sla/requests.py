@@ -64,6 +64,9 @@ class Fulfil:
     on: StopsOn = "answer"
     kinds: frozenset[Kind] = frozenset()
     slot: str | None = None
+    written: datetime | None = None
+    """When the answer was written that came out now. A clock that was cancelled since, for its ticket was solved or
+    closed, counts again: whoever answers and solves in one step has answered."""
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ async def story(stage: Stage, evening: Evening) -> dict[str, Any]:
             (
                 *(one[name] for name in ("kind", "policy", "label", "state", "minutes", "calendar")),
                 one["breached_at"] is not None,
+                plain(one["reason"]),
             )
             for one in clocks
         ),

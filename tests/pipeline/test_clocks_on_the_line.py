@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from gateway.sla.clock import Terms
+from gateway_schemas.testing.twin import Fault
 from support.clocks import ask, clocks_of, started
 from support.policies import forget, put
 
@@ -47,6 +51,45 @@ async def test_publication_stops_a_clock_and_a_held_reply_does_not(line: Any) ->
     assert reply["state"] == "sent"
     (clock,) = [one for one in await clocks_of(line.gateway.runtime, ticket) if one.kind == "first_response"]
     assert (clock.state, clock.stopped_at, clock.stopped_by) == ("met", reply["sent_at"], f"reply:{reply['id']}")
+
+
+@pytest.mark.parametrize("status", ["solved", "closed"])
+async def test_an_answer_that_solves_its_ticket_in_one_step_meets_the_clock(line: Any, status: str) -> None:
+    """The ticket is read as solved before the answer is out, and on a solved ticket nobody waits for an answer."""
+    await line.gateway.execute("DELETE FROM policy_activation")
+    await put(line.gateway.runtime, "response_sla", name="sla")
+    line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    await line.settle()
+    ticket: UUID = await line.gateway.value("SELECT id FROM ticket")
+    assert await states(line, ticket) == {"first_response": "running"}
+    line.x.faults.append(Fault("latency", path="/2/tweets$", method="POST", seconds=1.0))
+    line.desk.agent_comment(1, "Ann", "We found it!", status=status)
+    await line.desk.settle()
+
+    async def read() -> Any:
+        return await line.gateway.value("SELECT status = :status FROM ticket", status=status)
+
+    await line.gateway.until(read, f"the ticket is known to be {status}")
+    assert line.published() == []
+    await line.settle()
+    (clock,) = await clocks_of(line.gateway.runtime, ticket)
+    assert (clock.state, clock.stopped_at, clock.reason) == ("met", (await line.reply())["sent_at"], None)
+
+
+async def test_a_ticket_that_is_solved_without_an_answer_has_a_clock_that_no_later_answer_revives(line: Any) -> None:
+    await line.gateway.execute("DELETE FROM policy_activation")
+    await put(line.gateway.runtime, "response_sla", name="sla")
+    line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    await line.settle()
+    ticket: UUID = await line.gateway.value("SELECT id FROM ticket")
+    line.desk.set_status(1, "solved", "Ann")
+    await line.desk.settle()
+    await line.settle()
+    assert await states(line, ticket) == {"first_response": "cancelled"}
+    await asyncio.sleep(1.1)  # the helpdesk tells time in seconds
+    await line.answer(1, "One more thing: it is blue.")
+    assert len(line.published()) == 1
+    assert await states(line, ticket) == {"first_response": "cancelled"}
 
 
 async def test_an_answer_given_at_the_channel_itself_stops_the_clock(line: Any) -> None:

@@ -239,9 +239,10 @@ class Matter:
         start = Start(self.ticket.id, kind, at(minutes), at(minutes), terms)
         return _start(self.ticket, start, _Use(ALWAYS_ID, 1, Calendar(ALWAYS), None), at(0))
 
-    def answer(self, minutes: float) -> None:
+    def answer(self, minutes: float, *, written: float | None = None) -> None:
         """The brand answered."""
-        _change(self.ticket, answered(self.ticket.id, at(minutes), at(minutes), f"reply:{minutes}"), at(0))
+        begun = at(minutes if written is None else written)
+        _change(self.ticket, answered(self.ticket.id, at(minutes), at(minutes), f"reply:{minutes}", begun), at(0))
 
     def status(self, status: Any, minutes: float) -> None:
         """The ticket's status changed at the helpdesk."""
@@ -320,14 +321,21 @@ def test_a_solved_ticket_stands_still_and_a_customer_who_returns_lets_it_go_on()
     assert states == {"first_response": "cancelled", "resolution": "met", "acknowledged": "running"}
 
 
+@pytest.mark.parametrize("status", ["closed", "solved"])
 @pytest.mark.parametrize(("minutes", "state"), [(10.1, "met"), (300.0, "missed")])
-def test_an_answer_on_its_way_when_its_ticket_was_closed_counts_once_it_is_out(minutes: float, state: str) -> None:
+def test_an_answer_on_its_way_when_its_ticket_ended_counts_once_it_is_out(
+    status: str, minutes: float, state: str
+) -> None:
     here = matter()
     here.ask(0, "first_response")
-    here.status("closed", 10)
+    if status == "closed":
+        here.status("closed", 10)
+    else:
+        void = StopClock(kinds=("first_response",), outcome="void")
+        _change(here.ticket, stop_request(void, here.ticket.id, at(10), at(10), policy="sla"), at(10))
     (one,) = here.ticket.clocks
     assert (one.state, one.stopped_at) == ("cancelled", at(10))
-    here.answer(minutes)
+    here.answer(minutes, written=10)
     assert (one.state, one.stopped_at, one.stretches) == (state, at(minutes), [(at(0), at(minutes))])
     assert one.reason is None
 
@@ -337,7 +345,7 @@ def test_time_in_which_the_customer_was_waited_for_does_not_count_for_an_answer_
     here.ask(0, "first_response")
     here.status("waiting", 10)
     here.status("closed", 100)
-    here.answer(300)
+    here.answer(300, written=99)
     (one,) = here.ticket.clocks
     assert (one.state, one.stretches) == ("met", [(at(0), at(10))])
 
@@ -346,7 +354,15 @@ def test_an_answer_revives_no_clock_that_was_cancelled_for_another_reason() -> N
     here = matter()
     here.ask(0, "first_response")
     _change(here.ticket, Cancel(here.ticket.id, at(10), at(10), "the ticket was deleted at the helpdesk"), at(10))
-    here.answer(11)
+    here.answer(11, written=9)
+    assert [one.state for one in here.ticket.clocks] == ["cancelled"]
+
+
+def test_an_answer_that_was_written_after_the_ticket_ended_revives_no_clock() -> None:
+    here = matter()
+    here.ask(0, "first_response")
+    here.status("closed", 10)
+    here.answer(12, written=11)
     assert [one.state for one in here.ticket.clocks] == ["cancelled"]
 
 
