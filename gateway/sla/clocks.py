@@ -284,10 +284,9 @@ def _change(ticket: _Ticket, one: Fulfil | Pause | Resume | Cancel, now: datetim
                     clock.resume(at, now)
                 elif one.reopen and _was_solved(clock, at):
                     clock.reopen(at, now)
-            case Cancel() if clock.open and (clock.kind in one.kinds or not one.kinds):
-                if one.slot not in (None, clock.slot):
-                    continue
-                clock.cancel(at, one.reason)
+            case Cancel() if clock.open and _had_begun(clock, at) and one.slot in (None, clock.slot):
+                if clock.kind in one.kinds or not one.kinds:
+                    clock.cancel(at, one.reason)
 
 
 def _had_begun(clock: Clock, at: datetime) -> bool:
@@ -308,7 +307,7 @@ def _is_fulfilled(clock: Clock, one: Fulfil, at: datetime) -> bool:
     if clock.open:
         return clock.started_at <= at
     if clock.state == "cancelled":
-        return one.written is not None and _was_answered(clock, one.written)
+        return _was_answered(clock, one.written or at)
     # an answer that took longer to arrive than a later one
     earlier = clock.stopped_at is not None and clock.started_at <= at < clock.stopped_at
     return earlier and clock.state in ("met", "missed")

@@ -65,8 +65,8 @@ class Fulfil:
     kinds: frozenset[Kind] = frozenset()
     slot: str | None = None
     written: datetime | None = None
-    """When the answer was written that came out now. A clock that was cancelled since, for its ticket was solved or
-    closed, counts again: whoever answers and solves in one step has answered."""
+    """When the answer was written that came out `at`, where that was before. A clock that was cancelled since, for its
+    ticket was solved or closed, counts again: whoever answers and solves in one step has answered."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class Resume:
 
 @dataclass(frozen=True)
 class Cancel:
-    """End open clocks that count for nothing any more: of the kinds named, or all."""
+    """End open clocks that count for nothing any more: of the kinds named, or all. What began after `at` goes on: a
+    message that came after its ticket was solved is not answered by that, though the solving is read later."""
 
     ticket_id: UUID
     at: datetime

@@ -358,6 +358,24 @@ def test_an_answer_revives_no_clock_that_was_cancelled_for_another_reason() -> N
     assert [one.state for one in here.ticket.clocks] == ["cancelled"]
 
 
+def test_an_answer_at_the_source_that_is_learned_of_after_the_ticket_ended_counts() -> None:
+    here = matter()
+    here.ask(0, "first_response")
+    here.status("closed", 10)
+    _change(here.ticket, answered(here.ticket.id, at(9), at(11), "interaction:1"), at(11))
+    (one,) = here.ticket.clocks
+    assert (one.state, one.stopped_at) == ("met", at(9))
+
+
+def test_the_end_of_a_ticket_that_is_read_late_leaves_the_clock_of_a_later_message() -> None:
+    here = matter()
+    here.ask(20, "first_response")
+    here.status("closed", 10)
+    void = StopClock(kinds=("first_response",), outcome="void")
+    _change(here.ticket, stop_request(void, here.ticket.id, at(10), at(21), policy="sla"), at(21))
+    assert [one.state for one in here.ticket.clocks] == ["running"]
+
+
 def test_an_answer_that_was_written_after_the_ticket_ended_revives_no_clock() -> None:
     here = matter()
     here.ask(0, "first_response")
