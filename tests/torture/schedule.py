@@ -277,6 +277,8 @@ class Schedule:
             self._stopped_at = CLOCK.now()
             await self.gateway.pause()
         elif step == "lift":
+            if not await self._quiet():
+                self.story.unheard()  # a late webhook outlasted the pause
             await self._lift()
         else:
             await self._look()

@@ -368,7 +368,7 @@ class Story:
         return answer.word
 
     def unheard(self) -> None:
-        """A webhook was lost: of what people just did, the gateway may hear from its next poll only."""
+        """A webhook was lost, or is late: of what people just did, the gateway may hear from its next poll only."""
         for answer in self.answers:
             answer.taken_back = answer.target_gone = False
             answer.overtaken = ""
