@@ -378,10 +378,9 @@ def test_without_an_explicit_choice_no_answer_is_more_public_than_what_the_agent
     read = [one for one in known if one["deleted_at"] is None or one["deleted_at"] > at(written)]
     mine = [one for one in read if one["customer_id"] == "rita"] or read
     if mine:
-        assert (mine[-1]["visibility"], mine[-1]["customer_id"]) == (
-            target.visibility,
-            target.interaction["customer_id"],
-        )
+        said, seen = mine[-1], max(reversed(mine), key=lambda one: one["done_at"])
+        last = seen if (said["visibility"], seen["visibility"]) == ("public", "private") else said
+        assert (last["visibility"], last["customer_id"]) == (target.visibility, target.interaction["customer_id"])
 
 
 @given(st.floats(0, 20), MESSAGES)
