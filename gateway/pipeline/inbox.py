@@ -140,54 +140,59 @@ async def drain_threads(runtime: Runtime, sandbox: Sandbox, policies: PolicySets
 
 
 async def _write_threads(
-    runtime: Runtime,
-    sandbox: Sandbox,
-    policies: PolicySets,
-    held: Held,
-    rows: Sequence[Mapping[str, Any]],
-    tries: int = TRIES,
+    runtime: Runtime, sandbox: Sandbox, policies: PolicySets, held: Held, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Anew as often as they are overtaken, and each alone where the database refuses the data of one."""
+    for _ in range(TRIES):
+        try:
+            await _thread(runtime, sandbox, policies, held, rows)
+        except Overtaken:
+            continue
+        except DBAPIError as error:
+            if not is_data_error(error):
+                raise
+            if len(rows) == 1:
+                await _refused(runtime, held, rows[0], type(error.orig).__name__)
+            else:
+                for row in rows:
+                    await _write_threads(runtime, sandbox, policies, held, [row])
+        return
+    log.warning("revision %s and what comes with it was overtaken again and again", rows[0]["revision_id"])
+
+
+async def _refused(runtime: Runtime, held: Held, row: Mapping[str, Any], why: str) -> None:
+    """The database refuses the data of a change: it ends failed, and nothing else waits for it."""
+    log.warning("revision %s failed on its data: %s", row["revision_id"], why)
+    async with runtime.database.write() as connection:
+        await held.check(connection)
+        await execute(
+            connection,
+            "UPDATE revision SET state = 'failed', reason = :reason WHERE id = :id",
+            id=row["revision_id"],
+            reason=f"the database refused its data: {why}",
+        )
+
+
+async def _thread(
+    runtime: Runtime, sandbox: Sandbox, policies: PolicySets, held: Held, rows: Sequence[Mapping[str, Any]]
 ) -> None:
     now = runtime.now()
     in_force = await policies.in_force(now)
     rows = await wait_for_facts(runtime, in_force, held, rows, now)
     if not rows:
         return
-    try:
-        async with runtime.database.write() as connection:
-            matters = await matters_stored.load(connection, rows, now)
-        matters.restored = runtime.restored
-        patience = timedelta(seconds=runtime.settings.file_patience)
-        decided = await decide_inbound(runtime.database, runtime.calendars, sandbox, in_force, matters, now, patience)
-        # before the transaction: who holds one connection of the pool must not wait for another
-        proving = {echo.connection_id for echo in decided.plan.proven.values()}
-        sources = {id: await runtime.connections.get(id) for id in sorted(proving)}
-        async with runtime.database.write() as connection:
-            await held.check(connection)
-            wakes = await _write_plan(connection, runtime, matters, decided.plan, sources)
-            await insert_rows(connection, "decision", decided.decisions)
-    except Overtaken:
-        if tries > 1:
-            await _write_threads(runtime, sandbox, policies, held, rows, tries - 1)
-        else:
-            log.warning("revision %s and what comes with it was overtaken again and again", rows[0]["revision_id"])
-        return
-    except DBAPIError as error:
-        if not is_data_error(error):
-            raise
-        if len(rows) > 1:
-            for row in rows:
-                await _write_threads(runtime, sandbox, policies, held, [row])
-            return
-        log.warning("revision %s failed on its data: %s", rows[0]["revision_id"], type(error.orig).__name__)
-        async with runtime.database.write() as connection:
-            await held.check(connection)
-            await execute(
-                connection,
-                "UPDATE revision SET state = 'failed', reason = :reason WHERE id = :id",
-                id=rows[0]["revision_id"],
-                reason=f"the database refused its data: {type(error.orig).__name__}",
-            )
-        return
+    async with runtime.database.write() as connection:
+        matters = await matters_stored.load(connection, rows, now)
+    matters.restored = runtime.restored
+    patience = timedelta(seconds=runtime.settings.file_patience)
+    decided = await decide_inbound(runtime.database, runtime.calendars, sandbox, in_force, matters, now, patience)
+    # before the transaction: who holds one connection of the pool must not wait for another
+    proving = {echo.connection_id for echo in decided.plan.proven.values()}
+    sources = {id: await runtime.connections.get(id) for id in sorted(proving)}
+    async with runtime.database.write() as connection:
+        await held.check(connection)
+        wakes = await _write_plan(connection, runtime, matters, decided.plan, sources)
+        await insert_rows(connection, "decision", decided.decisions)
     await runtime.wake(wakes)
 
 

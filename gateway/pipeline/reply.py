@@ -1,9 +1,9 @@
 """Back, station 1: what agents did at the helpdesk, and which of it is an answer to a customer.
 
 Only a person's public comment from the composer or an app publishes. Rules, merges, bulk changes, e-mail and the API
-are kept on the timeline with the reason why they do not. A merge, close or delete by a person is followed, and so is
-what they say about held answers: `/approve` and `/reject` in private notes, the tags `gw_approve` and `reply:…`. The
-private note `/invite` asks for a way to go on by mail.
+are kept on the timeline with the reason why they do not. What persons say of held answers in private notes is followed
+(`/approve`, `/reject`), and `/invite` asks for a way to go on by mail. What becomes of a ticket itself is for
+`ticket_states.py`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from gateway.connections import Endpoint
 from gateway.db.database import as_json, execute, execute_rows, fetch_all, fetch_one, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.db.tables.reply import new_reply
-from gateway.db.tables.ticket import solving
-from gateway.events.announce import announce, announce_replies
+from gateway.events.announce import announce_replies
 from gateway.pipeline import aftermath, invitations
-from gateway.pipeline.approvals import by_note, by_tag
+from gateway.pipeline.approvals import by_note
 from gateway.pipeline.attach import Owner, note_files, patience
 from gateway.pipeline.fetch import want
 from gateway.pipeline.foreign import note_foreign
@@ -31,24 +30,19 @@ from gateway.pipeline.leaving import REPEAT
 from gateway.pipeline.marks import mark_push
 from gateway.pipeline.normalise import Read
 from gateway.pipeline.record import revoke
-from gateway.pipeline.succession import follow_merge
-from gateway.pipeline.tags import LEG_TAGS
+from gateway.pipeline.ticket_states import CHANGEABLE, ask_again, changed
 from gateway.restored import stable_id
-from gateway.security.audit import Origin, attribute
 from gateway.sla.clocks import apply
-from gateway.sla.news import status_changed
 from gateway.sla.requests import Request
 from gateway.sla.stored import Calendars
 from gateway_schemas.interaction import Revoked, Wanted
 from gateway_schemas.ticket import AgentNote, AgentReply, ForeignTicket, OwnComment, TicketChanged
 
 ANSWERS = ("composer", "app")
-CHANGEABLE = ("received", "queued", "held", "blocked")
 OUT = ("sending", "unknown", "sent")
 KNOWN = """id, ticket_id, connection_id, helpdesk_id, interaction_id, visibility, text, state, code,
     comment_revision, attachments, retract_by"""
 MOVED = "moved"
-SOLVING = solving("CAST(:status AS text)", "COALESCE(CAST(:updated AS timestamptz), :now)")
 
 
 async def take(
@@ -89,42 +83,14 @@ async def take(
             elif isinstance(item, TicketChanged) and ticket["written_on"] is not None:
                 continue  # it is the other one's state that counts
             elif isinstance(item, TicketChanged):
-                wakes |= await _changed(connection, endpoint, ticket, item, now, ttl, clocks)
+                wakes |= await changed(connection, endpoint, ticket, item, now, ttl, clocks)
             elif isinstance(item, AgentNote):
                 wakes |= await _noted(connection, endpoint, ticket, item, now, ttl, boxes)
             elif isinstance(item, AgentReply):
                 wakes |= await _answered(connection, endpoint, ticket, item, now, ttl, file_patience)
     wakes |= (await apply(connection, calendars, clocks, now)).wakes
-    wakes |= await _ask_again(connection, unknown, now)
+    wakes |= await ask_again(connection, unknown, now)
     return wakes | await want(connection, wanted, now)
-
-
-async def _ask_again(
-    connection: AsyncConnection, unknown: Sequence[tuple[Endpoint, TicketChanged]], now: datetime
-) -> set[str]:
-    """A ticket bears our key, and its creation is still to be answered, or its outcome unknown: which of ours it is
-    will be known soon, and what agents did there is read then. It is asked for again after as long as that has taken
-    so far, and in half a minute at the latest."""
-    if not unknown:
-        return set()
-    rows = await fetch_all(
-        connection,
-        """SELECT g.place, max(COALESCE(p.started_at, p.created_at)) AS since
-           FROM unnest(CAST(:helpdesks AS uuid[]), CAST(:keys AS text[])) WITH ORDINALITY AS g (helpdesk, key, place)
-           JOIN push p ON p.helpdesk_id = g.helpdesk AND p.state IN ('pending', 'in_flight', 'job')
-           JOIN ticket t ON t.id = p.ticket_id AND t.external_id IS NULL
-               AND COALESCE(t.mark, 'gateway:' || t.id) = g.key
-           GROUP BY g.place ORDER BY g.place""",
-        helpdesks=[endpoint.id for endpoint, _ in unknown],
-        keys=[item.ticket_key for _, item in unknown],
-    )
-    wakes: set[str] = set()
-    for row in rows:
-        endpoint, item = unknown[row["place"] - 1]
-        again = Wanted(ref=item.ticket, kind="ticket", reason="thin", account=endpoint.account)
-        due = now + min(max(now - row["since"], timedelta(seconds=1)), timedelta(seconds=30))
-        wakes |= await want(connection, [(endpoint, again, now)], now, due=due)
-    return wakes
 
 
 async def _tickets(connection: AsyncConnection, reads: Sequence[Read]) -> dict[tuple[UUID, str], Mapping[str, Any]]:
@@ -184,108 +150,6 @@ async def _stand(connection: AsyncConnection, reads: Sequence[Read]) -> None:
              AND (p.done_at, p.external_id) IS DISTINCT FROM (g.at, g.comment)""",
         stand,
     )
-
-
-async def _changed(
-    connection: AsyncConnection,
-    endpoint: Endpoint,
-    ticket: Mapping[str, Any],
-    item: TicketChanged,
-    now: datetime,
-    ttl: timedelta,
-    clocks: list[Request],
-) -> set[str]:
-    seen = ticket["helpdesk_updated_at"]
-    if item.updated_at is not None and seen is not None and item.updated_at < seen:
-        return set()  # an older state that arrives late
-    if item.merged_into is not None:
-        await follow_merge(connection, ticket["id"], item.merged_into, now)
-        return {f"push:{ticket['helpdesk_id']}", f"reply:{ticket['connection_id']}"}
-    clocks += status_changed(ticket["id"], item.status, item.updated_at or now, now, deleted=item.deleted)
-    ended = "deleted" if item.deleted else "closed" if item.status == "closed" else None
-    ending = ended is not None and await fetch_one(
-        connection, "SELECT 1 FROM ticket WHERE id = :id AND ended IS NULL AND moved_to IS NULL", id=ticket["id"]
-    )
-    told, added, removed = await _still_to_be_told(connection, ticket["id"])
-    await execute(
-        connection,
-        f"""UPDATE ticket SET status = COALESCE(:status, status), {SOLVING}, priority = COALESCE(:priority, priority),
-               tags = COALESCE(CAST(:tags AS text[]), tags), assignee = COALESCE(:assignee, assignee),
-               ended = CASE WHEN moved_to IS NULL THEN :ended ELSE ended END,
-               helpdesk_updated_at = COALESCE(:updated, helpdesk_updated_at), updated_at = :now
-           WHERE id = :id""",
-        id=ticket["id"],
-        status=item.status,
-        priority=None if "priority" in told else item.priority,
-        tags=None if item.tags is None else sorted({*item.tags, *added} - removed),
-        assignee=item.assignee.name or item.assignee.external_id if item.assignee else None,
-        ended=ended,
-        updated=item.updated_at,
-        now=now,
-    )
-    if ending:
-        await announce(connection, "ticket.closed", "ticket", ticket["id"], {"ended": ended}, now)
-    if item.deleted:
-        await _drop_answers(connection, ticket["id"], now)
-    if item.tags is None:
-        return set()
-    wakes = await _leg_chosen(connection, endpoint, ticket, item.tags, now)
-    return wakes | await by_tag(connection, endpoint, ticket, item.tags, item.updated_at or now, now, ttl)
-
-
-async def _still_to_be_told(connection: AsyncConnection, ticket_id: UUID) -> tuple[set[str], set[str], set[str]]:
-    """What the helpdesk has not been told yet of a ticket, which its own state therefore does not show: the names, and
-    the tags that are added and removed."""
-    rows = await fetch_all(
-        connection,
-        """SELECT payload FROM push WHERE ticket_id = :id AND state IN ('pending', 'in_flight', 'job') ORDER BY id""",
-        id=ticket_id,
-    )
-    names: set[str] = set()
-    added: set[str] = set()
-    removed: set[str] = set()
-    for row in rows:
-        names |= {name for name, value in row["payload"].items() if value is not None}
-        added = (added | set(row["payload"].get("add_tags", ()))) - set(row["payload"].get("remove_tags", ()))
-        removed = (removed | set(row["payload"].get("remove_tags", ()))) - set(row["payload"].get("add_tags", ()))
-    return names, added, removed
-
-
-async def _drop_answers(connection: AsyncConnection, ticket_id: UUID, now: datetime) -> None:
-    """A person deleted the ticket: what had not gone out by then does not go out."""
-    rows = await fetch_all(
-        connection,
-        """UPDATE reply SET state = 'cancelled', code = 'ticket_deleted', updated_at = :now,
-               reason = 'the ticket was deleted at the helpdesk' WHERE ticket_id = :id AND state = ANY(:states)
-           RETURNING id""",
-        id=ticket_id,
-        states=list(CHANGEABLE),
-        now=now,
-    )
-    await announce_replies(connection, "reply.cancelled", [row["id"] for row in rows], now)
-
-
-async def _leg_chosen(
-    connection: AsyncConnection, endpoint: Endpoint, ticket: Mapping[str, Any], tags: Sequence[str], now: datetime
-) -> set[str]:
-    """An agent tags the ticket with the leg that an answer held for doubt about it is meant for."""
-    legs = {LEG_TAGS[tag] for tag in tags if tag in LEG_TAGS and tag not in ticket["tags"]}
-    if len(legs) != 1:
-        return set()
-    leg = legs.pop()
-    who = f"somebody who set the tag for the {leg} leg"
-    await attribute(connection, Origin("choose_leg", "agent", str(endpoint.id), who))
-    rows = await fetch_all(
-        connection,
-        """UPDATE reply SET leg = :leg, state = 'received', code = NULL, reason = NULL, due_at = :now, updated_at = :now
-           WHERE ticket_id = :id AND state = 'held' AND code IN ('newer_message', 'more_public') AND leg IS NULL
-           RETURNING connection_id""",
-        id=ticket["id"],
-        leg=leg,
-        now=now,
-    )
-    await attribute(connection, None)
-    return {f"reply:{row['connection_id']}" for row in rows}
 
 
 async def _noted(

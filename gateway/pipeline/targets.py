@@ -88,14 +88,8 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
     joined = [one for one in told if _joined_since(one, reply)]
     sure = [one for one in told if one not in joined]
     mine = [one for one in told if one["customer_id"] in reply["customers"]] or told
-    approved = given is not None and reply["approved_digest"] is not None
     if reply["leg"] is not None:
-        on_leg = [one for one in mine if one["visibility"] == reply["leg"]]
-        here = [one for one in on_leg if one in sure] or on_leg
-        # the agent chose the leg of a message that came in meanwhile
-        newer = [one for one in alive if one["visibility"] == reply["leg"] and one["customer_id"] in reply["customers"]]
-        target = given if approved and given is not None else (here or newer or mine or alive)[-1]
-        return _deleted(target) if target["deleted_at"] is not None else Target(target, reply["leg"])
+        return _on_leg(reply, mine, sure, alive, given)
     chosen = _newest(mine, "done_at") if mine else alive[0]
     # decided on before: it answers what it answered then
     target = given or chosen
@@ -107,6 +101,25 @@ def choose_target(reply: Mapping[str, Any], heard: Sequence[Mapping[str, Any]]) 
     if chosen in joined and sure and _audience(sure[-1]) != _audience(chosen):
         between = [*between, chosen]
     return _held(target, between) if between else Target(target, target["visibility"])
+
+
+def _on_leg(
+    reply: Mapping[str, Any],
+    mine: Sequence[Mapping[str, Any]],
+    sure: Sequence[Mapping[str, Any]],
+    alive: Sequence[Mapping[str, Any]],
+    given: Mapping[str, Any] | None,
+) -> Target:
+    """An answer whose leg the agent chose: to the last message of that leg, which may have come in meanwhile."""
+    leg = reply["leg"]
+    if given is not None and reply["approved_digest"] is not None:
+        target = given
+    else:
+        on_leg = [one for one in mine if one["visibility"] == leg]
+        here = [one for one in on_leg if one in sure] or on_leg
+        newer = [one for one in alive if one["visibility"] == leg and one["customer_id"] in reply["customers"]]
+        target = (here or newer or mine or alive)[-1]
+    return _deleted(target) if target["deleted_at"] is not None else Target(target, leg)
 
 
 def _over_rest(reply: Mapping[str, Any], alive: Sequence[Mapping[str, Any]], given: Mapping[str, Any] | None) -> Target:

@@ -60,7 +60,7 @@ async def installation(server: str, folder: Path, loop: machine.Loop) -> AsyncIt
             connection.execute(CLOCK_SQL)
             connection.execute(f'ALTER DATABASE "{name}" SET search_path = torture, pg_catalog, public')  # type: ignore[call-overload]
             connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # type: ignore[call-overload]
-        settings = settings_for(url, scratch(folder))
+        settings = settings_for(url, scratch(folder), call_timeout=3.0, lease_seconds=3.0)
         boundaries = Boundaries()
         database = BoundedDatabase(url, boundaries)
         common = Common(

@@ -35,6 +35,7 @@ def paused(then: str) -> str:
 
 RECORD, VERSIONS = "pipeline/record.py", "pipeline/versions.py"
 THREAD, PLAN, REPLY = "pipeline/thread.py", "pipeline/thread_plan.py", "pipeline/reply.py"
+TICKETS = "pipeline/ticket_states.py"
 LEAVING, TARGETS = "pipeline/leaving.py", "pipeline/targets.py"
 RENDER, SEND, UNKNOWN = "pipeline/render.py", "pipeline/send.py", "pipeline/unknown_replies.py"
 PUSH, OUTCOMES, SUCCESSION = "pipeline/push.py", "pipeline/outcomes.py", "pipeline/succession.py"
@@ -250,7 +251,7 @@ BUGS = (
     ),
     bug(
         "a merge by a person is not followed",
-        (REPLY, "    if item.merged_into is not None:", "    if False:"),
+        (TICKETS, "    if item.merged_into is not None:", "    if False:"),
         (OUTCOMES, '    if trouble.kind == "moved" and trouble.moved_to is not None:', "    if False:"),
         pairs=FORUM,
         steps="post,post,settle,merge,chase",
@@ -399,8 +400,8 @@ BUGS = (
         "the private leg is ignored",
         (
             TARGETS,
-            'if target["deleted_at"] is not None else Target(target, reply["leg"])\n    chosen',
-            'if target["deleted_at"] is not None else Target(target, "public")\n    chosen',
+            'if target["deleted_at"] is not None else Target(target, leg)',
+            'if target["deleted_at"] is not None else Target(target, "public")',
         ),
         pairs="x:zendesk,inbound:zendesk",
         steps="direct,post,settle,privately",
