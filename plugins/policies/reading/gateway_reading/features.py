@@ -6,9 +6,9 @@ what is said in set words, and the concepts, in the order they come in, what is 
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
 from zlib import crc32
 
 from gateway_reading.prepared import NEGATION_REACH, Prepared
@@ -16,45 +16,38 @@ from gateway_reading.tokens import Stretch, Token
 
 SHORTEST, LONGEST = 2, 5
 """Letters in a run of them, with the ends of the word."""
-IN_REACH = 11
-"""Concepts of a sentence that the ones after are paired with, at most."""
+IN_REACH = 4
+"""So many concepts of a sentence, at most, are paired with one before them; more of them found nothing more."""
 FAMILIES = ("trade", "tone", "contact", "common")
+BUILDING = "common"
+"""The family of what builds sentences: negations, conditions, persons."""
 KINDS = 3
-"""Letters, phrases, concepts."""
+LETTERS, PHRASES, CONCEPTS = range(KINDS)
 _MASK = 0xFFFF_FFFF
-_BESIDE, _BEFORE, _NEXT = 2_654_435_761, 40_503, 69_069
+_ROW, _BEFORE, _NEXT = 2_654_435_761, 40_503, 69_069
 _ASKED = crc32(b"?")
 
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What one text or a stretch of it is weighed by: keys by kind, each of which is weighed on its own."""
-
-    words: list[str]
-    """The words whose letters are one kind; what a word's weigh is remembered."""
-    phrases: list[int]
-    concepts: list[int]
-
-    @property
-    def letters(self) -> list[int]:
-        """The runs of letters of all words."""
-        return [key for word in self.words for key in letters_of(word)]
-
-    def kinds(self) -> tuple[list[int], list[int], list[int]]:
-        """The kinds, in the order of the weights."""
-        return self.letters, self.phrases, self.concepts
+Kinds = tuple[list[int], list[int], list[int]]
+"""Keys by kind: letters, phrases, concepts. Each kind is weighed on its own."""
 
 
-Concepts = list[tuple[int, int]]
-"""The concepts found in a text in the order they come in: the token where each begins, and its key."""
+def features(text: Prepared) -> Kinds:
+    """The features of a text, as the training sees them; linear in its length."""
+    whole = Stretch(0, len(text.tokens))
+    grouped = concepts(text)
+    within = [key for each in grouped for key in within_a_sentence(each)]
+    across = [key for each, after in pairwise(grouped) for key in across_sentences(each, after)]
+    letters = [key for word in words(text, whole) for key in letters_of(word)]
+    return letters, phrases(text, whole), within + across
 
 
-def features(text: Prepared, stretch: Stretch | None = None, found: Concepts | None = None) -> Features:
-    """The features of a text, or of a stretch of it; linear in its length. Who asks about several stretches hands over
-    the `concepts` of the text."""
-    whole = stretch or Stretch(0, len(text.tokens))
-    words = [token for token in text.tokens[whole.first : whole.last] if token.kind not in ("url", "handle")]
-    return Features([_word(token) for token in words], _phrases(text, words), _pairs(text, whole, found))
+def words(text: Prepared, stretch: Stretch) -> list[str]:
+    """The words of a stretch whose letters are looked at."""
+    return [_word(token) for token in _spoken(text, stretch)]
+
+
+def _spoken(text: Prepared, stretch: Stretch) -> list[Token]:
+    return [token for token in text.tokens[stretch.first : stretch.last] if token.kind not in ("url", "handle")]
 
 
 def _word(token: Token) -> str:
@@ -78,30 +71,40 @@ def _key(word: str) -> int:
     return crc32(word.encode("utf-8", "surrogatepass"), 1)
 
 
-def _phrases(text: Prepared, words: list[Token]) -> list[int]:
+def phrases(text: Prepared, stretch: Stretch) -> list[int]:
     """The words, and each two and three in a row, over the ends of sentences too, which count as words."""
+    tokens = _spoken(text, stretch)
     keys: list[int] = []
-    sentence = words[0].sentence if words else 0
+    sentence = tokens[0].sentence if tokens else 0
     row = []
-    for token in words:
+    for token in tokens:
         if token.sentence != sentence:
             row.append(_key("?" if text.sentences[sentence].question else "."))
             sentence = token.sentence
         row.append(_key(_word(token)))
-    if words:
+    if tokens:
         row.append(_key("?" if text.sentences[sentence].question else "."))
     keys += row
     before = last = 0
     for key in row:
-        pair = (last * _BESIDE + key) & _MASK
+        pair = (last * _ROW + key) & _MASK
         keys.append(pair)
-        keys.append((before * _BESIDE + key) & _MASK)
+        keys.append((before * _ROW + key) & _MASK)
         before, last = pair, key
     return keys
 
 
-def concepts(text: Prepared) -> Concepts:
-    """The concepts of a text, as they are said: in quotation marks, under a negation, or plainly."""
+class Sentence(NamedTuple):
+    """The concepts of a sentence, as they are said: in quotation marks, under a negation, or plainly."""
+
+    said: list[int]
+    """In their order; a question's begin with one for that."""
+    matter: set[int]
+    """Without those that only build sentences."""
+
+
+def concepts(text: Prepared) -> list[Sentence]:
+    """The concepts of a text, sentence by sentence."""
     negated = _negated(text)
     spans = sorted(
         (span.first, -span.last, concept)
@@ -110,34 +113,32 @@ def concepts(text: Prepared) -> Concepts:
         for span in found
     )
     tokens = text.tokens
-    return [
-        (
-            first,
-            _key(f"q:{concept}" if tokens[first].quoted else f"n:{concept}" if first in negated else concept),
-        )
-        for first, _, concept in spans
-    ]
+    sentences = [Sentence([], set()) for _ in text.sentences]
+    for first, _, concept in spans:
+        token = tokens[first]
+        said, matter = sentences[token.sentence]
+        if not said and text.sentences[token.sentence].question:
+            said.append(_ASKED)
+            matter.add(_ASKED)
+        key = _key(f"q:{concept}" if token.quoted else f"n:{concept}" if first in negated else concept)
+        said.append(key)
+        if not concept.startswith(BUILDING):
+            matter.add(key)
+    return sentences
 
 
-def _pairs(text: Prepared, whole: Stretch, found: Concepts | None) -> list[int]:
-    """The concepts of a stretch, each after each other one of its sentence, and beside those of the next sentence."""
-    if found is None:
-        found = concepts(text)
-    sentences: dict[int, list[int]] = {}
-    for first, key in found[bisect_left(found, (whole.first,)) : bisect_left(found, (whole.last,))]:
-        number = text.tokens[first].sentence
-        if (sentence := sentences.get(number)) is None:
-            sentence = sentences[number] = [_ASKED] if text.sentences[number].question else []
-        sentence.append(key)
-    keys: list[int] = []
-    for number, sentence in sentences.items():
-        keys += sentence
-        turned = [one * _BEFORE for one in sentence]
-        keys += [(one + other) & _MASK for at, one in enumerate(turned, 1) for other in sentence[at : at + IN_REACH]]
-        after = set(sentences.get(number + 1, ()))
-        turned = [one * _NEXT + 1 for one in set(sentence)] if after else []
-        keys += [(one + other) & _MASK for one in turned for other in after]
-    return list(set(keys))
+def within_a_sentence(sentence: Sentence) -> set[int]:
+    """The concepts of a sentence, and each after each one shortly before it."""
+    said = sentence.said
+    turned = [one * _BEFORE for one in said]
+    pairs = {(one + other) & _MASK for at, one in enumerate(turned, 1) for other in said[at : at + IN_REACH]}
+    return pairs.union(said)
+
+
+def across_sentences(one: Sentence, after: Sentence) -> set[int]:
+    """What a sentence says, beside what the next one says."""
+    turned = [key * _NEXT + 1 for key in one.matter]
+    return {(key + other) & _MASK for key in turned for other in after.matter}
 
 
 def _negated(text: Prepared) -> set[int]:

@@ -22,8 +22,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
+from itertools import pairwise
 
-from gateway_reading.features import KINDS, Features, concepts, features, letters_of
+from gateway_reading.features import (
+    CONCEPTS,
+    KINDS,
+    PHRASES,
+    across_sentences,
+    concepts,
+    letters_of,
+    phrases,
+    within_a_sentence,
+    words,
+)
 from gateway_reading.prepared import Prepared
 from gateway_reading.tokens import Stretch
 from gateway_schemas.reading import Mark
@@ -41,7 +52,7 @@ FEWEST = 8
 ZERO = 128
 """The byte of a weight that is nought: a byte has no sign."""
 MOST = 600
-"""Words of a text that it looks at."""
+"""Words of a text that it looks at, to the end of their sentence."""
 REMEMBERED = 16_384
 """Words of which it is remembered what their letters weigh."""
 FIELD = 40
@@ -91,16 +102,9 @@ class Weights:
     word: Callable[[str], Sums]
     """What the letters of a word weigh; remembered for those met lately."""
 
-    def scores(self, found: Features) -> dict[str, float]:
+    def scores(self, letters: Sums, phrases: Sums, concepts: Sums) -> dict[str, float]:
         """The score of each signal, above zero where the examples speak for it."""
-        weighed = [
-            _apart(sums, len(self.scales))
-            for sums in (
-                sum(map(self.word, found.words)),
-                weigh(self.rows[1], found.phrases),
-                weigh(self.rows[2], found.concepts),
-            )
-        ]
+        weighed = [_apart(sums, len(self.scales)) for sums in (letters, phrases, concepts)]
         return {
             signal: scale.bias
             + sum(
@@ -170,7 +174,7 @@ def judge(text: Prepared, marks: list[Mark]) -> list[Mark]:
         return marks
     weights = load()
     sentences = _Sentences(text, weights)
-    scores = sentences.scores(Stretch(0, MOST))
+    scores = sentences.scores()
     marks = _trade(marks, weights.trade, scores[TRADE], sentences)
     for signal, fused in weights.fused.items():
         found = any(mark.signal == signal for mark in marks)
@@ -188,21 +192,33 @@ def _elsewhere(text: Prepared) -> bool:
 
 
 class _Sentences:
-    """The scores of a text and of its sentences, which only a text needs that gets a mark."""
+    """What the sentences of a text weigh, and with it the text; their own scores only a text needs that gets a mark."""
 
     def __init__(self, text: Prepared, weights: Weights) -> None:
         self._text = text
         self._weights = weights
-        self._concepts = concepts(text)
+        self._sentences = [each for each in text.sentences if each.first < MOST]
+        self._concepts = concepts(text)[: len(self._sentences)]
+        self._letters = [sum(map(weights.word, words(text, each))) for each in self._sentences]
+        self._within = [self._weigh(CONCEPTS, within_a_sentence(each)) for each in self._concepts]
 
-    def scores(self, stretch: Stretch) -> dict[str, float]:
-        """What the model says of a stretch of the text."""
-        return self._weights.scores(features(self._text, stretch, self._concepts))
+    def _weigh(self, kind: int, keys: Iterable[int]) -> Sums:
+        return weigh(self._weights.rows[kind], keys)
+
+    def scores(self) -> dict[str, float]:
+        """What the model says of the text."""
+        whole = Stretch(0, self._sentences[-1].last)
+        across = [self._weigh(CONCEPTS, across_sentences(*two)) for two in pairwise(self._concepts)]
+        return self._weights.scores(
+            sum(self._letters), self._weigh(PHRASES, phrases(self._text, whole)), sum(self._within) + sum(across)
+        )
 
     @cached_property
     def _scored(self) -> list[tuple[Stretch, dict[str, float]]]:
-        sentences = [each for each in self._text.sentences if each.first < MOST]
-        return [(each, self.scores(each)) for each in sentences]
+        return [
+            (each, self._weights.scores(letters, self._weigh(PHRASES, phrases(self._text, each)), within))
+            for each, letters, within in zip(self._sentences, self._letters, self._within, strict=True)
+        ]
 
     def mark(self, signal: str, detail: str) -> Mark:
         """A mark on the sentence that speaks for the signal most."""

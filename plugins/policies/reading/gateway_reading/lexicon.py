@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -59,34 +59,55 @@ class Node:
     any: Node | None = None
     gaps: Ways | None = None
     ends: tuple[str, ...] = ()
-    _leaps: tuple[Leap, ...] | None = None
+    known: Known | None = None
+    """The same for a search; made by the first one that comes here (`Node.look`)."""
 
     @property
     def last(self) -> bool:
         """Whether nothing goes on from here."""
         return not (self.edges or self.gaps) and self.any is None
 
-    @property
-    def leaps(self) -> tuple[Leap, ...]:
-        """The gaps, made ready on the first search."""
-        if self._leaps is None:
-            gaps = (self.gaps or {}).items()
-            self._leaps = tuple(
-                Leap(size + 1, bool(node.ends or node.gaps or node.any is not None), frozenset(node.edges or ()), node)
-                for size, node in gaps
+    def look(self) -> Known:
+        """What a search wants to know of this place."""
+        if self.known is None:
+            behind = [(size + 1, node) for size, node in (self.gaps or {}).items()]
+            self.known = Known(
+                self.ends,
+                self.any,
+                frozenset(self.edges or ()),
+                self.edges or {},
+                tuple((reach, node) for reach, node in behind if node.open),
+                tuple(
+                    Gap(reach, frozenset(node.edges or ()), node.edges or {}) for reach, node in behind if not node.open
+                ),
             )
-        return self._leaps
+        return self.known
+
+    @property
+    def open(self) -> bool:
+        """Whether something ends here, or goes on with whatever comes next."""
+        return bool(self.ends or self.gaps or self.any is not None)
 
 
-class Leap(NamedTuple):
-    """A gap, and the node behind it."""
+class Gap(NamedTuple):
+    """A gap behind which one of certain words must follow."""
 
     reach: int
     """How far behind the place of the gap its first word may stand, at most, not included."""
-    open: bool
-    """Whether something ends behind it or may follow that is none of these:"""
-    next: Elements
-    node: Node
+    words: Elements
+    edges: Ways
+
+
+class Known(NamedTuple):
+    """A node as a search looks at it."""
+
+    ends: tuple[str, ...]
+    any: Node | None
+    words: Elements
+    edges: Ways
+    opens: tuple[tuple[int, Node], ...]
+    """The other gaps, each with its reach: anything may follow there."""
+    gaps: tuple[Gap, ...]
 
 
 class Opening(NamedTuple):
@@ -378,11 +399,12 @@ class Lexicon:
 
     def _opening(self, element: int) -> Opening:
         node = (self.root.edges or {})[element]
+        known = node.look()
         return Opening(
             node,
-            node.any is not None or any(leap.open for leap in node.leaps),
-            frozenset(node.edges or ()),
-            NONE.union(*(leap.next for leap in node.leaps)),
+            known.any is not None or bool(known.opens),
+            known.words,
+            NONE.union(*(gap.words for gap in known.gaps)),
         )
 
     def lattice(self, tokens: Sequence[Token]) -> Lattice:
@@ -477,25 +499,26 @@ class Lexicon:
             seen: set[tuple[int, int]] = set()
             while waiting:
                 node, at = waiting.pop()
-                for concept in node.ends:
+                node_ends, any_word, words, known, opens, gaps = node.known or node.look()
+                for concept in node_ends:
                     if longest.get(concept, -1) < at:
                         longest[concept] = at
-                leaps = node.leaps if node.gaps else ()
-                for reach, is_open, _, behind in leaps:
-                    if is_open:
-                        for place in range(at, min(at + reach, end + 1)):
-                            if (key := (id(behind), place)) not in seen:
-                                seen.add(key)
-                                waiting.append((behind, place))
-                if node.any is not None and at < end and (key := (id(node.any), at + 1)) not in seen:
+                for reach, behind in opens:
+                    for place in range(at, min(at + reach, end + 1)):
+                        if (key := (id(behind), place)) not in seen:
+                            seen.add(key)
+                            waiting.append((behind, place))
+                if at == end:
+                    continue
+                if any_word is not None and (key := (id(any_word), at + 1)) not in seen:
                     seen.add(key)
-                    waiting.append((node.any, at + 1))
-                if (known := node.edges) and at < end:
+                    waiting.append((any_word, at + 1))
+                if known:
                     steps += 1
-                    if not here[at].isdisjoint(known):
-                        _go_on(known, known.keys(), edges[at], end, seen, waiting, longest)
-                for reach, is_open, words, behind in leaps:
-                    if not is_open and (known := behind.edges) and not present.isdisjoint(words):
+                    if not words.isdisjoint(here[at]):
+                        _go_on(known, words, edges[at], end, seen, waiting, longest)
+                for reach, words, known in gaps:
+                    if not present.isdisjoint(words):
                         last = min(at + reach, end)
                         steps += last - at
                         for place in range(at, last):
@@ -508,7 +531,7 @@ class Lexicon:
 
 def _go_on(
     known: Ways,
-    words: Set[int],
+    words: Elements,
     ways: list[tuple[Elements, int]],
     end: int,
     seen: set[tuple[int, int]],

@@ -70,7 +70,7 @@ class Corpus:
         found = []
         for each in self.examples:
             text = prepare(each.text, "brand", "public", each.language)
-            found.append(features(text).kinds())
+            found.append(features(text))
             self.marks.append([(mark.signal, mark.detail) for mark in rules(text)])
         for kind in range(KINDS):
             columns = [np.array(each[kind], dtype=np.uint32) for each in found]
