@@ -198,8 +198,8 @@ class _Sentences:
         self._text = text
         self._weights = weights
         self._sentences = [each for each in text.sentences if each.first < MOST]
-        self._concepts = concepts(text)[: len(self._sentences)]
         self._letters = [sum(map(weights.word, words(text, each))) for each in self._sentences]
+        self._concepts = concepts(text)[: len(self._sentences)]
         self._within = [self._weigh(CONCEPTS, within_a_sentence(each)) for each in self._concepts]
 
     def _weigh(self, kind: int, keys: Iterable[int]) -> Sums:
@@ -207,10 +207,10 @@ class _Sentences:
 
     def scores(self) -> dict[str, float]:
         """What the model says of the text."""
-        whole = Stretch(0, self._sentences[-1].last)
-        across = [self._weigh(CONCEPTS, across_sentences(*two)) for two in pairwise(self._concepts)]
+        whole = phrases(self._text, Stretch(0, self._sentences[-1].last))
+        across = (key for two in pairwise(self._concepts) for key in across_sentences(*two))
         return self._weights.scores(
-            sum(self._letters), self._weigh(PHRASES, phrases(self._text, whole)), sum(self._within) + sum(across)
+            sum(self._letters), self._weigh(PHRASES, whole), sum(self._within) + self._weigh(CONCEPTS, across)
         )
 
     @cached_property
