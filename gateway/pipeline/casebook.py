@@ -72,7 +72,6 @@ class Casebook:
 
     def _case(self, item: ThreadedItem, ticket: TicketRow | None) -> Case:
         needs, facts = self.facts.needs, self.facts
-        window = facts.windows.get((item.brand_id, item.provider)) if needs.window is not None else None
         person = facts.people.get(item.customer_id, Person()) if needs.customer else None
         ticket_id = ticket.id if ticket is not None else None
         return Case(
@@ -93,7 +92,7 @@ class Casebook:
                 for _, event in sorted(facts.incidents.items())
                 if event.brand_id is None or event.brand_id == item.brand_id
             ),
-            window=window.facts(item.at, needs.window) if window is not None and needs.window is not None else None,
+            window=facts.windows.get((item.brand_id, item.provider, item.at)),
             lists=dict(self.in_force.lists),
             facts=facts.enriched.get(item.account_id, {}),
         )

@@ -219,7 +219,6 @@ async def decide_reply(
         now=now,
     )
     running = await clocks_of(connection, calendars, [ticket["id"]]) if needs.clocks and known else {}
-    window = next(iter(facts.windows.values()), None)
     case = Case(
         now=now,
         brand=brand,
@@ -243,7 +242,7 @@ async def decide_reply(
         clocks=facts_of(running.get(ticket["id"], ()), now),
         promises=tuple(facts.promises.get(ticket["id"], ())),
         incidents=tuple(event.facts() for _, event in sorted(facts.incidents.items())),
-        window=window.facts(now, needs.window) if window is not None and needs.window is not None else None,
+        window=next(iter(facts.windows.values()), None),
         agent=await agent_facts(connection, reply_id, needs.same_text, now),
         lists=dict(in_force.lists),
         facts=facts.enriched.get(row["account_id"], {}) if row is not None else {},

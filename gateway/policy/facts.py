@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +32,7 @@ CAUSES = 20
 WEEKS = 4
 """How many weeks back tell what is usual at this hour of the week."""
 NEWEST = 20_000
-"""How many messages of a window are looked at; more is unusual whatever the number."""
+"""How many messages of a connection are counted in a window; more is unusual whatever the number."""
 
 
 @dataclass(frozen=True)
@@ -115,27 +115,6 @@ class Event:
         self.texts = sorted([*self.texts, (at, str(id), text)])[-SAMPLES:]
 
 
-@dataclass
-class Window:
-    """When messages came in for one brand at one source."""
-
-    times: list[datetime]
-    texts: list[str]
-    usual: dict[datetime, float]
-    """By the hour: how many came in over the span that ends with it, at the same hour of the weeks before."""
-
-    def facts(self, at: datetime, span: timedelta) -> WindowFacts:
-        """As a policy sees it, just before a message of that time."""
-        end = bisect_left(self.times, at)
-        begin = bisect_left(self.times, at - span)
-        return WindowFacts(
-            count=end - begin,
-            expected=self.usual.get(hour_of(at), 0.0),
-            span=span,
-            texts=tuple(self.texts[max(begin, end - SAMPLES) : end]),
-        )
-
-
 def hour_of(at: datetime) -> datetime:
     """The full hour that a moment belongs to."""
     return at.replace(minute=0, second=0, microsecond=0)
@@ -156,7 +135,8 @@ class Facts:
     """How clocks go on within a batch."""
     promises: dict[UUID, list[PromiseFacts]] = field(default_factory=lambda: defaultdict(list))
     incidents: dict[str, Event] = field(default_factory=dict)
-    windows: dict[tuple[UUID | None, str], Window] = field(default_factory=dict)
+    windows: dict[tuple[UUID | None, str, datetime], WindowFacts] = field(default_factory=dict)
+    """By brand, source and moment: what came in just before it."""
     waivers: dict[UUID, dict[str, Waived]] = field(default_factory=dict)
     enriched: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     """By customer's account: what enrichers found, by enricher."""
@@ -354,9 +334,30 @@ async def _incidents(connection: AsyncConnection, facts: Facts) -> None:
         facts.incidents[row["key"]] = Event(**values)
 
 
-# read once for the statement, so that the index on connection and time serves
-CONNECTIONS = """ANY(ARRAY(
-    SELECT id FROM connection WHERE plugin = :source AND brand_id IS NOT DISTINCT FROM CAST(:brand AS uuid)))"""
+OF_THE_BRAND = "c.plugin = :source AND c.brand_id IS NOT DISTINCT FROM CAST(:brand AS uuid)"
+"""SQL of whether a connection `c` is one of the brand's at the source."""
+HEARD = "i.connection_id = c.id AND i.direction = 'inbound' AND i.deleted_at IS NULL"
+# by the index on (connection_id, published_at), which tells each connection's newest
+COUNTS = f"""
+SELECT width_bucket(n.published_at, CAST(:bounds AS timestamptz[])) AS bucket, count(*) AS count
+FROM connection c CROSS JOIN LATERAL (
+    SELECT i.published_at FROM interaction i
+    WHERE {HEARD} AND i.published_at >= :since AND i.published_at < :until
+    ORDER BY i.published_at DESC LIMIT :most) AS n
+WHERE {OF_THE_BRAND} GROUP BY 1
+"""
+"""How many messages came in between each two bounds."""
+SAMPLED = f"""
+SELECT m.place, s.text FROM unnest(CAST(:moments AS timestamptz[])) WITH ORDINALITY AS m (at, place)
+CROSS JOIN LATERAL (
+    SELECT n.* FROM connection c CROSS JOIN LATERAL (
+        SELECT i.published_at, i.id, left(i.text, 500) AS text FROM interaction i
+        WHERE {HEARD} AND i.published_at >= m.at - CAST(:span AS interval) AND i.published_at < m.at
+        ORDER BY i.published_at DESC, i.id DESC LIMIT :samples) AS n
+    WHERE {OF_THE_BRAND} ORDER BY n.published_at DESC, n.id DESC LIMIT :samples) AS s
+ORDER BY m.place, s.published_at, s.id
+"""
+"""The last few texts before each moment, oldest first."""
 
 
 async def _windows(
@@ -368,25 +369,26 @@ async def _windows(
     moments: dict[tuple[UUID | None, str], list[datetime]] = defaultdict(list)
     for brand, source, at in places:
         moments[brand, source].append(at)
-    for (brand, source), times in sorted(moments.items(), key=str):
-        # by the index on (connection_id, published_at)
-        rows = await fetch_all(
-            connection,
-            f"""SELECT published_at, left(text, 500) AS text FROM interaction
-               WHERE connection_id = {CONNECTIONS} AND direction = 'inbound' AND deleted_at IS NULL
-                 AND published_at >= :since AND published_at <= :until
-               ORDER BY published_at DESC, id DESC LIMIT :most""",
-            source=source,
-            brand=brand,
-            since=min(times) - span,
-            until=max(times),
-            most=NEWEST,
+    for (brand, source), several in sorted(moments.items(), key=str):
+        times = sorted(set(several))
+        here = {"source": source, "brand": brand}
+        bounds = sorted({*times, *(at - span for at in times)})
+        counted = await fetch_all(
+            connection, COUNTS, bounds=bounds, since=bounds[0], until=bounds[-1], most=NEWEST, **here
         )
-        rows.reverse()
+        in_bucket = {row["bucket"]: row["count"] for row in counted}
+        before = dict(zip(bounds, accumulate(in_bucket.get(number, 0) for number in range(len(bounds))), strict=True))
+        texts: dict[int, list[str]] = defaultdict(list)
+        for row in await fetch_all(connection, SAMPLED, moments=times, span=span, samples=SAMPLES, **here):
+            texts[row["place"]].append(row["text"])
         usual = await _usual(connection, source, brand, span, {hour_of(at) for at in times})
-        facts.windows[brand, source] = Window(
-            [row["published_at"] for row in rows], [row["text"] for row in rows], usual
-        )
+        for place, at in enumerate(times, 1):
+            facts.windows[brand, source, at] = WindowFacts(
+                count=before[at] - before[at - span],
+                expected=usual.get(hour_of(at), 0.0),
+                span=span,
+                texts=tuple(texts[place]),
+            )
 
 
 async def _usual(
@@ -394,12 +396,15 @@ async def _usual(
 ) -> dict[datetime, float]:
     rows = await fetch_all(
         connection,
-        f"""SELECT h.hour, count(i.id)::float / :weeks AS usual
-           FROM unnest(CAST(:hours AS timestamptz[])) AS h (hour) CROSS JOIN generate_series(1, :weeks) AS w (back)
-                LEFT JOIN interaction i ON i.connection_id = {CONNECTIONS} AND i.direction = 'inbound'
-                AND i.published_at >= h.hour + interval '1 hour' - w.back * interval '7 days' - CAST(:span AS interval)
-                AND i.published_at < h.hour + interval '1 hour' - w.back * interval '7 days'
-           GROUP BY h.hour""",
+        f"""SELECT h.hour, sum(n.count)::float / :weeks AS usual
+           FROM unnest(CAST(:hours AS timestamptz[])) AS h (hour) CROSS JOIN LATERAL (
+                    SELECT h.hour + interval '1 hour' - w.back * interval '7 days' AS until
+                    FROM generate_series(1, :weeks) AS w (back)) AS week
+                CROSS JOIN connection c CROSS JOIN LATERAL (
+                    SELECT count(*) FROM interaction i WHERE i.connection_id = c.id AND i.direction = 'inbound'
+                        AND i.published_at >= week.until - CAST(:span AS interval)
+                        AND i.published_at < week.until) AS n
+           WHERE {OF_THE_BRAND} GROUP BY h.hour""",
         hours=sorted(hours),
         weeks=WEEKS,
         span=span,
