@@ -36,7 +36,7 @@ from gateway.pipeline.thread_plan import Plan
 from gateway.pipeline.waiting import release_waiting
 from gateway.policy.combine import PRIORITIES
 from gateway.policy.effects import carry_out, clock_requests, raise_alarms
-from gateway.policy.sets import PolicySets
+from gateway.policy.sets import PolicySetInForce, PolicySets
 from gateway.privacy.marks import Marks, empty, keep_out
 from gateway.runtime import Runtime
 from gateway.sla.clocks import apply
@@ -142,10 +142,15 @@ async def drain_threads(runtime: Runtime, sandbox: Sandbox, policies: PolicySets
 async def _write_threads(
     runtime: Runtime, sandbox: Sandbox, policies: PolicySets, held: Held, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Anew as often as they are overtaken, and each alone where the database refuses the data of one."""
+    """Anew where they are overtaken, a few times, and each alone where the database refuses the data of one."""
     for _ in range(TRIES):
+        now = runtime.now()
+        in_force = await policies.in_force(now)
+        rows = await wait_for_facts(runtime, in_force, held, rows, now)  # who waits is not among them any more
+        if not rows:
+            return
         try:
-            await _thread(runtime, sandbox, policies, held, rows)
+            await _thread(runtime, sandbox, in_force, held, rows, now)
         except Overtaken:
             continue
         except DBAPIError as error:
@@ -174,13 +179,13 @@ async def _refused(runtime: Runtime, held: Held, row: Mapping[str, Any], why: st
 
 
 async def _thread(
-    runtime: Runtime, sandbox: Sandbox, policies: PolicySets, held: Held, rows: Sequence[Mapping[str, Any]]
+    runtime: Runtime,
+    sandbox: Sandbox,
+    in_force: PolicySetInForce,
+    held: Held,
+    rows: Sequence[Mapping[str, Any]],
+    now: datetime,
 ) -> None:
-    now = runtime.now()
-    in_force = await policies.in_force(now)
-    rows = await wait_for_facts(runtime, in_force, held, rows, now)
-    if not rows:
-        return
     async with runtime.database.write() as connection:
         matters = await matters_stored.load(connection, rows, now)
     matters.restored = runtime.restored

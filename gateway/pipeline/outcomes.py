@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.db.database import execute, execute_rows, fetch_all, fetch_one
 from gateway.events.announce import announce
 from gateway.pipeline.changes import Change
-from gateway.pipeline.succession import drop_lone_notes, follow_merge, follow_up, send_again
+from gateway.pipeline.succession import drop_lone_notes, follow_merge, follow_up, is_this_one, send_again
 from gateway.pipeline.trouble import Trouble
 from gateway_schemas.ticket import Done, FoundTicket, Pending
 
@@ -215,6 +215,7 @@ async def _has_moved(connection: AsyncConnection, ticket_id: UUID) -> bool:
 async def _place_ticket(
     connection: AsyncConnection, ticket_id: UUID, external_id: str, url: str | None, now: datetime
 ) -> None:
+    await is_this_one(connection, ticket_id, external_id, now)
     await execute(
         connection,
         """UPDATE ticket SET external_id = COALESCE(external_id, :external), external_url = COALESCE(external_url,

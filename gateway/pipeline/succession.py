@@ -23,6 +23,8 @@ from gateway.sla.rows import move_clocks
 OVER = "'the ticket was closed, merged or deleted at the helpdesk'"
 WISHES = ("priority", "add_tags", "remove_tags", "custom", "group", "assignee")
 """What an update tells that holds for the matter, whichever ticket it is in."""
+OPEN = ("received", "queued", "held", "blocked", "sending", "unknown")
+"""States of answers that are still on their way out."""
 CLOCKS = ("sla", "next_due")
 """The fields that tell of its clocks, which go on with it."""
 
@@ -49,32 +51,58 @@ async def follow_merge(connection: AsyncConnection, ticket_id: UUID, target: str
         return
     await execute(
         connection,
+        """UPDATE reply SET written_on = COALESCE(written_on, ticket_id)
+           WHERE ticket_id = :id AND state = ANY(:open)""",
+        id=ticket_id,
+        open=list(OPEN),
+    )
+    await _join(connection, ticket_id, ours["id"], now)
+
+
+async def is_this_one(connection: AsyncConnection, ticket_id: UUID, external_id: str, now: datetime) -> None:
+    """Called when a ticket's number becomes known: another of ours may have been merged into it before, and have gone
+    by that number since. Nobody can tell any more which of the two an answer was meant for that was written then."""
+    other = await fetch_one(
+        connection,
+        """SELECT o.id FROM ticket t JOIN ticket o ON o.helpdesk_id = t.helpdesk_id AND o.external_id = :external
+               AND o.merged_into IS NULL WHERE t.id = :id AND o.id <> t.id AND t.external_id IS NULL""",
+        id=ticket_id,
+        external=external_id,
+    )
+    if other is not None:
+        await _join(connection, other["id"], ticket_id, now)
+
+
+async def _join(connection: AsyncConnection, ticket_id: UUID, into: UUID, now: datetime) -> None:
+    """The one is in the other from now on, with all that is still to be done."""
+    await execute(
+        connection,
         """UPDATE ticket SET merged_into = :into, merged_at = :now, ended = 'merged', updated_at = :now
            WHERE id = :id OR merged_into = :id""",
         id=ticket_id,
-        into=ours["id"],
+        into=into,
         now=now,
     )
-    await announce(connection, "ticket.merged", "ticket", ticket_id, {"into": ours["id"]}, now)
-    await execute(connection, "UPDATE leg SET ticket_id = :into WHERE ticket_id = :id", id=ticket_id, into=ours["id"])
-    await move_clocks(connection, ticket_id, ours["id"], now)
+    await announce(connection, "ticket.merged", "ticket", ticket_id, {"into": into}, now)
+    await execute(connection, "UPDATE leg SET ticket_id = :into WHERE ticket_id = :id", id=ticket_id, into=into)
+    await move_clocks(connection, ticket_id, into, now)
     # what is on its way out goes on with the matter, so that news in it is seen before it leaves
     await execute(
         connection,
-        """UPDATE reply SET ticket_id = :into, written_on = COALESCE(written_on, ticket_id)
-           WHERE ticket_id = :id AND state IN ('received', 'queued', 'held', 'blocked', 'sending', 'unknown')""",
+        "UPDATE reply SET ticket_id = :into WHERE ticket_id = :id AND state = ANY(:open)",
         id=ticket_id,
-        into=ours["id"],
+        into=into,
+        open=list(OPEN),
     )
     moved = await fetch_all(
         connection,
         """UPDATE push SET ticket_id = :into WHERE ticket_id = :id AND state = 'pending'
            RETURNING id, kind, payload""",
         id=ticket_id,
-        into=ours["id"],
+        into=into,
     )
     updates = sorted((row for row in moved if row["kind"] == "update"), key=lambda row: int(row["id"]))
-    await _hand_over(connection, ours["id"], updates, now)
+    await _hand_over(connection, into, updates, now)
 
 
 async def _adopt(connection: AsyncConnection, ticket_id: UUID, target: str, now: datetime) -> None:

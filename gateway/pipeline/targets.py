@@ -110,7 +110,8 @@ def _on_leg(
     alive: Sequence[Mapping[str, Any]],
     given: Mapping[str, Any] | None,
 ) -> Target:
-    """An answer whose leg the agent chose: to the last message of that leg, which may have come in meanwhile."""
+    """An answer whose leg the agent chose: to the last message of that leg that was at the helpdesk then, else to one
+    that came in meanwhile. One that was decided on keeps its message."""
     leg = reply["leg"]
     if given is not None and reply["approved_digest"] is not None:
         target = given

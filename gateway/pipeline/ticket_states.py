@@ -1,7 +1,7 @@
 """What helpdesks show of a ticket as a whole: its state, its tags, that it was merged, closed or deleted.
 
-A state older than the one known changes nothing, and what the helpdesk has still to be told stays as it is. A merge or
-a deletion by a person is followed; the tags `gw_approve` and `reply:…` say what becomes of held answers.
+A state older than the one known changes nothing, and what the helpdesk has still to be told stays as it is. Merging,
+closing and deleting by persons is followed; the tags `gw_approve` and `reply:…` say what becomes of held answers.
 """
 
 from __future__ import annotations

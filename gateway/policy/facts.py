@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -31,8 +30,6 @@ SAMPLES = 5
 CAUSES = 20
 WEEKS = 4
 """How many weeks back tell what is usual at this hour of the week."""
-NEWEST = 20_000
-"""How many messages of a connection are counted in a window; more is unusual whatever the number."""
 
 
 @dataclass(frozen=True)
@@ -336,28 +333,26 @@ async def _incidents(connection: AsyncConnection, facts: Facts) -> None:
 
 OF_THE_BRAND = "c.plugin = :source AND c.brand_id IS NOT DISTINCT FROM CAST(:brand AS uuid)"
 """SQL of whether a connection `c` is one of the brand's at the source."""
-HEARD = "i.connection_id = c.id AND i.direction = 'inbound' AND i.deleted_at IS NULL"
-# by the index on (connection_id, published_at), which tells each connection's newest
-COUNTS = f"""
-SELECT width_bucket(n.published_at, CAST(:bounds AS timestamptz[])) AS bucket, count(*) AS count
-FROM connection c CROSS JOIN LATERAL (
-    SELECT i.published_at FROM interaction i
-    WHERE {HEARD} AND i.published_at >= :since AND i.published_at < :until
-    ORDER BY i.published_at DESC LIMIT :most) AS n
-WHERE {OF_THE_BRAND} GROUP BY 1
+# each range by the index on (connection_id, published_at); what it costs grows with what came in during the windows
+WINDOWS = f"""
+WITH heard AS MATERIALIZED (
+    SELECT n.id, n.published_at, width_bucket(n.published_at, CAST(:bounds AS timestamptz[])) AS bucket
+    FROM unnest(CAST(:since AS timestamptz[]), CAST(:until AS timestamptz[])) AS g (since, until)
+        CROSS JOIN connection c CROSS JOIN LATERAL (
+            SELECT i.id, i.published_at FROM interaction i
+            WHERE i.connection_id = c.id AND i.direction = 'inbound' AND i.deleted_at IS NULL
+                AND i.published_at >= g.since AND i.published_at < g.until) AS n
+    WHERE {OF_THE_BRAND}
+), counted AS (
+    SELECT bucket, count(*) AS count FROM heard GROUP BY bucket
+), ordered AS (
+    SELECT id, published_at, bucket, lead(bucket, :samples) OVER (ORDER BY published_at, id) AS later FROM heard
+)
+SELECT o.bucket, counted.count, o.published_at, left(i.text, 500) AS text
+FROM ordered o JOIN counted ON counted.bucket = o.bucket JOIN interaction i ON i.id = o.id
+WHERE o.later IS DISTINCT FROM o.bucket ORDER BY o.published_at, o.id
 """
-"""How many messages came in between each two bounds."""
-SAMPLED = f"""
-SELECT m.place, s.text FROM unnest(CAST(:moments AS timestamptz[])) WITH ORDINALITY AS m (at, place)
-CROSS JOIN LATERAL (
-    SELECT n.* FROM connection c CROSS JOIN LATERAL (
-        SELECT i.published_at, i.id, left(i.text, 500) AS text FROM interaction i
-        WHERE {HEARD} AND i.published_at >= m.at - CAST(:span AS interval) AND i.published_at < m.at
-        ORDER BY i.published_at DESC, i.id DESC LIMIT :samples) AS n
-    WHERE {OF_THE_BRAND} ORDER BY n.published_at DESC, n.id DESC LIMIT :samples) AS s
-ORDER BY m.place, s.published_at, s.id
-"""
-"""The last few texts before each moment, oldest first."""
+"""Of what came in between neighbouring bounds how much it was, and the last few, oldest first."""
 
 
 async def _windows(
@@ -366,29 +361,53 @@ async def _windows(
     span: timedelta,
     places: Collection[tuple[UUID | None, str, datetime]],
 ) -> None:
-    moments: dict[tuple[UUID | None, str], list[datetime]] = defaultdict(list)
+    moments: dict[tuple[UUID | None, str], set[datetime]] = defaultdict(set)
     for brand, source, at in places:
-        moments[brand, source].append(at)
-    for (brand, source), several in sorted(moments.items(), key=str):
-        times = sorted(set(several))
-        here = {"source": source, "brand": brand}
+        moments[brand, source].add(at)
+    for (brand, source), times in sorted(moments.items(), key=str):
         bounds = sorted({*times, *(at - span for at in times)})
-        counted = await fetch_all(
-            connection, COUNTS, bounds=bounds, since=bounds[0], until=bounds[-1], most=NEWEST, **here
+        since, until = _ranges(sorted(times), span)
+        rows = await fetch_all(
+            connection,
+            WINDOWS,
+            bounds=bounds,
+            since=since,
+            until=until,
+            samples=SAMPLES,
+            source=source,
+            brand=brand,
         )
-        in_bucket = {row["bucket"]: row["count"] for row in counted}
-        before = dict(zip(bounds, accumulate(in_bucket.get(number, 0) for number in range(len(bounds))), strict=True))
-        texts: dict[int, list[str]] = defaultdict(list)
-        for row in await fetch_all(connection, SAMPLED, moments=times, span=span, samples=SAMPLES, **here):
-            texts[row["place"]].append(row["text"])
+        buckets: dict[int, list[Any]] = defaultdict(list)
+        for row in rows:
+            buckets[row["bucket"]].append(row)
         usual = await _usual(connection, source, brand, span, {hour_of(at) for at in times})
-        for place, at in enumerate(times, 1):
-            facts.windows[brand, source, at] = WindowFacts(
-                count=before[at] - before[at - span],
-                expected=usual.get(hour_of(at), 0.0),
-                span=span,
-                texts=tuple(texts[place]),
-            )
+        before: dict[datetime, int] = {}
+        newest: deque[tuple[datetime, str]] = deque(maxlen=SAMPLES)
+        count = 0
+        for number, bound in enumerate(bounds):  # the bucket of that number ends with the bound
+            here = buckets.get(number, ())
+            count += here[0]["count"] if here else 0
+            newest.extend((row["published_at"], row["text"]) for row in here)
+            before[bound] = count
+            if bound in times:
+                facts.windows[brand, source, bound] = WindowFacts(
+                    count=count - before[bound - span],
+                    expected=usual.get(hour_of(bound), 0.0),
+                    span=span,
+                    texts=tuple(text for at, text in newest if at >= bound - span),
+                )
+
+
+def _ranges(times: Sequence[datetime], span: timedelta) -> tuple[list[datetime], list[datetime]]:
+    """What the windows before these times cover together: where each stretch begins, and where it ends."""
+    since, until = [times[0] - span], [times[0]]
+    for at in times[1:]:
+        if at - span <= until[-1]:
+            until[-1] = at
+        else:
+            since.append(at - span)
+            until.append(at)
+    return since, until
 
 
 async def _usual(

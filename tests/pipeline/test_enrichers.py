@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from gateway.db.database import execute
+from gateway.engine.shards import SHARDS
+from gateway.pipeline import inbox, matters_stored
 from gateway_http_facts.twin import HttpFactsTwin
 from gateway_schemas.testing.twin import Fault
 
@@ -190,3 +194,52 @@ async def test_a_name_that_conditions_could_not_say_is_refused(line: LineLike, c
         assert checked.json()["ok"] is True
         setup = await http.post(f"/v1/connections/{made.json()['id']}/install")
         assert setup.status_code == 409
+
+
+@pytest.mark.parametrize("how", ["overtaken", "refused"])
+async def test_who_waits_for_facts_waits_on_when_the_batch_is_threaded_anew(
+    line: LineLike, company: HttpFactsTwin, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    await ask(line, company, deadline=10.0)
+    line.x.post("bob", "@AcmeSupport mine too")
+    await line.settle()
+    await line.gateway.execute("UPDATE enrichment SET expires_at = expires_at + interval '1 hour'")
+    await somebody_else_asks(line)
+    for shard in range(SHARDS):  # nobody threads but this test
+        await line.gateway.execute(
+            """INSERT INTO lease (name, owner, epoch, until, again)
+               VALUES (:name, 'somebody else', 1, now() + interval '1 hour', false)
+               ON CONFLICT (name) DO UPDATE
+               SET owner = EXCLUDED.owner, epoch = lease.epoch + 1, until = EXCLUDED.until""",
+            name=f"thread:{shard}",
+        )
+    line.x.post("rita", "@AcmeSupport my parcel is stuck")
+    line.x.post("bob", "@AcmeSupport and another thing")
+
+    async def both() -> bool:
+        return bool(await line.gateway.value("SELECT count(*) = 2 FROM revision WHERE state = 'pending'"))
+
+    await line.gateway.until(both, "both are recorded")
+    rows = await line.gateway.rows(matters_stored.PENDING.replace("r.shard = :shard AND ", ""), limit=10)
+    assert len(rows) == 2
+    written = inbox._write_plan
+    calls = itertools.count()
+
+    async def fails_once(*given: Any) -> set[str]:
+        if next(calls) == 0:
+            if how == "overtaken":
+                raise inbox.Overtaken
+            await execute(given[0], "SELECT 1 / 0")
+        return await written(*given)
+
+    monkeypatch.setattr(inbox, "_write_plan", fails_once)
+    runtime = line.gateway.runtime
+    held = await runtime.leases.take("a test")
+    await inbox._write_threads(runtime, runtime.sandbox, runtime.policies, held, rows)
+    states = await line.gateway.rows(
+        """SELECT a.handle, r.state FROM revision r JOIN interaction i ON i.id = r.interaction_id
+           JOIN account a ON a.id = i.account_id WHERE i.text LIKE '%stuck' OR i.text LIKE '%another thing'"""
+    )
+    others = "done" if how == "overtaken" else "failed"
+    assert {row["handle"]: row["state"] for row in states} == {"rita": "waiting", "bob": others}
+    await line.gateway.execute("DELETE FROM lease WHERE owner = 'somebody else'")

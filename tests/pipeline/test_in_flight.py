@@ -201,6 +201,35 @@ async def test_after_a_merge_the_last_one_seen_is_answered(line: LineLike) -> No
     assert line.published() == [("It is here, Bob!", second)]
 
 
+@pytest.mark.parametrize("kind", ["timeout_after", "drop_after"], ids=["answered late", "asked after"])
+async def test_a_merge_into_a_ticket_of_ours_whose_number_is_not_known_yet_is_one_of_ours(
+    line: LineLike, kind: Any
+) -> None:
+    """The one that was merged goes by that number until the other is known by it; then it is in the other."""
+    first = await complaint(line)
+    line.desk.faults.append(Fault(kind, path="/api/v2/tickets(.json)?$", method="POST", status=502, seconds=1))
+    line.x.post("bob", "@AcmeSupport where is bob's?")
+
+    async def there() -> bool:
+        return len(line.desk.tickets) == 2
+
+    await line.gateway.until(there, "the second ticket is at the helpdesk")
+    line.desk.merge(1, 2, "Ann")
+    [one] = await line.gateway.rows("SELECT id FROM ticket WHERE external_id = '1'")
+    async with line.gateway.runtime.database.write() as connection:
+        await follow_merge(connection, one["id"], "2", line.gateway.runtime.now())
+    assert await line.gateway.value("SELECT count(*) FROM ticket WHERE external_id IS NULL") == 1
+    await line.settle()
+    [two] = await line.gateway.rows("SELECT id, external_id, merged_into FROM ticket WHERE id <> :one", one=one["id"])
+    assert (two["external_id"], two["merged_into"]) == ("2", None)
+    assert await line.gateway.value("SELECT merged_into FROM ticket WHERE id = :one", one=one["id"]) == two["id"]
+    assert len(line.desk.tickets) == 2
+    assert any("where is bob's?" in text for text in line.comments(2))
+    line.x.post("rita", "@AcmeSupport it is still not here", in_reply_to=first)
+    await line.settle()
+    assert any("it is still not here" in text for text in line.comments(2)), "rita's matter goes on in the other ticket"
+
+
 @pytest.fixture
 async def forum(line: LineLike) -> AsyncIterator[InboundTwin]:
     """A forum beside X, whose answers can be changed and deleted, and which keeps one answer to each item."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from gateway.db.database import execute, insert_rows
 from gateway.db.tables.columns import new_id
 from gateway.policy.facts import SAMPLES, WEEKS, hour_of, load_facts
 from gateway.runtime import Runtime
+from gateway_schemas.decision import WindowFacts
 from gateway_schemas.policy import Needs
 from support.gateway import Gateway
 
@@ -85,23 +87,45 @@ async def test_counts_samples_and_what_is_usual_are_those_of_each_message_alone(
             connection,
             Needs(window=SPAN),
             tickets=[],
-            places=[(None, "inbound", at) for at in [*asked, asked[0]]],
+            places=[(whose, "inbound", at) for at in [*asked, asked[0]] for whose in (None, brand)],
             now=START,
         )
-    ours = [row for row in rows if row["connection_id"] in mine and row["direction"] == "inbound"]
-    standing = sorted(
-        (row for row in ours if "deleted_at" not in row), key=lambda row: (row["published_at"], row["id"])
-    )
-    assert len(facts.windows) == len(asked)
-    for at in asked:
+    assert len(facts.windows) == 2 * len(asked)
+    for at, (whose, connections) in itertools.product(asked, ((None, mine), (brand, [other]))):
+        ours = [row for row in rows if row["connection_id"] in connections and row["direction"] == "inbound"]
+        # what was deleted is no news, and was as much as usual at the time
+        standing = sorted(
+            (row for row in ours if "deleted_at" not in row), key=lambda row: (row["published_at"], row["id"])
+        )
         before = [row for row in standing if at - SPAN <= row["published_at"] < at]
         until = [hour_of(at) + timedelta(hours=1) - back * timedelta(days=7) for back in range(1, WEEKS + 1)]
         then = [row for row in ours for end in until if end - SPAN <= row["published_at"] < end]
-        found = facts.windows[None, "inbound", at]
+        found = facts.windows[whose, "inbound", at]
         assert found.count == len(before)
         assert list(found.texts) == [row["text"] for row in before[-SAMPLES:]]
         assert found.expected == pytest.approx(len(then) / WEEKS)
         assert found.span == SPAN
+
+
+async def test_a_window_does_not_depend_on_what_else_is_in_the_batch(runtime: Runtime) -> None:
+    """One message that comes days late, and fresh ones, some of whose windows overlap."""
+    mine = await connected(runtime, "mine")
+    days_ago = START - timedelta(days=10)
+    for number in range(25):
+        await heard(runtime, mine, days_ago + timedelta(minutes=number), f"old {number}")
+        await heard(runtime, mine, START + timedelta(minutes=2 * number), f"new {number}")
+    moments = [days_ago + timedelta(minutes=8), *(START + timedelta(minutes=number) for number in (3, 4, 33, 34, 90))]
+
+    async def windows(asked: list[datetime]) -> dict[datetime, WindowFacts]:
+        places = [(None, "inbound", at) for at in asked]
+        async with runtime.database.read() as connection:
+            facts = await load_facts(connection, Needs(window=SPAN), tickets=[], places=places, now=START)
+        return {at: found for (_, _, at), found in facts.windows.items()}
+
+    together = await windows(moments)
+    assert (together[moments[0]].count, together[moments[-1]].count) == (8, 0)
+    for at in moments:
+        assert await windows([at]) == {at: together[at]}
 
 
 async def test_a_source_that_nobody_is_connected_to_has_an_empty_window(runtime: Runtime) -> None:

@@ -191,7 +191,7 @@ class Gateway:
         return next(iter(found[0].values())) if found else None
 
     async def install(self, id: UUID) -> None:
-        """Run the plugin's install with our door, as often as it asks for that, and keep what it returns."""
+        """Run the plugin's install with our door, again where it was not answered in time, and keep what it returns."""
         endpoint = (await self.runtime.connections.load([id]))[id]
         from dataclasses import replace
 
@@ -201,8 +201,8 @@ class Gateway:
             try:
                 report = await plugin.install(dry_run=False)
                 break
-            except Retry:  # no answer in time on a busy machine: whoever installs presses the button again
-                if not more:
+            except Retry as error:  # a busy machine: whoever installs presses the button again
+                if not more or error.code not in ("not_sent", "interrupted"):
                     raise
         if report.config:
             await self.change_config(id, **report.config)

@@ -17,10 +17,10 @@ from gateway_reading.tokens import Stretch, Token
 SHORTEST, LONGEST = 2, 5
 """Letters in a run of them, with the ends of the word."""
 IN_REACH = 5
-"""So many concepts of a sentence, at most, are paired with one before them."""
+"""With how many concepts before it in its sentence each is paired, at most."""
 ACROSS = "tone"
 """The family whose concepts are paired with those of the next sentence. More families, and more in reach, were tried:
-they find hardly more, and take a text twice the time."""
+they find a little more, and take a text twice the time."""
 FAMILIES = ("trade", "tone", "contact", "common")
 KINDS = 3
 LETTERS, PHRASES, CONCEPTS = range(KINDS)
@@ -104,17 +104,19 @@ class Sentence(NamedTuple):
     """Those of the family `ACROSS`, and that of a question."""
 
 
-def concepts(text: Prepared) -> list[Sentence]:
-    """The concepts of a text, sentence by sentence."""
+def concepts(text: Prepared, most: int | None = None) -> list[Sentence]:
+    """The concepts of a text, sentence by sentence; of its first so many sentences where `most` is given."""
+    last = text.sentences[:most][-1].last
     negated = _negated(text)
     spans = sorted(
         (span.first, -span.last, concept)
         for concept, found in text.found.items()
         if concept.startswith(FAMILIES)
         for span in found
+        if span.first < last
     )
     tokens = text.tokens
-    sentences = [Sentence([], set()) for _ in text.sentences]
+    sentences = [Sentence([], set()) for _ in text.sentences[:most]]
     for first, _, concept in spans:
         token = tokens[first]
         said, manners = sentences[token.sentence]
@@ -129,7 +131,7 @@ def concepts(text: Prepared) -> list[Sentence]:
 
 
 def within_a_sentence(sentence: Sentence) -> set[int]:
-    """The concepts of a sentence, and each after each one shortly before it."""
+    """The concepts of a sentence, and each together with those shortly before it."""
     said = sentence.said
     turned = [one * _BEFORE for one in said]
     pairs = {(one + other) & _MASK for at, one in enumerate(turned, 1) for other in said[at : at + IN_REACH]}

@@ -192,14 +192,14 @@ def _elsewhere(text: Prepared) -> bool:
 
 
 class _Sentences:
-    """What the sentences of a text weigh, and with it the text; their own scores only a text needs that gets a mark."""
+    """What each sentence weighs, and so the text. Sentences have scores of their own only where a text gets a mark."""
 
     def __init__(self, text: Prepared, weights: Weights) -> None:
         self._text = text
         self._weights = weights
         self._sentences = [each for each in text.sentences if each.first < MOST]
         self._letters = [sum(map(weights.word, words(text, each))) for each in self._sentences]
-        self._concepts = concepts(text)[: len(self._sentences)]
+        self._concepts = concepts(text, len(self._sentences))
         self._within = [self._weigh(CONCEPTS, within_a_sentence(each)) for each in self._concepts]
 
     def _weigh(self, kind: int, keys: Iterable[int]) -> Sums:

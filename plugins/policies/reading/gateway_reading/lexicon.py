@@ -60,7 +60,7 @@ class Node:
     gaps: Ways | None = None
     ends: tuple[str, ...] = ()
     known: Known | None = None
-    """The same for a search; made by the first one that comes here (`Node.look`)."""
+    """What a search looks at, made by the first one that comes here (`look`)."""
 
     @property
     def last(self) -> bool:
@@ -106,7 +106,7 @@ class Known(NamedTuple):
     words: Elements
     edges: Ways
     opens: tuple[tuple[int, Node], ...]
-    """The other gaps, each with its reach: anything may follow there."""
+    """Gaps behind which anything may follow, each with its reach."""
     gaps: tuple[Gap, ...]
 
 
