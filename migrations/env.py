@@ -18,7 +18,13 @@ def ours(name: str | None, kind: str, _: object) -> bool:
 
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=SQLModel.metadata, include_name=ours, compare_type=True)
+context.configure(
+    connection=connection,
+    target_metadata=SQLModel.metadata,
+    include_name=ours,
+    compare_type=True,
+    transaction_per_migration=True,  # one may build its indexes outside of it
+)
 with context.begin_transaction():
     context.run_migrations()
 connection.commit()

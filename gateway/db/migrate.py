@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
 
 import gateway
 from gateway.db.watch import watch
@@ -30,14 +31,22 @@ def configuration(url: str) -> Config:
     return config
 
 
+def _wait_for_turn(connection: Connection) -> None:
+    """Asks again and again: who waits within a statement has a snapshot, for the end of which an index that is built
+    concurrently waits in its turn."""
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}).scalar_one():
+        connection.rollback()
+        time.sleep(0.1)
+    connection.commit()
+
+
 def migrate(url: str, revision: str = "head") -> None:
     """Upgrade to `revision`; does nothing when the schema is there already. Blocking."""
     config = configuration(url)
     engine = create_engine(config.attributes["url"])
     try:
         with engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-            connection.commit()
+            _wait_for_turn(connection)
             try:
                 config.attributes["connection"] = connection
                 command.upgrade(config, revision)

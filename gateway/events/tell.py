@@ -123,7 +123,7 @@ SUBSCRIPTION = """
 SELECT id, name, url, kinds, include_text, allow_private, secrets, state, failing_since, failures, wait_until
 FROM subscription WHERE id = :id FOR NO KEY UPDATE
 """
-# by `event_delivery_due`, oldest due first
+# by `event_delivery_turn`, oldest due first
 DUE = """
 UPDATE event_delivery d SET tries = d.tries + 1,
     deadline_at = clock_timestamp() + make_interval(secs => :seconds)

@@ -70,8 +70,8 @@ SELECT connection_id, kind, count(*) AS count, min(since) AS oldest FROM (
 # A few dozen rows.
 SUBSCRIPTIONS = "SELECT name, state, failing_since FROM subscription"
 
-# Plan: `event_delivery_due` up to the cap; for what failed the end of the primary key, since nothing leads to it and it
-# may lie there for weeks. What is told anew waits since its turn.
+# Plan: `event_delivery_turn` up to the cap; for what failed the end of the primary key, since nothing leads to it and
+# it may lie there for weeks. What is told anew waits since its turn.
 EVENT_DELIVERIES = """
 SELECT state, count(*) AS count, min(since) AS oldest FROM (
     SELECT CASE WHEN s.state = 'active' THEN 'pending' ELSE 'stopped' END AS state, p.since FROM (

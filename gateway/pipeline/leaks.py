@@ -55,19 +55,23 @@ class Known:
 
 def private_only(answer: str, public: Known, private: Known) -> list[Leak]:
     """What of the private side an answer repeats that the public side has not, in order of appearance."""
-    secret = {key for text in private.texts for key, _, _ in _tokens(text, strictly=True)}
-    secret |= {f"name:{word}" for word in _names(private)}
+    said = list(_tokens(answer, strictly=False))
+    mine = {key for key, _, _ in said}
+    words = [match for match in _WORD.finditer(answer) if not match[0][0].islower()]
+    secret = {f"name:{word}" for word in _names(private)} & {f"name:{match[0].casefold()}" for match in words}
+    if mine:  # only what the answer has can be found in it, and most answers have nothing of the kind
+        secret |= {key for text in private.texts for key, _, _ in _tokens(text, strictly=True)} & mine
     if not secret:
         return []
     told = {key for text in (*public.texts, *public.names) for key, _, _ in _tokens(text, strictly=False)}
     told |= {f"name:{word}" for text in (*public.texts, *public.names) for word in _words(text)}
     secret -= told
     found: dict[tuple[int, int], Leak] = {}
-    for key, start, end in _tokens(answer, strictly=False):
+    for key, start, end in said:
         if key in secret:
             found[(start, end)] = Leak(_shape(key), start, end, answer[start:end])
-    for match in _WORD.finditer(answer):
-        if f"name:{match[0].casefold()}" in secret and not match[0][0].islower():
+    for match in words:
+        if f"name:{match[0].casefold()}" in secret:
             found.setdefault(match.span(), Leak("name", *match.span(), match[0]))
     # the longest of overlapping spans says it all
     leaks: list[Leak] = []

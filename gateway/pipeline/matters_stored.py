@@ -100,9 +100,11 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
                COALESCE(m.tags, t.tags) AS tags, COALESCE(m.fields, t.fields) AS fields,
                COALESCE(m.assignee, t.assignee) AS assignee, COALESCE(m.mark, t.mark) AS mark
         FROM ticket t LEFT JOIN ticket m ON m.id = t.merged_into
-        WHERE t.id = ANY(:ids) OR t.id IN (
-            SELECT DISTINCT ON (o.account_id) o.id FROM ticket o
-            WHERE o.account_id = ANY(:private) AND o.ended IS NULL ORDER BY o.account_id, o.last_inbound_at DESC)
+        WHERE t.id IN (
+            SELECT unnest(CAST(:ids AS uuid[])) UNION ALL SELECT newest.id FROM (
+                SELECT DISTINCT ON (o.account_id) o.id FROM ticket o
+                WHERE o.account_id = ANY(:private) AND o.ended IS NULL
+                ORDER BY o.account_id, o.last_inbound_at DESC) AS newest)
         ORDER BY t.last_inbound_at
         """,
         ids=list(

@@ -97,7 +97,13 @@ async def _settle(
     async with runtime.database.read() as connection:
         # first: what comes in after this look is news when the answer is about to leave
         basis = await fetch_one(connection, f"SELECT {HEARD_BY} AS heard FROM reply r WHERE r.id = :id", id=reply["id"])
-        heard = await fetch_all(connection, HEARD, ticket=reply["ticket_id"], named=reply["interaction_id"])
+        heard = await fetch_all(
+            connection,
+            HEARD,
+            ticket=reply["ticket_id"],
+            named=reply["interaction_id"],
+            grouped=reply["written_on"] is not None,  # who had a say on that ticket
+        )
     target = choose_target(reply, heard)
     settled = Settled(_one("held", target.code, target.hold), target=target, heard=basis["heard"] if basis else None)
     if target.interaction is None or target.code == "target_deleted":

@@ -143,11 +143,17 @@ async def _stand(connection: AsyncConnection, reads: Sequence[Read]) -> None:
     ]
     await execute_rows(
         connection,
-        """UPDATE push p SET done_at = g.at, external_id = g.comment
-           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (helpdesk uuid, key text, comment text, at timestamptz)
-           WHERE p.helpdesk_id = g.helpdesk AND p.state IN ('done', 'job', 'in_flight')
-               AND (p.key = g.key OR p.change_key = g.key)
-             AND (p.done_at, p.external_id) IS DISTINCT FROM (g.at, g.comment)""",
+        """UPDATE push p SET done_at = s.at, external_id = s.comment
+           FROM (
+               -- each by its own index; an OR of the two would look at every change there ever was
+               WITH g AS MATERIALIZED (
+                   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+                       AS g (helpdesk uuid, key text, comment text, at timestamptz))
+               SELECT o.id, g.helpdesk, g.comment, g.at FROM g JOIN push o ON o.key = g.key
+               UNION
+               SELECT o.id, g.helpdesk, g.comment, g.at FROM g JOIN push o ON o.change_key = g.key) AS s
+           WHERE p.id = s.id AND p.helpdesk_id = s.helpdesk AND p.state IN ('done', 'job', 'in_flight')
+             AND (p.done_at, p.external_id) IS DISTINCT FROM (s.at, s.comment)""",
         stand,
     )
 

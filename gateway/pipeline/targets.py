@@ -31,9 +31,13 @@ FROM interaction i JOIN account a ON a.id = i.account_id LEFT JOIN LATERAL (
     SELECT min(done_at) AS done_at FROM push WHERE interaction_id = i.id AND kind = 'comment'
         AND state IN ('done', 'job', 'in_flight')) p ON true
 WHERE i.ticket_id IN ({matter(":ticket")}) AND (i.direction = 'inbound' OR i.id = CAST(:named AS uuid))
+    AND (i.id = CAST(:named AS uuid) OR CAST(:grouped AS boolean) OR NOT {counted("i.id")})
 ORDER BY i.published_at, i.id
 """
-"""What customers and bystanders wrote in a matter; and the post of the brand's own that an answer corrects."""
+"""What customers and bystanders wrote in a matter; and the post of the brand's own that an answer corrects.
+
+What is only counted under an incident, of which there may be thousands, comes along where `grouped`.
+"""
 
 NEWER = (
     "A newer message of another visibility or author came in while this was written. "

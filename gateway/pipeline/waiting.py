@@ -18,6 +18,7 @@ from gateway.pipeline.leaving import in_doubt
 FACTS = "facts:"
 """What a change waits for whose author enrichers are being asked about begins with this; the account's id follows."""
 
+UUID_SHAPE = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 RELEASE = f"""
 UPDATE revision r SET state = 'pending', waits_for = NULL, wait_until = NULL,
     -- the brand's answers are threaded by whoever threads the customer they answer
@@ -38,7 +39,9 @@ WHERE r.state = 'waiting' AND (
         SELECT 1 FROM interaction i JOIN wanted w ON w.connection_id = i.connection_id AND w.ref = r.waits_for
         WHERE i.id = r.interaction_id AND w.state IN ('gone', 'failed'))
     OR EXISTS (
-        SELECT 1 FROM reply p WHERE r.waits_for = 'reply:' || p.id
+        -- by the answer's id: looked for by its name, it would be every answer there ever was
+        SELECT 1 FROM reply p
+        WHERE p.id = CASE WHEN r.waits_for ~ '^reply:{UUID_SHAPE}$' THEN CAST(substr(r.waits_for, 7) AS uuid) END
             AND (NOT {in_doubt("p")} OR p.code = 'needs_person'))
     OR (r.waits_for LIKE '{FACTS}%' AND NOT EXISTS (
         SELECT 1 FROM enrichment e WHERE '{FACTS}' || e.account_id = r.waits_for AND e.asked_at IS NOT NULL

@@ -288,10 +288,12 @@ PEOPLE = """
 SELECT t.customer_id, t.id, t.opened_at, t.fields ->> 'cause' AS cause,
        t.ended IS NULL AND t.status NOT IN ('solved', 'closed') AS open,
        (SELECT count(*) FROM interaction i WHERE i.ticket_id = t.id AND i.direction = 'inbound'
-            AND i.visibility = 'private' AND i.deleted_at IS NULL AND NOT EXISTS (
-            SELECT 1 FROM interaction o WHERE o.ticket_id = t.id AND o.direction = 'outbound'
-                AND o.published_at > i.published_at)
-            AND NOT EXISTS (SELECT 1 FROM reply r WHERE r.ticket_id = t.id AND r.sent_at > i.published_at)
+            AND i.visibility = 'private' AND i.deleted_at IS NULL
+            -- the last answer is looked for once, and only where there is a private message
+            AND CASE WHEN i.visibility = 'private' THEN i.published_at >= COALESCE(GREATEST(
+                (SELECT o.published_at FROM interaction o WHERE o.ticket_id = t.id AND o.direction = 'outbound'
+                 ORDER BY o.published_at DESC LIMIT 1),
+                (SELECT max(r.sent_at) FROM reply r WHERE r.ticket_id = t.id)), '-infinity') END
        ) AS unanswered
 FROM ticket t WHERE t.customer_id = ANY(:customers) AND t.merged_into IS NULL
 """
@@ -320,9 +322,10 @@ async def _incidents(connection: AsyncConnection, facts: Facts) -> None:
         connection,
         f"""SELECT n.id, n.key, n.title, n.brand_id, n.opened_at, n.ticket_id, t.helpdesk_id,
                    (SELECT count(*) FROM incident_member m WHERE m.incident_id = n.id) AS count,
-                   ARRAY(SELECT jsonb_build_array(m.at, i.id, i.text) FROM incident_member m
-                         JOIN interaction i ON i.id = m.interaction_id
-                         WHERE m.incident_id = n.id ORDER BY m.at DESC, i.id DESC LIMIT {SAMPLES}) AS texts
+                   ARRAY(SELECT jsonb_build_array(m.at, i.id, i.text) FROM (
+                             SELECT x.at, x.interaction_id FROM incident_member x WHERE x.incident_id = n.id
+                             ORDER BY x.at DESC, x.interaction_id DESC LIMIT {SAMPLES}) AS m
+                         JOIN interaction i ON i.id = m.interaction_id) AS texts
             FROM incident n LEFT JOIN ticket t ON t.id = n.ticket_id WHERE n.closed_at IS NULL ORDER BY n.key""",
     )
     for row in rows:

@@ -200,8 +200,8 @@ ORDER BY a.policy_id, a.effective_from DESC, a.id DESC
 MOMENT = """
 SELECT 'incident' AS what, key AS name, tighten AS value, 0 AS version FROM incident WHERE closed_at IS NULL
 UNION ALL SELECT 'breaker', '', NULL, 0 FROM tone_breaker WHERE reset_at IS NULL
-UNION ALL SELECT * FROM (SELECT DISTINCT ON (name) 'list', name, to_jsonb(entries), version FROM word_list
-    ORDER BY name, version DESC) AS newest
+UNION ALL SELECT 'list', w.name, to_jsonb(w.entries), w.version FROM word_list w
+    JOIN (SELECT name, max(version) AS version FROM word_list GROUP BY name) AS newest USING (name, version)
 """
 PUT = """
 INSERT INTO policy_set (id, digest, members, versions, created_at)

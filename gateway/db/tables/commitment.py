@@ -78,7 +78,10 @@ class IncidentMember(SQLModel, table=True):
 
     __tablename__ = "incident_member"
 
-    __table_args__ = (PrimaryKeyConstraint("incident_id", "interaction_id"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("incident_id", "interaction_id"),
+        Index("incident_member_newest", "incident_id", "at", "interaction_id"),
+    )
 
     incident_id: UUID = Field(foreign_key="incident.id", ondelete="CASCADE")
     interaction_id: UUID = Field(foreign_key="interaction.id", ondelete="CASCADE", index=True)

@@ -35,6 +35,9 @@ class Push(SQLModel, table=True):
         Index("push_failed", "id", postgresql_where=sql("state = 'failed'")),
         Index("push_redrive", "redrive_at", postgresql_where=sql("redrive_at IS NOT NULL")),
         Index("push_of_ticket", "ticket_id", "id"),
+        Index("push_of_interaction", "interaction_id", postgresql_where=sql("interaction_id IS NOT NULL")),
+        Index("push_change", "change_key", postgresql_where=sql("change_key IS NOT NULL")),
+        Index("push_out", "helpdesk_id", "due_at", postgresql_where=sql("state IN ('in_flight','job')")),
     )
 
     id: int = serial()

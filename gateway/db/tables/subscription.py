@@ -87,7 +87,13 @@ class EventDelivery(SQLModel, table=True):
 
     __table_args__ = (
         UniqueConstraint("subscription_id", "event_id"),
-        Index("event_delivery_due", "subscription_id", "due_at", postgresql_where=sql("state = 'pending'")),
+        Index("event_delivery_turn", "subscription_id", "due_at", "id", postgresql_where=sql("state = 'pending'")),
+        Index(
+            "event_delivery_out",
+            "subscription_id",
+            "deadline_at",
+            postgresql_where=sql("state = 'pending' AND deadline_at IS NOT NULL"),
+        ),
         Index("event_delivery_of_event", "event_id"),
     )
 

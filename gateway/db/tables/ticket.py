@@ -31,6 +31,7 @@ class Ticket(SQLModel, table=True):
             unique=True,
             postgresql_where=sql("external_id IS NOT NULL AND merged_into IS NULL"),
         ),
+        Index("ticket_numbered", "helpdesk_id", "external_id", postgresql_where=sql("external_id IS NOT NULL")),
         Index("ticket_of_account", "account_id", "opened_at"),
         Index("ticket_followed", "followup_of", postgresql_where=sql("followup_of IS NOT NULL")),
         Index("ticket_merged", "merged_into", postgresql_where=sql("merged_into IS NOT NULL")),
