@@ -32,6 +32,8 @@ async def still_ours(connection: AsyncConnection, change: Change) -> bool:
 
 async def done(connection: AsyncConnection, change: Change, result: Done, now: datetime) -> set[str]:
     """The helpdesk has it."""
+    if change.change.external_id is None:
+        await is_this_one(connection, change.ticket_id, result.external_id, now)
     await _place_ticket(connection, change.ticket_id, result.external_id, result.url, now)
     digest = result.comments.get(change.key)
     comments = {key: result.comments.get(key, digest) for key in change.push_keys}
@@ -69,6 +71,7 @@ async def found(
     comments = {comment.key for comment in change.change.comments}
     creating = change.change.external_id is None
     if seen.external_id is not None and creating:
+        await is_this_one(connection, change.ticket_id, seen.external_id, now)
         await _place_ticket(connection, change.ticket_id, seen.external_id, seen.url, now)
     if doubted and creating and seen.external_id is not None and comments and not comments <= set(seen.comments):
         await settled(connection, change, now)
@@ -215,7 +218,6 @@ async def _has_moved(connection: AsyncConnection, ticket_id: UUID) -> bool:
 async def _place_ticket(
     connection: AsyncConnection, ticket_id: UUID, external_id: str, url: str | None, now: datetime
 ) -> None:
-    await is_this_one(connection, ticket_id, external_id, now)
     await execute(
         connection,
         """UPDATE ticket SET external_id = COALESCE(external_id, :external), external_url = COALESCE(external_url,
