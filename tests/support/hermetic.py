@@ -16,9 +16,15 @@ from typing import Any
 
 import hypothesis
 import pytest
+from httpx2._config import DEFAULT_TIMEOUT_CONFIG
 
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+# what every HTTP client gets that does not say how long it waits: five seconds, less than the first reading of a text
+# may take while other tests have the machine
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, _phase, 60.0)
 
 _refused: list[str] = []
 _active = False
