@@ -26,16 +26,16 @@ STEPS = ("warned", "breached", "escalated")
 
 # the first event of each ticket: what one step sets going is known when the next is asked about
 EVENTS = """
-SELECT * FROM (SELECT DISTINCT ON (e.ticket_id) e.id AS event, e.clock_id, e.kind AS what, e.data, e.at, k.policy,
-        t.id, t.status, t.priority, t.tags, t.fields, t.assignee, t.opened_at, t.brand_id, t.customer_id,
-        t.account_id,
-        b.name AS brand, c.plugin AS source, c.name AS connection, said.kind, said.visibility
-    FROM clock_event e JOIN clock k ON k.id = e.clock_id JOIN ticket t ON t.id = e.ticket_id
-         JOIN connection c ON c.id = t.connection_id LEFT JOIN brand b ON b.id = t.brand_id
-         LEFT JOIN LATERAL (SELECT i.kind, i.visibility FROM interaction i WHERE i.ticket_id = t.id
-             AND i.direction = 'inbound' ORDER BY i.published_at DESC, i.id DESC LIMIT 1) AS said ON true
-    WHERE e.handled_at IS NULL ORDER BY e.ticket_id, e.id) AS first
-ORDER BY event LIMIT :limit
+WITH first AS (SELECT min(id) AS id FROM clock_event WHERE handled_at IS NULL GROUP BY ticket_id),
+     chosen AS (SELECT id FROM first ORDER BY id LIMIT :limit)
+SELECT e.id AS event, e.clock_id, e.kind AS what, e.data, e.at, k.policy,
+    t.id, t.status, t.priority, t.tags, t.fields, t.assignee, t.opened_at, t.brand_id, t.customer_id, t.account_id,
+    b.name AS brand, c.plugin AS source, c.name AS connection, said.kind, said.visibility
+FROM chosen JOIN clock_event e ON e.id = chosen.id JOIN clock k ON k.id = e.clock_id JOIN ticket t ON t.id = e.ticket_id
+     JOIN connection c ON c.id = t.connection_id LEFT JOIN brand b ON b.id = t.brand_id
+     LEFT JOIN LATERAL (SELECT i.kind, i.visibility FROM interaction i WHERE i.ticket_id = t.id
+         AND i.direction = 'inbound' ORDER BY i.published_at DESC, i.id DESC LIMIT 1) AS said ON true
+ORDER BY e.id
 """
 
 

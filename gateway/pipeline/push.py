@@ -29,6 +29,7 @@ from gateway.pipeline import outcomes
 from gateway.pipeline.changes import COMMENTING, Change, choose, fold
 from gateway.pipeline.fetch import want
 from gateway.pipeline.trouble import Trouble, note_attempt, note_success, note_trouble, trouble_of
+from gateway.pipeline.turns import Turns
 from gateway.restored import Restored, ask_apart
 from gateway.runtime import Runtime
 from gateway.tracing.logs import about
@@ -52,25 +53,6 @@ WAIT_HERE = timedelta(minutes=2)
 """A pause up to this long is waited for by the process that was asked for it: a limit of calls a minute leaves many
 short ones, and to wait for the tick in each would leave much of the limit unused."""
 LANES: tuple[Lane, Lane, Lane] = ("reply", "interactive", "backlog")
-
-READY = """
-WITH due AS (
-    SELECT ticket_id, min(lane) AS lane, min(id) AS first,
-           (array_agg(thread_id ORDER BY id))[1] AS thread_id, (array_agg(source_id ORDER BY id))[1] AS source_id
-    FROM push WHERE helpdesk_id = :helpdesk AND state IN ('pending', 'in_flight', 'job')
-    GROUP BY ticket_id
-    -- state fields never tried may wait for company; whatever else is first must be due, or its ticket waits behind it
-    HAVING bool_and(state = 'pending') AND COALESCE(
-        (array_agg(due_at ORDER BY id) FILTER (WHERE kind <> 'update' OR tries > 0))[1], min(due_at)) <= :now
-), turns AS (
-    -- four thousand commenters under one post take turns with everybody else, and so does a flooded connection
-    SELECT *, row_number() OVER (PARTITION BY lane, source_id, thread_id ORDER BY first) AS turn FROM due
-)
-SELECT ticket_id, lane, (SELECT t.moved_to IS NOT NULL FROM ticket t WHERE t.id = ticket_id) AS moved FROM (
-    SELECT *, row_number() OVER (PARTITION BY lane, source_id ORDER BY turn, first) AS place FROM turns
-) AS placed
-ORDER BY lane, place, first LIMIT :limit
-"""
 
 INTERRUPTED = "state = 'in_flight' AND deadline_at < clock_timestamp() AND due_at <= :now"
 JOB = "state = 'job' AND due_at <= :now"
@@ -105,6 +87,7 @@ async def push_due(runtime: Runtime, endpoint: Endpoint, held: Held) -> bool:
         await _ask_after_interrupted(runtime, endpoint, plugin, held)
     if row is not None and row["job"]:
         await _resume_jobs(runtime, endpoint, plugin, held)
+    turns = Turns(endpoint.id)
     running: set[asyncio.Task[bool]] = set()
     bulk: set[asyncio.Task[bool]] = set()
     began = time.monotonic()
@@ -113,7 +96,7 @@ async def push_due(runtime: Runtime, endpoint: Endpoint, held: Held) -> bool:
         while True:
             free = runtime.settings.max_in_flight - len(running)
             if free > 0 and not blocked and time.monotonic() - began < YIELD_AFTER:
-                for changes in await _claim(runtime, endpoint, plugin, held, free, BULK_CALLS - len(bulk & running)):
+                for changes in await _claim(runtime, turns, plugin, held, free, BULK_CALLS - len(bulk & running)):
                     if changes[0].doubted:
                         doubts = True
                         continue
@@ -132,7 +115,7 @@ async def push_due(runtime: Runtime, endpoint: Endpoint, held: Held) -> bool:
 
 
 async def _claim(
-    runtime: Runtime, endpoint: Endpoint, plugin: Helpdesk[Any], held: Held, free: int, bulk_free: int
+    runtime: Runtime, turns: Turns, plugin: Helpdesk[Any], held: Held, free: int, bulk_free: int
 ) -> list[list[Change]]:
     """Commit that the next changes are in flight. Returns them as calls: one change each, or bulk."""
     now = runtime.now()
@@ -140,13 +123,7 @@ async def _claim(
     size = plugin.capabilities.bulk
     async with runtime.database.write() as connection:
         await held.check(connection)
-        ready = await fetch_all(
-            connection,
-            READY,
-            helpdesk=endpoint.id,
-            now=now,
-            limit=free if size == 1 else max(free, BULK_FROM) + size * bulk_free,
-        )
+        ready = await turns.next(connection, now, free if size == 1 else max(free, BULK_FROM) + size * bulk_free)
         bulk = size > 1 and len(ready) >= BULK_FROM
         await _redirect(connection, [row["ticket_id"] for row in ready if row["moved"]])
         if bulk:
@@ -156,6 +133,7 @@ async def _claim(
             ids = alone + others[: size * min(bulk_free, free - len(alone))]
         else:
             alone = ids = [row["ticket_id"] for row in ready[:free]]
+        turns.took(ids)
         changes = await _changes(
             connection, plugin, ids, held.epoch, now, until, runtime.settings.digest_above, runtime.restored
         )
