@@ -192,10 +192,14 @@ UNION ALL
 SELECT 'reply:' || id FROM open WHERE role = 'source' AND EXISTS (
     SELECT 1 FROM reply r WHERE r.connection_id = open.id AND r.state = 'received' AND r.due_at <= :now)
 UNION ALL
-SELECT 'send:' || id FROM open WHERE role = 'source' AND EXISTS (
-    SELECT 1 FROM reply r WHERE r.connection_id = open.id AND (
-        (r.state IN ('queued', 'unknown', 'retracting') AND r.due_at <= :now AND r.code IS DISTINCT FROM 'needs_person')
-        OR (r.state = 'sending' AND r.deadline_at < clock_timestamp())))
+-- Minima here and for clocks, not EXISTS: each is the first entry of a partial index, whatever the plan. An EXISTS is
+-- looked for by reading the table where the plan expects many rows to be due: all of it when none is, as with a
+-- thousand answers of which only a person can tell what became of them, or a million running clocks.
+SELECT 'send:' || id FROM open WHERE role = 'source' AND (
+    (SELECT min(r.due_at) FROM reply r WHERE r.connection_id = open.id AND r.code IS DISTINCT FROM 'needs_person'
+        AND r.state IN ('queued', 'unknown', 'retracting')) <= :now
+    OR (SELECT min(r.deadline_at) FROM reply r WHERE r.connection_id = open.id AND r.state = 'sending')
+        < clock_timestamp())
 UNION ALL
 SELECT 'backtest:' || id FROM backtest WHERE state IN ('pending', 'running')
 UNION ALL
@@ -209,9 +213,6 @@ SELECT 'renew:' || connection_id FROM authorisation WHERE state = 'granted' AND 
 UNION ALL
 SELECT 'probe:' || connection_id FROM channel_health WHERE next_at <= :now
 UNION ALL
--- Minima, not EXISTS: each is the first entry of a partial index of open clocks, whatever the plan. Once this statement
--- is prepared, its plan does not know :now and expects every third clock to be due; an EXISTS is then looked for by
--- reading the table, all of it when none is due (tried with a million clocks: 650 ms).
 SELECT 'clock:sweep' WHERE (SELECT min(next_at) FROM clock WHERE state = 'running') <= :now
 UNION ALL
 SELECT 'decide:clocks' WHERE EXISTS (SELECT 1 FROM clock_event WHERE handled_at IS NULL)

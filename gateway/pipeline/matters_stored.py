@@ -79,8 +79,9 @@ async def load(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], n
         connection,
         """SELECT false AS first, thread_id, account_id, ticket_id FROM leg
            WHERE thread_id = ANY(:threads) AND account_id = ANY(:accounts)
-           UNION ALL (SELECT DISTINCT ON (thread_id) true, thread_id, account_id, ticket_id FROM leg
-                      WHERE thread_id = ANY(:threads) ORDER BY thread_id, created_at, ticket_id)""",
+           UNION ALL SELECT true, first.* FROM unnest(CAST(:threads AS uuid[])) AS t (id) CROSS JOIN LATERAL (
+               SELECT thread_id, account_id, ticket_id FROM leg WHERE thread_id = t.id
+               ORDER BY created_at, ticket_id LIMIT 1) AS first""",
         threads=thread_ids,
         accounts=account_ids,
     )
@@ -221,10 +222,19 @@ async def _loose(connection: AsyncConnection, matters: Matters, thread_ids: Sequ
     in_batch = {one.interaction_id for one in matters.items}
     rows = await fetch_all(
         connection,
-        f"""SELECT i.data::text, i.published_at AS at, i.created_at AS seen_at, {ITEM}
-            FROM interaction i JOIN account a ON a.id = i.account_id JOIN connection c ON c.id = i.connection_id
-            WHERE i.thread_id = ANY(:threads) AND i.ticket_id IS NULL AND i.deleted_at IS NULL
-              AND (i.account_id = ANY(:accounts) OR (i.direction = 'outbound' AND i.visibility = 'private'))""",
+        f"""
+        WITH loose AS (
+            -- by whoever wrote it: a thread may have tens of thousands of comments
+            SELECT i.id FROM unnest(CAST(:accounts AS uuid[])) AS a (id) CROSS JOIN LATERAL (
+                SELECT id FROM interaction WHERE account_id = a.id AND thread_id = ANY(:threads) AND ticket_id IS NULL
+                    AND deleted_at IS NULL) AS i
+            UNION SELECT id FROM interaction WHERE thread_id = ANY(:threads) AND ticket_id IS NULL
+                AND deleted_at IS NULL AND direction = 'outbound' AND visibility = 'private'
+        )
+        SELECT i.data::text, i.published_at AS at, i.created_at AS seen_at, {ITEM}
+        FROM loose JOIN interaction i ON i.id = loose.id JOIN account a ON a.id = i.account_id
+             JOIN connection c ON c.id = i.connection_id
+        """,
         threads=list(thread_ids),
         accounts=list(
             {one.account_id for one in matters.items}

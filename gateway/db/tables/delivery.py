@@ -63,6 +63,7 @@ class Wanted(SQLModel, table=True):
 
     __table_args__ = (
         UniqueConstraint("connection_id", "kind", "ref"),
+        Index("wanted_named", "connection_id", "ref"),
         Index("wanted_due", "connection_id", "due_at", postgresql_where=sql("state = 'pending'")),
     )
 

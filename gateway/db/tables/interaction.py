@@ -70,6 +70,13 @@ class Interaction(SQLModel, table=True):
         Index("interaction_thread", "thread_id", "published_at"),
         Index("interaction_by_account", "account_id", "published_at"),
         Index("interaction_window", "connection_id", "published_at"),
+        Index(
+            "interaction_loose_own",
+            "thread_id",
+            postgresql_where=sql(
+                "ticket_id IS NULL AND deleted_at IS NULL AND direction = 'outbound' AND visibility = 'private'"
+            ),
+        ),
         Index("interaction_answers", "scope", "in_reply_to", postgresql_where=sql("direction = 'outbound'")),
         Index(
             "interaction_of_subject",

@@ -60,6 +60,7 @@ class Reply(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("helpdesk_id", "comment_id"),
         Index("reply_open", "connection_id", "due_at", postgresql_where=sql(f"state IN {OPEN_STATES}")),
+        Index("reply_newest", "created_at"),
         Index("reply_of_ticket", "ticket_id", "created_at"),
         Index("reply_held", "connection_id", "id", postgresql_where=sql("state = 'held'")),
         Index("reply_blocked", "connection_id", postgresql_where=sql("state = 'blocked'")),

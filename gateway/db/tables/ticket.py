@@ -90,7 +90,10 @@ def solving(status: str, at: str) -> str:
 class Leg(SQLModel, table=True):
     """Which ticket a customer's messages in a thread belong to. The unique key that keeps one matter one ticket."""
 
-    __table_args__ = (PrimaryKeyConstraint("thread_id", "account_id"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("thread_id", "account_id"),
+        Index("leg_first", "thread_id", "created_at", "ticket_id"),
+    )
 
     thread_id: UUID = Field(foreign_key="thread.id")
     account_id: UUID = Field(foreign_key="account.id")
