@@ -70,7 +70,7 @@ async def test_what_became_of_a_ticket_since_the_order_was_found_counts(make_lin
         assert not {first, second, third} & set(await next_ones(line, turns, BACKLOG))
 
 
-async def test_what_comes_in_is_put_in_order_when_the_moment_is_over_or_the_order_is_used_up(
+async def test_a_change_in_the_order_waits_until_the_order_is_found_anew(
     make_line: LineFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with make_line() as line:
@@ -90,3 +90,31 @@ async def test_what_comes_in_is_put_in_order_when_the_moment_is_over_or_the_orde
         assert (await next_ones(line, turns, 5))[0] == urgent
         await line.gateway.execute("UPDATE push SET lane = 2 WHERE ticket_id = :id", id=urgent)
         assert urgent not in await next_ones(line, turns, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        ("source_id = (SELECT id FROM connection WHERE role = 'helpdesk')", True),
+        ("lane = 0", True),
+        ("lane = lane", False),
+        ("lane = lane + 1, source_id = (SELECT id FROM connection WHERE role = 'helpdesk')", False),
+    ],
+    ids=["another-source", "for-an-agent", "of-the-flood", "of-less-haste"],
+)
+async def test_what_comes_in_meanwhile_waits_only_behind_what_it_would_wait_for_anyway(
+    make_line: LineFactory, change: str, first: bool
+) -> None:
+    async with make_line() as line:
+        await piled_up(line)
+        turns = Turns(line.helpdesk)
+        order = await next_ones(line, turns, 5)
+        newest = (await next_ones(line, Turns(line.helpdesk), BACKLOG))[-1]
+        await line.gateway.execute(
+            f"UPDATE push SET id = id + 1000000, {change} WHERE ticket_id = :id AND state = 'pending'", id=newest
+        )
+        assert await next_ones(line, turns, 5) == ([newest, *order[:4]] if first else order)
+        turns.took([newest, *order[:2]] if first else order[:2])
+        assert (await next_ones(line, turns, 3))[0] == (newest if first else order[2])
+        await line.gateway.execute("UPDATE push SET state = 'in_flight' WHERE ticket_id = :id", id=newest)
+        assert (await next_ones(line, turns, 3))[0] == order[2]
