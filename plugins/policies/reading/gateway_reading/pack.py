@@ -32,7 +32,8 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from gateway_reading.fold import bare
-from gateway_reading.lexicon import Lexicon, PackError
+from gateway_reading.lexicon import Lexicon
+from gateway_reading.vocabulary import PackError
 
 LANGUAGES = ("en", "es", "fr", "de", "pt", "it")
 """Primary language subtags that have a pack."""
@@ -73,16 +74,17 @@ def load(language: str) -> Pack:
     """The pack of a language in `LANGUAGES`; compiled once in a process. Raises PackError where its data is wrong."""
     families = _families(language)
     lexicon = Lexicon(language, families["common"]["recognition"]["words"])
-    lexicon.not_typos = frozenset(map(bare, families["common"]["classes"].get("not_typos", ())))
+    vocabulary = lexicon.vocabulary
+    vocabulary.not_typos = frozenset(map(bare, families["common"]["classes"].get("not_typos", ())))
     ordered = ["common", *(family for family in families if family != "common")]
     for written, meant in families["common"].get("aliases", {}).items():
-        lexicon.alias(written, meant)
+        vocabulary.alias(written, meant)
     for family in ordered:
         for name, endings in families[family].get("endings", {}).items():
-            lexicon.endings(name, endings)
+            vocabulary.endings(name, endings)
     for family in ordered:
         for name, words in families[family].get("classes", {}).items():
-            lexicon.define(f"{family}.{name}", words)
+            vocabulary.define(f"{family}.{name}", words)
     for family in ordered:
         for name, patterns in families[family].get("concepts", {}).items():
             for pattern in patterns:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from gateway_reading.lexicon import Lexicon, PackError, Span
+from gateway_reading.lexicon import Lexicon, Span
 from gateway_reading.pack import LANGUAGES, load
 from gateway_reading.prepared import Prepared, prepare
 from gateway_reading.tokens import LONGEST_SENTENCE, scan
+from gateway_reading.vocabulary import PackError
 
 
 def find(lexicon: Lexicon, text: str) -> list[str]:
@@ -135,8 +136,8 @@ def test_what_is_found_is_what_trying_everything_finds(seed: int) -> None:
 
 def test_patterns_say_what_they_match() -> None:
     lexicon = Lexicon("en")
-    lexicon.endings("e", ["e", "ed", "ing"])
-    lexicon.define("common.object", ["review", "post"])
+    lexicon.vocabulary.endings("e", ["e", "ed", "ing"])
+    lexicon.vocabulary.define("common.object", ["review", "post"])
     for pattern in ("remov+e the? ..2 <object>", "gift card*", "*bon", "# %", "coupon", "don't"):
         lexicon.add("x", pattern, "trade")
     found = find(
