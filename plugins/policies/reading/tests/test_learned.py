@@ -68,11 +68,15 @@ def test_the_weights_were_trained_on_the_corpus_as_it_is() -> None:
 
 def test_the_weights_are_small_and_complete() -> None:
     folder = files("gateway_reading") / "weights"
-    assert len((folder / "weights.bin").read_bytes()) < 850_000
+    assert len((folder / "weights.bin").read_bytes()) < 1_000_000
     assert [len(kept) for kept in load().rows] == about()["features"]
 
 
-@pytest.mark.parametrize("pattern", ["replies_said_*", "replies_more_*", "trade_said_*", "trade_more_*"])
+OBLIQUE = ("replies_said_*", "replies_more_*")
+LATER = ("replies_disputes_*", "replies_judged_*", "replies_drawer_*", "replies_spoken_*", "replies_everyday_*")
+
+
+@pytest.mark.parametrize("pattern", [*OBLIQUE, *LATER, "trade_said_*", "trade_more_*"])
 def test_what_may_be_a_translation_is_in_one_part(pattern: str) -> None:
     parts = defaultdict(set)
     for part in ("tune", "held_out"):
@@ -82,11 +86,11 @@ def test_what_may_be_a_translation_is_in_one_part(pattern: str) -> None:
     assert 0.15 <= sum("held_out" in each for each in parts.values()) / len(parts) <= 0.25
 
 
-@pytest.mark.parametrize("pattern", ["replies_said_*", "replies_more_*", "replies_unseen*"])
-def test_manners_are_read_in_answers_written_after_the_rules(pattern: str) -> None:
+@pytest.mark.parametrize("patterns", [OBLIQUE, LATER, ("replies_unseen*",)], ids=["oblique", "later", "unseen"])
+def test_manners_are_read_in_answers_written_after_the_rules(patterns: tuple[str, ...]) -> None:
     """Compares with the rules alone, which nobody tuned on these."""
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
-    for row in rows(pattern, "held_out"):
+    for row in (each for pattern in patterns for each in rows(pattern, "held_out")):
         found = read(row["text"], language=row["language"], visibility=row["visibility"])
         ruled = {mark.signal for mark in rules(prepare(row["text"], "brand", row["visibility"], row["language"]))}
         for signal in SIGNALS:
@@ -97,7 +101,8 @@ def test_manners_are_read_in_answers_written_after_the_rules(pattern: str) -> No
                 counts[signal, name][1] += said and not expected
                 counts[signal, name][2] += expected and not said
     score = {key: 2 * hit / max(1, 2 * hit + wrong + missed) for key, (hit, wrong, missed) in counts.items()}
-    print(f"\n{pattern} precision/recall" + "".join(f"{name:>11}" for name in (*LANGUAGES, "all", "rules")) + "   F1")
+    heads = "".join(f"{name:>11}" for name in (*LANGUAGES, "all", "rules"))
+    print(f"\n{' '.join(patterns)}\n{'precision/recall':30}{heads}   F1")
     for signal in SIGNALS:
         cells = []
         for name in (*LANGUAGES, "all", "rules"):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 CORPUS = Path(__file__).parents[1] / "tests" / "corpus"
 TRADE = "incentive_for_retraction"
+ORDINARY = ("replies_everyday", "trade_ordinary")
 
 
 class Example(NamedTuple):
@@ -23,6 +24,8 @@ class Example(NamedTuple):
     labels: frozenset[str]
     trade: bool
     """Whether it was written to show a trade or what looks like one; else it shows manners and contact."""
+    ordinary: bool
+    """Whether it is one of the harmless answers that agents write all day."""
     group: str
     """Where it was written after the rules were: rows of one group may be translations of each other."""
 
@@ -41,6 +44,7 @@ def examples() -> Iterator[Example]:
                 row["language"],
                 frozenset(row["labels"]),
                 path.stem.startswith("trade"),
+                path.stem.startswith(ORDINARY),
                 row.get("group", ""),
             )
 

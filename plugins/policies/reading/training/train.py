@@ -44,10 +44,13 @@ BESIDE = 1.0
 TRIALS = 5
 SPREAD = 99.9
 """Percent of the weights that one byte spans; the few above are cut."""
-LEAST = {"asks_personal_data_publicly": 0.5, "argues": 1.0, "condescends_or_excuses": 1.0}
-"""The lowest score that counts without the rules; nought elsewhere. Asking for data holds an answer, and an argument or
-an excuse scolds whoever wrote it: that takes more."""
-ABOUT = 0.02
+QUIET = ("argues", "condescends_or_excuses")
+"""Signals that no ordinary answer has, so that the ordinary ones that were not written for manners show that too."""
+ORDINARY_MARKS = {"asks_personal_data_publicly": 0.004}
+"""Of ordinary answers without a signal, how many may be said to have it, `MARKS` elsewhere: an argument or an excuse
+scolds whoever wrote it, asking for data holds the answer, and agents write hardly anything else than ordinary ones."""
+MARKS = 0.01
+ABOUT = 0.003
 """F1 by which two are about as good."""
 DISMISSED = -0.5
 """Only below this score the rules' word for a trade may count for nothing."""
@@ -118,7 +121,7 @@ class Model:
         self.steps: dict[str, list[float]] = {}
         self.weights: dict[str, list[np.ndarray]] = {}
         for signal in SIGNALS:
-            rows = np.array([signal == TRADE or not corpus.examples[each].trade for each in used])
+            rows = np.array([_shows(corpus.examples[each], signal) for each in used])
             wanted = corpus.labelled(signal)[used]
             worth = np.array([_worth(corpus.examples[each], signal) for each in used])
             fitted = LogisticRegression(
@@ -179,6 +182,11 @@ class Model:
         return bytes(out)
 
 
+def _shows(example: Example, signal: str) -> bool:
+    """Whether it is labelled for the signal."""
+    return signal == TRADE or not example.trade or (example.ordinary and signal in QUIET)
+
+
 def _worth(example: Example, signal: str) -> float:
     if signal == TRADE:
         return 1.0 if example.trade else BESIDE
@@ -203,17 +211,21 @@ def f1(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def fuse(
-    score: np.ndarray, ruled: np.ndarray, wanted: np.ndarray, least: float
+    score: np.ndarray, ruled: np.ndarray, wanted: np.ndarray, ordinary: np.ndarray, most: float, quiet: bool
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """The worth of the rules, and the limit (of `least` at least) that find the signal best, and how well.
-    Of several that are about as good the one that trusts the rules most, who know what is usually said."""
+    """The worth of the rules, and the limit, that find the signal best and mark no more than `most` of the `ordinary`
+    answers that have it not, and how well. Of several that are about as good the one that trusts the rules most, who
+    know what is usually said; but least for a `quiet` signal, of which many words are also said without it."""
+    harmless = ordinary & ~wanted & (ruled == 0)
     tried = [
         (f1(score + rules * ruled > limit, wanted), rules, limit)
         for rules in np.arange(0.5, 4.1, 0.25)
-        for limit in np.arange(least, 2.1, 0.1)
+        for limit in np.arange(-0.5, 2.1, 0.1)
+        if (score[harmless] > limit).mean() <= most
     ]
     best = max(each[0] for each in tried)
-    _, rules, limit = max((each for each in tried if each[0] >= best - ABOUT), key=lambda each: (each[1], -each[2]))
+    good = [each for each in tried if each[0] >= best - ABOUT]
+    _, rules, limit = max(good, key=lambda each: (-each[1], each[2]) if quiet else (each[1], -each[2]))
     found = score + rules * ruled > limit
     return {"rules": round(float(rules), 2), "limit": round(float(limit), 2)}, {
         "rows": len(wanted),
@@ -221,6 +233,7 @@ def fuse(
         "f1": round(f1(found, wanted), 3),
         "precision": round(float((found & wanted).sum() / max(1, found.sum())), 3),
         "recall": round(float((found & wanted).sum() / max(1, wanted.sum())), 3),
+        "ordinary answers marked": round(float(found[ordinary & ~wanted].mean()), 4),
         "rules alone: f1": round(f1(ruled > 0, wanted), 3),
     }
 
@@ -271,7 +284,8 @@ def main() -> None:
     for signal in FUSED:
         rows = np.array([each for each in aside if not corpus.examples[each].trade])
         wanted, ruled = corpus.labelled(signal)[rows], np.minimum(1, corpus.ruled(signal)[rows])
-        fused[signal], figures[signal] = fuse(scores[signal][rows], ruled, wanted, LEAST.get(signal, 0.0))
+        plain, most = np.array([corpus.examples[each].ordinary for each in rows]), ORDINARY_MARKS.get(signal, MARKS)
+        fused[signal], figures[signal] = fuse(scores[signal][rows], ruled, wanted, plain, most, signal in QUIET)
     rows = np.array([each for each in aside if corpus.examples[each].trade])
     wanted, ruled = corpus.labelled(TRADE)[rows], corpus.ruled(TRADE)[rows]
     ordinary = np.array([each for each in aside if not corpus.examples[each].trade])
