@@ -25,22 +25,26 @@ LONGEST = 0.2
 
 def _ready(among: str) -> str:
     return f"""
-WITH due AS (
-    SELECT ticket_id, min(lane) AS lane, min(id) AS first, max(id) AS last,
-           (array_agg(thread_id ORDER BY id))[1] AS thread_id, (array_agg(source_id ORDER BY id))[1] AS source_id
+WITH open AS (
+    SELECT ticket_id, min(lane) AS lane, min(id) AS first, max(id) AS last, bool_or(state <> 'pending') AS under_way,
+           -- state fields never tried may wait for company; whatever else is first must be due, or its ticket waits
+           COALESCE((array_agg(due_at ORDER BY id) FILTER (WHERE kind <> 'update' OR tries > 0))[1], min(due_at))
+               AS due_at,
+           (array_agg(thread_id ORDER BY id))[1] AS thread_id,
+           COALESCE((array_agg(source_id ORDER BY id))[1], :helpdesk) AS source_id
     FROM push WHERE {among} AND helpdesk_id = :helpdesk AND state IN ('pending', 'in_flight', 'job')
     GROUP BY ticket_id
-    -- state fields never tried may wait for company; whatever else is first must be due, or its ticket waits behind it
-    HAVING bool_and(state = 'pending') AND COALESCE(
-        (array_agg(due_at ORDER BY id) FILTER (WHERE kind <> 'update' OR tries > 0))[1], min(due_at)) <= :now
 ), turns AS (
-    -- four thousand commenters under one post take turns with everybody else, and so does a flooded connection
-    SELECT *, row_number() OVER (PARTITION BY lane, source_id, thread_id ORDER BY first) AS turn FROM due
+    -- four thousand commenters under one post take turns with everybody else, and so does a flooded connection; what is
+    -- under way has had its turn, or a flood would have every slot that comes free one at a time
+    SELECT *, row_number() OVER (PARTITION BY lane, source_id, thread_id ORDER BY under_way DESC, first) AS turn
+    FROM open WHERE under_way OR due_at <= :now
 )
-SELECT ticket_id, lane, source_id, newest, (SELECT t.moved_to IS NOT NULL FROM ticket t WHERE t.id = ticket_id) AS moved
-FROM (SELECT *, row_number() OVER (PARTITION BY lane, source_id ORDER BY turn, first) AS place,
+SELECT ticket_id, lane, source_id, place, newest,
+       (SELECT t.moved_to IS NOT NULL FROM ticket t WHERE t.id = ticket_id) AS moved
+FROM (SELECT *, row_number() OVER (PARTITION BY lane, source_id ORDER BY turn, under_way DESC, first) AS place,
              max(last) OVER () AS newest FROM turns) AS placed
-ORDER BY lane, place, first LIMIT :limit
+WHERE NOT under_way ORDER BY lane, place, first LIMIT :limit
 """
 
 
@@ -48,8 +52,9 @@ READY = _ready("true")
 STILL_READY = _ready("""ticket_id IN (
     SELECT unnest(CAST(:ids AS uuid[]))
     -- what came since for agents, and from sources that have nothing else waiting, does not wait for the next order
-    UNION SELECT p.ticket_id FROM push p WHERE p.id > :newest AND p.helpdesk_id = :helpdesk AND p.state = 'pending'
-        AND (p.lane = 0 OR p.source_id <> ALL(CAST(:sources AS uuid[]))))""")
+    UNION SELECT p.ticket_id FROM generate_series(0, 2) AS l (lane) JOIN push p ON p.lane = l.lane
+        WHERE p.helpdesk_id = :helpdesk AND p.state IN ('pending', 'in_flight', 'job') AND p.id > :newest
+          AND (p.lane = 0 OR COALESCE(p.source_id, :helpdesk) <> ALL(CAST(:sources AS uuid[]))))""")
 
 
 class Turns:
@@ -69,12 +74,14 @@ class Turns:
             given = {"ids": list(place), "sources": self._sources, "newest": self._newest}
             rows = await self._read(connection, STILL_READY, now, 2 * limit, **given)
             if sum(row["ticket_id"] in place for row in rows) == limit:
-                return sorted(rows, key=lambda row: (row["lane"], place.get(row["ticket_id"], -1)))[:limit]
+                # one at a time of each source that has just come: the others take their turns in the next order
+                chosen = [row for row in rows if row["ticket_id"] in place or row["lane"] == 0 or row["place"] == 1]
+                return sorted(chosen, key=lambda row: (row["lane"], place.get(row["ticket_id"], -1)))[:limit]
         began = time.monotonic()
         rows = await self._read(connection, READY, now, limit + AHEAD)
         ended = time.monotonic()
         self._order = [row["ticket_id"] for row in rows]
-        self._sources = list({row["source_id"] for row in rows} - {None})
+        self._sources = list({row["source_id"] for row in rows})
         self._newest = rows[0]["newest"] if rows else 0
         self._until = ended + min(LONGEST, FOLLOWED * (ended - began))
         return rows[:limit]

@@ -12,6 +12,7 @@ depends_on = None
 
 INDEXES = (
     ("leg_first", "leg", ("thread_id", "created_at", "ticket_id"), None),
+    ("interaction_loose", "interaction", ("thread_id", "account_id"), "ticket_id IS NULL AND deleted_at IS NULL"),
     (
         "interaction_loose_own",
         "interaction",

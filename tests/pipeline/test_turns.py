@@ -118,3 +118,41 @@ async def test_what_comes_in_meanwhile_waits_only_behind_what_it_would_wait_for_
         assert (await next_ones(line, turns, 3))[0] == (newest if first else order[2])
         await line.gateway.execute("UPDATE push SET state = 'in_flight' WHERE ticket_id = :id", id=newest)
         assert (await next_ones(line, turns, 3))[0] == order[2]
+
+
+OTHER = "source_id = (SELECT id FROM connection WHERE role = 'helpdesk')"
+UNDER_WAY = "UPDATE push SET state = 'in_flight' WHERE ticket_id = :id AND state = 'pending'"
+
+
+@pytest.mark.parametrize("other", [OTHER, "thread_id = gen_random_uuid()"], ids=["source", "thread"])
+async def test_one_slot_at_a_time_the_others_have_their_turn(make_line: LineFactory, other: str) -> None:
+    """What is under way counts as served; else each slot that comes free would go to the flood's oldest."""
+    async with make_line() as line:
+        await piled_up(line)
+        one = "SELECT thread_id FROM push WHERE state = 'pending' LIMIT 1"
+        await line.gateway.execute(f"UPDATE push SET thread_id = ({one}) WHERE state = 'pending'")
+        newest = (await next_ones(line, Turns(line.helpdesk), BACKLOG))[-1]
+        await line.gateway.execute(f"UPDATE push SET {other} WHERE ticket_id = :id AND state = 'pending'", id=newest)
+        served = []
+        for _ in range(3):
+            [id] = await next_ones(line, Turns(line.helpdesk), 1)
+            served.append(id)
+            await line.gateway.execute(UNDER_WAY, id=id)
+        assert served[1] == newest
+
+
+async def test_a_burst_of_another_source_takes_turns_with_the_order(make_line: LineFactory) -> None:
+    async with make_line() as line:
+        await piled_up(line)
+        turns = Turns(line.helpdesk)
+        order = await next_ones(line, turns, 5)
+        burst = (await next_ones(line, Turns(line.helpdesk), BACKLOG))[-10:]
+        await line.gateway.execute(
+            f"UPDATE push SET id = id + 1000000, {OTHER} WHERE ticket_id = ANY(:ids) AND state = 'pending'", ids=burst
+        )
+        assert await next_ones(line, turns, 5) == [burst[0], *order[:4]]
+        turns.took([burst[0], order[0]])
+        for id in (burst[0], order[0]):
+            await line.gateway.execute(UNDER_WAY, id=id)
+        assert not set(await next_ones(line, turns, 4)) & set(burst), "one of it is under way"
+        assert set(await next_ones(line, Turns(line.helpdesk), 4)) & set(burst), "an order found anew has its turn"

@@ -77,6 +77,12 @@ class Interaction(SQLModel, table=True):
                 "ticket_id IS NULL AND deleted_at IS NULL AND direction = 'outbound' AND visibility = 'private'"
             ),
         ),
+        Index(
+            "interaction_loose",
+            "thread_id",
+            "account_id",
+            postgresql_where=sql("ticket_id IS NULL AND deleted_at IS NULL"),
+        ),
         Index("interaction_answers", "scope", "in_reply_to", postgresql_where=sql("direction = 'outbound'")),
         Index(
             "interaction_of_subject",
