@@ -88,6 +88,8 @@ class Mark(Model):
     text: str
     detail: str = ""
     """What kind, where a signal has kinds: `voucher`, `removal`, `re_rating`, `order_number`, …"""
+    sure: bool = True
+    """False where it is more likely than not, and yet too often wrong in ordinary texts to correct somebody for it."""
 
 
 class Promised(Model):

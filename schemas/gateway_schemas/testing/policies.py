@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +15,8 @@ NOON = datetime(2026, 3, 12, 12, tzinfo=UTC)
 
 
 class ToldReader(Reader):
-    """Finds in a text the words it is told of: `{"sorry": "apologises"}`. Promises are told as words and due times."""
+    """Finds in a text the words it is told of: `{"sorry": "apologises"}`. Promises are told as words and due times, and
+    of which words it is not sure by themselves."""
 
     name: ClassVar[str] = "told"
     version: ClassVar[str] = "1"
@@ -26,8 +27,10 @@ class ToldReader(Reader):
         words: Mapping[str, str] | None = None,
         promises: Mapping[str, datetime | None] | None = None,
         coverage: Coverage = "full",
+        unsure: Collection[str] = (),
     ) -> None:
         self.words = words or {}
+        self.unsure = unsure
         self.promises = promises or {}
         self.coverage: Coverage = coverage
 
@@ -43,7 +46,7 @@ class ToldReader(Reader):
     ) -> Reading:
         """The marks of the words that are in the text."""
         marks = [
-            Mark(signal=signal, start=start, end=start + len(word), text=word)
+            Mark(signal=signal, start=start, end=start + len(word), text=word, sure=word not in self.unsure)
             for word, signal in self.words.items()
             if (start := text.find(word)) >= 0
         ]

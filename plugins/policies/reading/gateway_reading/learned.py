@@ -4,8 +4,8 @@ A linear model for each signal (logistic regression) weighs the features of a te
 it says is joined with what the rules found, and counts only for a reply in a language that both know.
 
 - *Manners and contact*: one sum of the model's score and, where they found the signal, the worth of the rules. Where
-  the sum is above the limit the text has the signal, else it has not, whoever said so. Blame, insults and threats are
-  left to the rules: what they found stays an argument.
+  the sum is above the limit the text has the signal, else it has not, whoever said so; up to a second limit its marks
+  are not `sure`. Blame, insults and threats are left to the rules: what they found stays an argument.
 - *Trades*: where rules and model agree, nothing changes. A trade of the rules that the model does not see gets the
   detail `doubted`, and is none where the model is sure of the contrary. One that only the model sees is `likely`, or
   `sure` from a very high score on.
@@ -73,10 +73,12 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """From where on a text has a signal: `score + rules > limit`, the second only where the rules found it."""
+    """From where on a text has a signal: `score + rules > limit`, the second only where the rules found it; and from
+    where on that is sure."""
 
     rules: float
     limit: float
+    sure: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +180,18 @@ def judge(text: Prepared, marks: list[Mark]) -> list[Mark]:
     marks = _trade(marks, weights.trade, scores[TRADE], sentences)
     for signal, fused in weights.fused.items():
         found = any(mark.signal == signal for mark in marks)
-        said = scores[signal] + (fused.rules if found else 0.0) > fused.limit
-        if said and not found and not (signal == DATA and _elsewhere(text)):
-            marks.append(sentences.mark(signal, "learned"))
-        elif found and not said:
+        speaks = scores[signal] + (fused.rules if found else 0.0)
+        if speaks <= fused.limit:
             marks = [mark for mark in marks if mark.signal != signal or mark.detail in HOSTILE]
+        elif not found and not (signal == DATA and _elsewhere(text)):
+            marks.append(sentences.mark(signal, "learned", sure=speaks > fused.sure))
+        elif speaks <= fused.sure:
+            marks = [_unsure(mark) if mark.signal == signal and mark.detail not in HOSTILE else mark for mark in marks]
     return marks
+
+
+def _unsure(mark: Mark) -> Mark:
+    return mark.model_copy(update={"sure": False})
 
 
 def _elsewhere(text: Prepared) -> bool:
@@ -220,12 +228,12 @@ class _Sentences:
             for each, letters, within in zip(self._sentences, self._letters, self._within, strict=True)
         ]
 
-    def mark(self, signal: str, detail: str) -> Mark:
+    def mark(self, signal: str, detail: str, *, sure: bool = True) -> Mark:
         """A mark on the sentence that speaks for the signal most."""
         best, _ = max(self._scored, key=lambda each: (each[1][signal], -each[0].first))
         text = self._text
         start, end = text.tokens[best.first].start, text.tokens[best.last - 1].end
-        return Mark(signal=signal, start=start, end=end, text=text.text[start:end], detail=detail)
+        return Mark(signal=signal, start=start, end=end, text=text.text[start:end], detail=detail, sure=sure)
 
 
 def _trade(marks: list[Mark], limits: Limits, score: float, sentences: _Sentences) -> list[Mark]:

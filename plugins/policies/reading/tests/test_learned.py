@@ -146,3 +146,16 @@ def test_only_public_answers_ask_for_data_where_others_read() -> None:
     for row in asked:
         reading = read(row["text"], language=row["language"], visibility="private")
         assert not reading.has("asks_personal_data_publicly")
+
+
+def test_marks_between_the_two_limits_are_not_sure() -> None:
+    """Each kind occurs, only for the two signals that have two limits, and blame stays as sure as the rules are."""
+    seen = set()
+    for row in (each for pattern in LATER for each in rows(pattern, "held_out")):
+        for mark in read(row["text"], language=row["language"]).marks:
+            if not mark.sure:
+                assert mark.signal in ("argues", "condescends_or_excuses")
+                assert mark.detail not in ("blames", "insults", "threatens")
+            if mark.signal in ("argues", "condescends_or_excuses"):
+                seen.add((mark.signal, mark.sure, mark.detail == "learned"))
+    assert len(seen) == 8

@@ -46,10 +46,12 @@ SPREAD = 99.9
 """Percent of the weights that one byte spans; the few above are cut."""
 QUIET = ("argues", "condescends_or_excuses")
 """Signals that no ordinary answer has, so that the ordinary ones that were not written for manners show that too."""
-ORDINARY_MARKS = {"asks_personal_data_publicly": 0.004}
-"""Of ordinary answers without a signal, how many may be said to have it, `MARKS` elsewhere: an argument or an excuse
-scolds whoever wrote it, asking for data holds the answer, and agents write hardly anything else than ordinary ones."""
-MARKS = 0.01
+SURE = {"asks_personal_data_publicly": 0.004}
+"""Of ordinary answers without a signal, how many may have it for sure, `SURE_ELSEWHERE` for other signals: an argument
+or an excuse scolds whoever wrote it, asking for data holds the answer, and agents write hardly anything else."""
+SURE_ELSEWHERE = 0.01
+UNSURE = {"argues": 0.03, "condescends_or_excuses": 0.015}
+"""And how many may have a quiet signal at all. Excuses are found nearly as well without more."""
 ABOUT = 0.003
 """F1 by which two are about as good."""
 DISMISSED = -0.5
@@ -211,23 +213,32 @@ def f1(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def fuse(
-    score: np.ndarray, ruled: np.ndarray, wanted: np.ndarray, ordinary: np.ndarray, most: float, quiet: bool
+    score: np.ndarray, ruled: np.ndarray, wanted: np.ndarray, ordinary: np.ndarray, signal: str
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """The worth of the rules, and the limit, that find the signal best and mark no more than `most` of the `ordinary`
-    answers that have it not, and how well. Of several that are about as good the one that trusts the rules most, who
-    know what is usually said; but least for a `quiet` signal, of which many words are also said without it."""
+    """The worth of the rules, and the limit, that find the signal best, and how well. Of several that are about as good
+    the one that trusts the rules most, who know what is usually said; but least for a quiet signal, of which many words
+    are also said without it. From the limit on few of the `ordinary` answers have a signal, and still fewer have a
+    quiet one for sure."""
     harmless = ordinary & ~wanted & (ruled == 0)
+    grid = np.arange(-0.5, 2.6, 0.1)
+
+    def marks_no_more_than(share: float) -> float:
+        return float(next(limit for limit in grid if (score[harmless] > limit).mean() <= share))
+
+    sure = marks_no_more_than(SURE.get(signal, SURE_ELSEWHERE))
+    least = marks_no_more_than(UNSURE[signal]) if signal in QUIET else sure
     tried = [
         (f1(score + rules * ruled > limit, wanted), rules, limit)
-        for rules in np.arange(0.5, 4.1, 0.25)
-        for limit in np.arange(-0.5, 2.1, 0.1)
-        if (score[harmless] > limit).mean() <= most
+        for rules in np.arange(1.25, 4.1, 0.25)
+        for limit in grid
+        if limit >= least
     ]
     best = max(each[0] for each in tried)
     good = [each for each in tried if each[0] >= best - ABOUT]
-    _, rules, limit = max(good, key=lambda each: (-each[1], each[2]) if quiet else (each[1], -each[2]))
+    _, rules, limit = max(good, key=lambda each: (-each[1], each[2]) if signal in QUIET else (each[1], -each[2]))
     found = score + rules * ruled > limit
-    return {"rules": round(float(rules), 2), "limit": round(float(limit), 2)}, {
+    limits = {"rules": rules, "limit": limit, "sure": max(sure, limit) if signal in QUIET else limit}
+    return {name: round(float(value), 2) for name, value in limits.items()}, {
         "rows": len(wanted),
         "wanted": int(wanted.sum()),
         "f1": round(f1(found, wanted), 3),
@@ -284,8 +295,8 @@ def main() -> None:
     for signal in FUSED:
         rows = np.array([each for each in aside if not corpus.examples[each].trade])
         wanted, ruled = corpus.labelled(signal)[rows], np.minimum(1, corpus.ruled(signal)[rows])
-        plain, most = np.array([corpus.examples[each].ordinary for each in rows]), ORDINARY_MARKS.get(signal, MARKS)
-        fused[signal], figures[signal] = fuse(scores[signal][rows], ruled, wanted, plain, most, signal in QUIET)
+        plain = np.array([corpus.examples[each].ordinary for each in rows])
+        fused[signal], figures[signal] = fuse(scores[signal][rows], ruled, wanted, plain, signal)
     rows = np.array([each for each in aside if corpus.examples[each].trade])
     wanted, ruled = corpus.labelled(TRADE)[rows], corpus.ruled(TRADE)[rows]
     ordinary = np.array([each for each in aside if not corpus.examples[each].trade])

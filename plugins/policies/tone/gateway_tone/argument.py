@@ -42,6 +42,11 @@ class ArgumentParams(Params):
     condescends_or_excuses: Severity = Field(
         default=Severity.warn, title="Condescension and excuses", description="Talking down, and lists of reasons."
     )
+    doubtful: bool = Field(
+        default=False,
+        title="Doubtful ones too",
+        description="Also what is an argument more likely than not: some of it are harmless answers.",
+    )
     private: bool = Field(default=False, title="In private too", description="Judge private answers as strictly.")
 
 
@@ -71,7 +76,8 @@ class NoArgument(Policy[ArgumentParams]):
     def _judge(self, reading: Reading, signals: tuple[str, ...]) -> Iterator[Finding]:
         seen: list[Mark] = []
         for signal in signals:
-            marks = [mark for mark in reading.of(signal) if not any(_same(mark, other) for other in seen)]
+            told = [mark for mark in reading.of(signal) if mark.sure or self.params.doubtful]
+            marks = [mark for mark in told if not any(_same(mark, other) for other in seen)]
             if not marks:
                 continue
             seen += marks

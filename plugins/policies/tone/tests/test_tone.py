@@ -115,6 +115,13 @@ def test_quarrels_in_public(reply: str, expected: Any) -> None:
     assert codes(policy.on_own_post(case(), own_post(reply))) == expected
 
 
+@pytest.mark.parametrize(("doubtful", "expected"), [(False, []), (True, [("argues", "warn")])])
+def test_what_the_reader_is_not_sure_of_is_pointed_out_on_request_alone(doubtful: bool, expected: Any) -> None:
+    reader = ToldReader({"recall it differently": "argues"}, unsure=["recall it differently"])
+    policy = NoArgument(ArgumentParams(doubtful=doubtful), reader)
+    assert codes(policy.review_reply(case(), rendered("We recall it differently."))) == expected
+
+
 def test_blame_is_told_once_as_blame() -> None:
     class Both(ToldReader):
         def read(self, text: str, **given: Any) -> Any:
