@@ -308,7 +308,7 @@ BUGS = (
     ),
     bug(
         "a send that was interrupted is forgotten",
-        (DRAINS, "        OR (r.state = 'sending' AND r.deadline_at < clock_timestamp())))", "        OR false))"),
+        (DRAINS, "r.connection_id = open.id AND r.state = 'sending')", "false)"),
         (UNKNOWN, "AND state = 'sending' AND deadline_at < clock_timestamp()", "AND state = 'sending' AND false"),
         harm="kill",
         steps="post,settle,answer,add,settle",
