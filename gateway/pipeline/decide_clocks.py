@@ -26,8 +26,9 @@ STEPS = ("warned", "breached", "escalated")
 
 # the first event of each ticket: what one step sets going is known when the next is asked about
 EVENTS = """
-WITH first AS (SELECT min(id) AS id FROM clock_event WHERE handled_at IS NULL GROUP BY ticket_id),
-     chosen AS (SELECT id FROM first ORDER BY id LIMIT :limit)
+WITH chosen AS (
+    SELECT min(id) AS id FROM clock_event WHERE handled_at IS NULL GROUP BY ticket_id ORDER BY min(id) LIMIT :limit
+)
 SELECT e.id AS event, e.clock_id, e.kind AS what, e.data, e.at, k.policy,
     t.id, t.status, t.priority, t.tags, t.fields, t.assignee, t.opened_at, t.brand_id, t.customer_id, t.account_id,
     b.name AS brand, c.plugin AS source, c.name AS connection, said.kind, said.visibility

@@ -192,7 +192,7 @@ UNION ALL
 SELECT 'reply:' || id FROM open WHERE role = 'source' AND EXISTS (
     SELECT 1 FROM reply r WHERE r.connection_id = open.id AND r.state = 'received' AND r.due_at <= :now)
 UNION ALL
--- Minima here and for clocks, not EXISTS: each is the first entry of a partial index, whatever the plan. An EXISTS is
+-- Minima here and for clocks, not EXISTS: each is read from a partial index, whatever the plan. An EXISTS is
 -- looked for by reading the table where the plan expects many rows to be due: all of it when none is, as with a
 -- thousand answers of which only a person can tell what became of them, or a million running clocks.
 SELECT 'send:' || id FROM open WHERE role = 'source' AND (

@@ -70,13 +70,13 @@ class Turns:
     async def next(self, connection: AsyncConnection, now: datetime, limit: int) -> list[Row]:
         """Up to so many tickets that are ready, with lane and whether the ticket was moved, in their order."""
         if time.monotonic() < self._until and len(self._order) >= limit:
-            place = {id: number for number, id in enumerate(self._order[:limit])}
-            given = {"ids": list(place), "sources": self._sources, "newest": self._newest}
+            planned = {id: number for number, id in enumerate(self._order[:limit])}
+            given = {"ids": list(planned), "sources": self._sources, "newest": self._newest}
             rows = await self._read(connection, STILL_READY, now, 2 * limit, **given)
-            if sum(row["ticket_id"] in place for row in rows) == limit:
+            if sum(row["ticket_id"] in planned for row in rows) == limit:
                 # one at a time of each source that has just come: the others take their turns in the next order
-                chosen = [row for row in rows if row["ticket_id"] in place or row["lane"] == 0 or row["place"] == 1]
-                return sorted(chosen, key=lambda row: (row["lane"], place.get(row["ticket_id"], -1)))[:limit]
+                chosen = [row for row in rows if row["ticket_id"] in planned or row["lane"] == 0 or row["place"] == 1]
+                return sorted(chosen, key=lambda row: (row["lane"], planned.get(row["ticket_id"], -1)))[:limit]
         began = time.monotonic()
         rows = await self._read(connection, READY, now, limit + AHEAD)
         ended = time.monotonic()

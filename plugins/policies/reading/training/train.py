@@ -51,7 +51,9 @@ SURE = {"asks_personal_data_publicly": 0.004}
 or an excuse scolds whoever wrote it, asking for data holds the answer, and agents write hardly anything else."""
 SURE_ELSEWHERE = 0.01
 UNSURE = {"argues": 0.03, "condescends_or_excuses": 0.015}
-"""And how many may have a quiet signal at all. Excuses are found nearly as well without more."""
+"""And how many may have a quiet signal at all. With more, excuses were told where there are none."""
+LEAST_WORTH = 1.25
+"""What the rules' word counts at least. With less, a score outvoted phrases that are plain."""
 ABOUT = 0.003
 """F1 by which two are about as good."""
 DISMISSED = -0.5
@@ -229,7 +231,7 @@ def fuse(
     least = marks_no_more_than(UNSURE[signal]) if signal in QUIET else sure
     tried = [
         (f1(score + rules * ruled > limit, wanted), rules, limit)
-        for rules in np.arange(1.25, 4.1, 0.25)
+        for rules in np.arange(LEAST_WORTH, 4.1, 0.25)
         for limit in grid
         if limit >= least
     ]
